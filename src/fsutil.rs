@@ -1,0 +1,160 @@
+//! File-system edges: errors that carry their path, writes whose names state what they guarantee.
+//!
+//! Nothing here decides anything; each function does one thing and says in its name what survives a power loss.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// An I/O error with the path it happened on and what was being done.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}", path.display())]
+pub struct PathError {
+    /// A verb phrase: "open", "rename", "make durable".
+    pub doing: &'static str,
+    pub path: PathBuf,
+    #[source]
+    pub source: io::Error,
+}
+
+impl PathError {
+    /// The kind of the I/O error below.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+/// Adds the path and the deed to an I/O result.
+pub trait At<T> {
+    fn at(self, doing: &'static str, path: impl AsRef<Path>) -> Result<T, PathError>;
+}
+
+impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
+    fn at(self, doing: &'static str, path: impl AsRef<Path>) -> Result<T, PathError> {
+        self.map_err(|source| PathError { doing, path: path.as_ref().to_owned(), source: source.into() })
+    }
+}
+
+/// Makes a directory's entries durable.
+pub fn fsync_dir(dir: &Path) -> Result<(), PathError> {
+    File::open(dir).at("open", dir)?.sync_all().at("make durable", dir)
+}
+
+/// Creates a directory and its missing parents with `mode`, each durable in its parent.
+pub fn create_dir_durable(dir: &Path, mode: u32) -> Result<(), PathError> {
+    match fs::DirBuilder::new().mode(mode).create(dir) {
+        Ok(()) => match dir.parent() {
+            Some(parent) => fsync_dir(parent),
+            None => Ok(()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = dir.parent().ok_or(error).at("create", dir)?;
+            create_dir_durable(parent, mode)?;
+            create_dir_durable(dir, mode)
+        }
+        Err(error) => Err(error).at("create", dir),
+    }
+}
+
+/// Creates a new file with `mode` for writing; fails if anything stands at the path.
+pub fn create_new(path: &Path, mode: u32) -> Result<File, PathError> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path).at("create", path)
+}
+
+/// Writes a whole new file and makes its content durable; its name is durable after [`fsync_dir`] of its directory.
+pub fn write_new_synced(path: &Path, mode: u32, content: &[u8]) -> Result<(), PathError> {
+    let mut file = create_new(path, mode)?;
+    file.write_all(content).at("write", path)?;
+    file.sync_all().at("make durable", path)
+}
+
+/// Renames, refusing to replace anything that stands at `to`.
+pub fn rename_noreplace(from: &Path, to: &Path) -> Result<(), PathError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // File systems without RENAME_NOREPLACE (some FUSE and network ones): hard link, then unlink.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            fs::hard_link(from, to).at("rename to", to)?;
+            fs::remove_file(from).at("remove", from)
+        }
+        other => other.at("rename to", to),
+    }
+}
+
+/// Removes a file; that it is already gone is no error.
+pub fn remove_if_there(path: &Path) -> Result<(), PathError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.at("remove", path),
+    }
+}
+
+/// Copies a whole file inside the kernel, so that no byte of it enters this process' memory.
+///
+/// Returns the number of bytes copied. The copy is not yet durable.
+pub fn copy_in_kernel(from: &File, to: &File, to_path: &Path) -> Result<u64, PathError> {
+    let mut offset = 0u64;
+    loop {
+        match rustix::fs::sendfile(to, from, Some(&mut offset), 1 << 30) {
+            Ok(0) => return Ok(offset),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).at("copy to", to_path),
+        }
+    }
+}
+
+/// A file name as text for logs, receipts and reasons: bytes that are not UTF-8, control characters and `%` are
+/// percent-encoded, so that distinct names stay distinct and no terminal escape gets through.
+pub fn printable_name(name: &std::ffi::OsStr) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let mut text = String::with_capacity(name.len());
+    for chunk in name.as_bytes().utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() || character == '%' || is_bidi_override(character) {
+                let mut utf8 = [0; 4];
+                for byte in character.encode_utf8(&mut utf8).bytes() {
+                    text.push_str(&format!("%{byte:02X}"));
+                }
+            } else {
+                text.push(character);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+/// Characters that make a terminal or browser show a name in another order than it is stored.
+fn is_bidi_override(character: char) -> bool {
+    matches!(character, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn names_are_made_printable_without_collisions() {
+        assert_eq!(printable_name(OsStr::new("people.csv")), "people.csv");
+        assert_eq!(printable_name(OsStr::new("Łukasz 1.csv")), "Łukasz 1.csv");
+        assert_eq!(printable_name(OsStr::from_bytes(b"a\xff\n%.csv")), "a%FF%0A%25.csv");
+        assert_eq!(printable_name(OsStr::new("a\u{202E}vsc.exe")), "a%E2%80%AEvsc.exe");
+    }
+
+    #[test]
+    fn rename_noreplace_keeps_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        fs::write(&a, "a").unwrap();
+        fs::write(&b, "b").unwrap();
+        assert_eq!(rename_noreplace(&a, &b).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&b).unwrap(), b"b");
+    }
+}

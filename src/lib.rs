@@ -1,0 +1,44 @@
+//! veild masks and seals every file that lands on an ingest host.
+//!
+//! # A tour, in the order in which a file meets the code
+//!
+//! 1. [`watch`] turns notify events and sweeps into path hints: *something may be at this path*.
+//! 2. [`intake`] decides, purely, whether a file is finished: wait, claim or ignore.
+//! 3. [`spool`] claims it by a rename into the landing's own `.veild/` directory, on the same file system.
+//! 4. [`ledger`] records the job and each attempt in SQLite before any work starts.
+//! 5. [`worker`] hands open file descriptors to a child process, which opens no paths.
+//! 6. [`pipeline`] runs there: it scans the text, cuts the cells of the masked columns out ([`policy`] says which),
+//!    masks them as Polars columns ([`mask`]), splices them back between the original bytes and seals the result
+//!    ([`seal`]).
+//! 7. [`vault`] publishes receipt, signature and object, in this order, durably; a rejected file goes to
+//!    [`quarantine`] with its reason.
+//! 8. [`audit`] appends one tamper-evident record for each outcome, durably, before the source is removed.
+//!
+//! [`daemon`] owns the loop that drives all this; [`config`], [`keys`], [`telemetry`], [`fsutil`] and [`job`] serve
+//! every step. [`cli`] holds one file per command.
+//!
+//! # What is deliberately absent
+//!
+//! - The daemon process parses no file content and holds no plaintext: only workers read input.
+//! - No mask, policy or intake decision touches the file system, the clock or a log.
+//! - Polars' own CSV reader: it repairs what must be refused, and quotes cell values in its errors.
+
+pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod fsutil;
+pub mod intake;
+pub mod job;
+pub mod keys;
+pub mod ledger;
+pub mod mask;
+pub mod pipeline;
+pub mod policy;
+pub mod quarantine;
+pub mod seal;
+pub mod spool;
+pub mod telemetry;
+pub mod vault;
+pub mod watch;
+pub mod worker;

@@ -1,0 +1,163 @@
+//! The work on one file: open descriptors in, sealed output and a report out.
+//!
+//! Owns the order decode → rows → plan → mask → splice → seal. It must never open a path, and no cell value may leave
+//! it except into the sinks. Nothing survives a crash here: whoever called starts the attempt over.
+
+use std::fs::File;
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::keys::MaskingKeys;
+use crate::policy::Policy;
+use crate::seal::Recipients;
+
+pub mod delimited;
+
+/// How the input is to be read; what is absent is found out from the header record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dialect {
+    /// Field separator; absent: sniffed among `,` `;` tab `|`.
+    pub delimiter: Option<u8>,
+    /// Quote; `None` inside means that the format has no quoting.
+    pub quote: Option<u8>,
+    /// Longest record in bytes, its line ending included.
+    pub max_record_bytes: u64,
+}
+
+impl Default for Dialect {
+    fn default() -> Dialect {
+        Dialect { delimiter: None, quote: Some(b'"'), max_record_bytes: 16 << 20 }
+    }
+}
+
+/// How the input's digest is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DigestKind {
+    /// Keyed BLAKE3 under a key derived from the masking key: a stranger cannot confirm a guess.
+    Keyed,
+    /// Plain SHA-256.
+    Sha256,
+    /// No digest.
+    None,
+}
+
+/// One input file.
+pub struct Input {
+    pub file: File,
+    pub dialect: Dialect,
+    pub digest: DigestKind,
+}
+
+/// One output of the reading.
+pub struct Output {
+    pub policy: Policy,
+    pub sink: Sink,
+}
+
+/// Where an output goes.
+pub enum Sink {
+    /// Sealed to the recipients.
+    Sealed { file: File, recipients: Recipients },
+    /// Masked plaintext, only ever on a person's explicit wish.
+    Plain(Box<dyn Write + Send>),
+    /// A dry run.
+    Discard,
+}
+
+/// What was done, without any cell value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub input: InputReport,
+    /// Data rows, the header not counted.
+    pub rows_in: u64,
+    /// One for each output, in their order.
+    pub outputs: Vec<OutputReport>,
+}
+
+/// The `input` object of a receipt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InputReport {
+    /// Lower-case hexadecimal; absent for [`DigestKind::None`].
+    pub digest: Option<String>,
+    pub digest_kind: DigestKind,
+    pub bytes: u64,
+    /// `csv`, and later others.
+    pub format: String,
+}
+
+/// What one output holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutputReport {
+    /// SHA-256 of the bytes written to the sink (the sealed bytes), lower-case hexadecimal.
+    pub sha256: String,
+    /// Number of bytes written to the sink.
+    pub bytes: u64,
+    pub format: String,
+    pub rows_out: u64,
+    pub columns: Vec<ColumnReport>,
+}
+
+/// What was done to one column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnReport {
+    /// The header's name where it may be given out, else `column N` (see [`crate::policy::Plan`]).
+    pub name: String,
+    pub mask: String,
+    /// Version of the masking key, where the mask is keyed.
+    pub key_version: Option<u32>,
+}
+
+/// Why a file was not processed, answering one question: what shall the caller do now?
+#[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// The file is at fault: quarantine it.
+    #[error("{0}")]
+    Reject(Fault),
+    /// The surroundings are at fault (disk full, I/O error): try again later.
+    #[error("{doing}: {error}")]
+    Retry {
+        doing: String,
+        error: String,
+        /// The operating system's error number, where there is one.
+        errno: Option<i32>,
+    },
+}
+
+/// What is wrong with a file, where, and what to do; never a cell value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Fault {
+    /// Stable, for machines: `ragged_row`, `unlisted_column` …
+    pub code: String,
+    /// One plain sentence with all positions in it.
+    pub sentence: String,
+    /// Data row, from 1; the header record is row 0.
+    pub row: Option<u64>,
+    /// The column as it may be given out: a name, or `column N` (from 1).
+    pub column: Option<String>,
+    /// Offset of the fault in the input, from 0.
+    pub byte_offset: Option<u64>,
+    /// What the operator can do next.
+    pub advice: String,
+}
+
+/// Processes one input into all outputs, reading it once.
+///
+/// `threads` bounds the masking threads; scanning and sealing have one of their own. `progress` is called now and then
+/// with the number of input bytes done.
+///
+/// # Errors
+///
+/// [`Failure::Reject`] when the file must go to quarantine; the sinks then hold a stream that does not decrypt.
+pub fn process(
+    input: Input,
+    outputs: Vec<Output>,
+    keys: &MaskingKeys,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Report, Failure> {
+    delimited::process(input, outputs, keys, threads, progress)
+}
