@@ -27,6 +27,7 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod faults;
 pub mod fsutil;
 pub mod intake;
 pub mod job;

@@ -1,1 +1,162 @@
-//! Being written.
+//! The command line: one file per command, each a thin shell around the library.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+
+use crate::config::{Config, ConfigError};
+
+mod audit;
+mod check;
+mod demo;
+mod init;
+mod key;
+mod mask;
+mod policy;
+mod quarantine;
+mod run;
+mod status;
+mod vault;
+
+/// Masks the personal data in every file that lands, seals it with age, and keeps a tamper-evident audit trail.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    /// Configuration file
+    #[arg(long, global = true, env = "VEILD_CONFIG", default_value = "/etc/veild/config.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run(run::Arguments),
+    /// Show the whole system in one minute on built-in data
+    Demo(demo::Arguments),
+    /// Make a ready configuration, directories and keys
+    Init(init::Arguments),
+    /// Validate configuration, keys and directories, and say how to fix each finding
+    Check(check::Arguments),
+    /// Mask and seal files once, through the same pipeline
+    Mask(mask::Arguments),
+    /// Try policies out
+    #[command(subcommand)]
+    Policy(policy::Arguments),
+    /// Live state of a running daemon
+    Status(status::Arguments),
+    /// Rejected files
+    #[command(subcommand)]
+    Quarantine(quarantine::Arguments),
+    /// Sealed objects and their receipts
+    #[command(subcommand)]
+    Vault(vault::Arguments),
+    /// The audit trail
+    #[command(subcommand)]
+    Audit(audit::Arguments),
+    /// Masking and signing keys
+    #[command(subcommand)]
+    Key(key::Arguments),
+    #[command(hide = true)]
+    Worker,
+}
+
+/// Checks found problems: a leak, a broken chain, a bad object.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Problems(pub(crate) String);
+
+/// Parses, dispatches and turns the outcome into an exit code: 0 done, 1 failed, 2 usage, 3 problems found,
+/// 78 configuration error.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match dispatch(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "veild: {error:#}"); // nobody may be reading
+            if error.is::<ConfigError>() {
+                ExitCode::from(78)
+            } else if error.is::<Problems>() {
+                ExitCode::from(3)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
+    let config = &arguments.config;
+    match arguments.command {
+        Command::Run(run) => run::run(config, &run),
+        Command::Demo(demo) => demo::run(&demo),
+        Command::Init(init) => init::run(&init),
+        Command::Check(check) => check::run(config, &check),
+        Command::Mask(mask) => mask::run(config, &mask),
+        Command::Policy(policy) => policy::run(config, &policy),
+        Command::Status(status) => status::run(config, &status),
+        Command::Quarantine(quarantine) => quarantine::run(config, &quarantine),
+        Command::Vault(vault) => vault::run(config, &vault),
+        Command::Audit(audit) => audit::run(config, &audit),
+        Command::Key(key) => key::run(&key),
+        Command::Worker => Ok(crate::worker::serve::serve(&worker_socket()?)?),
+    }
+}
+
+fn worker_socket() -> anyhow::Result<std::os::unix::net::UnixStream> {
+    use std::os::fd::AsFd;
+    Ok(std::io::stdin().as_fd().try_clone_to_owned()?.into())
+}
+
+/// Records an access: through the running daemon, else by taking its place for a moment.
+fn record(config: &Config, record: crate::audit::Record) -> anyhow::Result<()> {
+    use crate::daemon::{control, event::Request};
+    let request = Request::Audit(Box::new(record.clone()));
+    if control::ask(&config.daemon.state_dir, &request)?.is_some() {
+        return Ok(());
+    }
+    let _lock = crate::daemon::lock_state(config)?;
+    let mut clerk = crate::daemon::open_clerk(&std::sync::Arc::new(config.clone()))?;
+    clerk.trail.append(&[record])?;
+    Ok(())
+}
+
+/// The local user, for audit records.
+fn user() -> Value {
+    let uid = rustix::process::getuid().as_raw();
+    match std::env::var("SUDO_USER") {
+        Ok(sudo) => serde_json::json!({"id": uid.to_string(), "name": sudo, "effective": {"id": uid.to_string()}}),
+        Err(_) => serde_json::json!({"id": uid.to_string()}),
+    }
+}
+
+/// Prints a query's answer.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// A policy by its name in the configuration, or by the path of a TOML file.
+fn find_policy(config: &Path, policy: &str) -> anyhow::Result<crate::policy::Policy> {
+    if policy.contains('/') || policy.ends_with(".toml") {
+        return Ok(crate::config::load_policy_file(Path::new(policy))?);
+    }
+    let config = Config::load(config)?;
+    config.policies.get(policy).cloned().ok_or_else(|| {
+        let known: Vec<&str> = config.policies.keys().map(String::as_str).collect();
+        anyhow::anyhow!("there is no policy {policy:?}; {} has: {}", config.path.display(), known.join(", "))
+    })
+}
+
+/// The configuration's masking key, or one given by path.
+fn masking_keys(config: &Path, key: Option<&Path>) -> anyhow::Result<crate::keys::MaskingKeys> {
+    let path = match key {
+        Some(path) => path.to_owned(),
+        None => Config::load(config)?.keys.masking,
+    };
+    Ok(crate::keys::MaskingKeys::load(&path)?)
+}

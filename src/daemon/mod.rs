@@ -1,1 +1,173 @@
-//! Being written.
+//! The daemon: one loop owns all mutable state; every input is one [`event::Event`].
+//!
+//! Blocking work runs on threads of its own: the porter touches landings, the clerk makes outcomes durable, one thread
+//! attends each worker. No file content ever enters this process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::audit::{Action, Outcome, Record, Trail, TrailOptions};
+use crate::config::{Config, Rotation};
+use crate::fsutil::create_dir_durable;
+use crate::keys::{MaskingKeys, SigningKey};
+use crate::ledger::Ledger;
+use crate::worker::pool::{Pool, PoolOptions};
+
+pub mod clerk;
+pub mod control;
+pub mod event;
+mod porter;
+mod state;
+
+use clerk::{Clerk, chain, quarantine_dir};
+use event::Event;
+use state::State;
+
+/// Events waiting for the loop; a full queue makes the threads wait.
+const MAX_QUEUED_EVENTS: usize = 4096;
+/// Time between signed checkpoints while anything is written.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(600);
+
+/// The daemon cannot start, or must stop.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error("another veild runs on {}; `veild status` talks to it", .0.display())]
+    AlreadyRuns(PathBuf),
+    #[error("{0}")]
+    Start(String),
+}
+
+fn cannot_start(error: impl std::error::Error) -> DaemonError {
+    DaemonError::Start(chain(&error))
+}
+
+/// Takes the state directory for this process alone; the lock goes when the file is closed, also by SIGKILL.
+pub fn lock_state(config: &Config) -> Result<std::fs::File, DaemonError> {
+    let state_dir = &config.daemon.state_dir;
+    create_dir_durable(state_dir, 0o750).map_err(cannot_start)?;
+    let path = state_dir.join("lock");
+    let lock = std::fs::File::options().create(true).truncate(false).write(true).open(&path).map_err(cannot_start)?;
+    match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(_) => Err(DaemonError::AlreadyRuns(state_dir.clone())),
+    }
+}
+
+/// How the audit trail of a configuration is kept.
+pub fn trail_options(config: &Config) -> TrailOptions {
+    TrailOptions {
+        dir: config.audit.dir.clone(),
+        rotate_size: config.audit.rotate_size,
+        rotate_daily: config.audit.rotate != Rotation::Never,
+        checkpoint_every: CHECKPOINT_EVERY,
+    }
+}
+
+/// Opens everything durable; the caller holds the state directory's lock.
+pub fn open_clerk(config: &Arc<Config>) -> Result<Clerk, DaemonError> {
+    let keys = MaskingKeys::load(&config.keys.masking).map_err(cannot_start)?;
+    let signing = SigningKey::load(&config.keys.signing).map_err(cannot_start)?;
+    create_dir_durable(&quarantine_dir(config), 0o700).map_err(cannot_start)?;
+    create_dir_durable(&config.audit.dir, 0o750).map_err(cannot_start)?;
+    let ledger = Ledger::open(&config.daemon.state_dir.join("ledger.sqlite")).map_err(cannot_start)?;
+    let trail = Trail::open(trail_options(config), signing.clone(), Timestamp::now()).map_err(cannot_start)?;
+    Ok(Clerk { config: config.clone(), ledger, trail, signing, keys })
+}
+
+/// Runs the daemon until a signal ends it; with `once`, until all that is there has been handled.
+pub fn run(config: Config, once: bool) -> Result<(), DaemonError> {
+    let config = Arc::new(config);
+    let _lock = lock_state(&config)?;
+    crate::vault::prepare(&config.vault.dir).map_err(cannot_start)?;
+    for landing in &config.landings {
+        crate::spool::prepare(&landing.dir).map_err(cannot_start)?;
+    }
+    let mut clerk = open_clerk(&config)?;
+    let landings: Vec<_> = config.landings.iter().cloned().map(Arc::new).collect();
+    clerk.trail.append(&[started(&config)]).map_err(cannot_start)?;
+    let (recovered, completed) = clerk.recover(&landings).map_err(cannot_start)?;
+    if completed > 0 || !recovered.is_empty() {
+        let record = Record::new(Timestamp::now(), Action::DaemonRecovered, Outcome::Success)
+            .veild("completed", json!(completed))
+            .veild("resumed", json!(recovered.len()));
+        clerk.trail.append(&[record]).map_err(cannot_start)?;
+        tracing::info!(code = "daemon_recovered", completed, resumed = recovered.len(), "recovered after a cut-off run");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
+    let (events, inbox) = mpsc::channel(MAX_QUEUED_EVENTS);
+    let pool = start_pool(&config, &clerk, &events)?;
+    forward_signals(&events)?;
+    let porter = porter::start(events.clone()).map_err(cannot_start)?;
+    let papers = clerk::start(clerk, events.clone()).map_err(cannot_start)?;
+    let state = State::new(config, landings, pool, porter, papers, events, once, recovered);
+    runtime.block_on(state.run(inbox))
+}
+
+fn started(config: &Config) -> Record {
+    Record::new(Timestamp::now(), Action::DaemonStarted, Outcome::Success)
+        .field("process", json!({"pid": std::process::id()}))
+        .veild("version", json!(env!("CARGO_PKG_VERSION")))
+        .veild("config", json!({"path": config.path, "sha256": config.sha256}))
+}
+
+fn start_pool(config: &Config, clerk: &Clerk, events: &mpsc::Sender<Event>) -> Result<Pool, DaemonError> {
+    let options = PoolOptions {
+        workers: config.daemon.workers,
+        memory_bytes: config.daemon.worker_memory,
+        threads: std::thread::available_parallelism().map_or(1, usize::from).min(4),
+        keys: clerk.keys.clone(),
+    };
+    let events = events.clone();
+    Pool::start(&options, move |report| {
+        let _ = events.blocking_send(Event::Worker(report)); // the loop may have ended
+    })
+    .map_err(cannot_start)
+}
+
+/// Turns signals into events. SIGIO comes from broken leases and means nothing.
+fn forward_signals(events: &mpsc::Sender<Event>) -> Result<(), DaemonError> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGIO, SIGTERM, SIGUSR1};
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGIO]).map_err(cannot_start)?;
+    let events = events.clone();
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever().filter(|signal| *signal != SIGIO) {
+                if events.blocking_send(Event::Signal(signal)).is_err() {
+                    return;
+                }
+            }
+        })
+        .map_err(cannot_start)?;
+    Ok(())
+}
+
+/// Tells systemd; that nobody listens is no error.
+fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
+    let _ = sd_notify::notify(false, states); // without NOTIFY_SOCKET, or with one that is gone
+}
+
+/// A reload's configuration, if it can take the place of the one that runs.
+fn reloaded(running: &Config) -> Result<Config, String> {
+    let fresh = Config::load(&running.path).map_err(|error| error.to_string())?;
+    let fixed = [
+        ("daemon", running.daemon != fresh.daemon),
+        ("log", running.log != fresh.log),
+        ("audit", running.audit != fresh.audit),
+        ("vault", running.vault != fresh.vault),
+        ("keys", running.keys != fresh.keys),
+    ];
+    if let Some((section, _)) = fixed.iter().find(|(_, changed)| *changed) {
+        return Err(format!("[{section}] has changed; restart needed"));
+    }
+    for landing in &fresh.landings {
+        crate::spool::prepare(&landing.dir).map_err(|error| chain(&error))?;
+    }
+    Ok(fresh)
+}

@@ -1,0 +1,162 @@
+//! `veild mask`
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use crate::fsutil::{create_new, fsync_dir, printable_name, rename_noreplace, write_new_synced};
+use crate::job::JobId;
+use crate::keys::{MaskingKeys, SigningKey};
+use crate::pipeline::{Dialect, DigestKind, Input, Output, Report, Sink, process};
+use crate::policy::Policy;
+use crate::seal::Recipients;
+use crate::vault::{Receipt, ReceiptOutput, ReceiptPolicy};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Name of a policy in the configuration, or path of a TOML file
+    #[arg(long)]
+    policy: String,
+    /// Where the sealed output goes (default: FILE.age); `-` with --plaintext: masked plaintext to standard output
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    /// Recipient of the output: age1…, ssh-ed25519 … or ssh-rsa …
+    #[arg(short, long)]
+    recipient: Vec<String>,
+    /// Write masked plaintext; only with `-o -`
+    #[arg(long)]
+    plaintext: bool,
+    /// Masking key, instead of the configuration's
+    #[arg(long)]
+    masking_key: Option<PathBuf>,
+    /// Signing key of the receipt, instead of the configuration's
+    #[arg(long)]
+    signing_key: Option<PathBuf>,
+    /// Field separator, instead of sniffing it
+    #[arg(long)]
+    delimiter: Option<char>,
+}
+
+pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
+    let to_stdout = arguments.output.as_deref() == Some(Path::new("-"));
+    anyhow::ensure!(to_stdout == arguments.plaintext, "masked plaintext needs both `-o -` and `--plaintext`");
+    anyhow::ensure!(arguments.output.is_none() || arguments.files.len() == 1, "`-o` takes one FILE");
+    let policy = super::find_policy(config, &arguments.policy)?;
+    let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
+    for file in &arguments.files {
+        if to_stdout {
+            let sink = Sink::Plain(Box::new(io::stdout()));
+            process_file(file, &policy, &keys, arguments.delimiter, sink)?;
+            continue;
+        }
+        seal_file(config, arguments, file, &policy, &keys)?;
+    }
+    Ok(())
+}
+
+/// Runs one file through the pipeline that the daemon's workers use.
+pub fn process_file(
+    path: &Path,
+    policy: &Policy,
+    keys: &MaskingKeys,
+    delimiter: Option<char>,
+    sink: Sink,
+) -> anyhow::Result<Report> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let delimiter = delimiter.map(u8::try_from).transpose().context("a delimiter is one ASCII character")?;
+    let dialect = Dialect { delimiter, ..Dialect::default() };
+    let input = Input { file, dialect, digest: DigestKind::Keyed };
+    let output = Output { policy: policy.clone(), sink };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    process(input, vec![output], keys, threads, &|_| {})
+        .map_err(|failure| anyhow::anyhow!("{}: {failure}", path.display()))
+}
+
+fn seal_file(
+    config: &Path,
+    arguments: &Arguments,
+    path: &Path,
+    policy: &Policy,
+    keys: &MaskingKeys,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(!arguments.recipient.is_empty(), "name at least one `--recipient`");
+    let signing = match &arguments.signing_key {
+        Some(path) => SigningKey::load(path)?,
+        None => SigningKey::load(&crate::config::Config::load(config)?.keys.signing)?,
+    };
+    let recipients = Recipients::parse(&arguments.recipient)?;
+    let object = arguments.output.clone().unwrap_or_else(|| with_suffix(path, ".age"));
+    let temporary = with_suffix(&object, ".incoming");
+    let file = create_new(&temporary, 0o600)?;
+    let kept = file.try_clone()?;
+    let started = Timestamp::now();
+    let report = process_file(path, policy, keys, arguments.delimiter, Sink::Sealed { file, recipients });
+    let published = report.and_then(|report| {
+        kept.sync_all()?;
+        publish(arguments, path, policy, report, &signing, &object, &temporary, started)
+    });
+    if published.is_err() {
+        let _ = std::fs::remove_file(&temporary); // already renamed away, or of no use
+    }
+    published
+}
+
+#[allow(clippy::too_many_arguments)] // what a receipt says
+fn publish(
+    arguments: &Arguments,
+    path: &Path,
+    policy: &Policy,
+    report: Report,
+    signing: &SigningKey,
+    object: &Path,
+    temporary: &Path,
+    started: Timestamp,
+) -> anyhow::Result<()> {
+    let output = report.outputs.into_iter().next().context("one output was asked for")?;
+    let receipt = Receipt {
+        receipt_version: 1,
+        job: JobId::claimed_at(started),
+        landing: "-".to_owned(),
+        view: None,
+        original_name: printable_name(path.file_name().unwrap_or_default()),
+        arrived_at: started,
+        claimed_at: started,
+        sealed_at: Timestamp::now(),
+        input: report.input,
+        output: ReceiptOutput {
+            path: printable_name(object.file_name().unwrap_or_default()),
+            sha256: output.sha256,
+            bytes: output.bytes,
+            format: output.format,
+        },
+        rows_in: report.rows_in,
+        rows_out: output.rows_out,
+        columns: output.columns,
+        policy: ReceiptPolicy { name: policy.name.clone(), sha256: policy.sha256.clone() },
+        recipients: arguments.recipient.clone(),
+        verify: "off".to_owned(),
+        veild: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let text = format!("{}\n", serde_json::to_string_pretty(&receipt)?);
+    let stem = object.with_extension("");
+    let receipt_path = with_suffix(&stem, ".receipt.json");
+    write_new_synced(&receipt_path, 0o440, text.as_bytes())?;
+    let signature = signing.sign("veild-receipt", text.as_bytes());
+    write_new_synced(&with_suffix(&receipt_path, ".sig"), 0o440, signature.as_bytes())?;
+    rename_noreplace(temporary, object)?;
+    let dir = object.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fsync_dir(dir)?;
+    eprintln!("{}: {} rows sealed as {}", path.display(), receipt.rows_out, object.display());
+    Ok(())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut text = path.as_os_str().to_owned();
+    text.push(suffix);
+    text.into()
+}

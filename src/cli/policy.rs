@@ -1,0 +1,40 @@
+//! `veild policy test`
+
+use std::path::{Path, PathBuf};
+
+use super::Problems;
+use crate::pipeline::Sink;
+
+#[derive(clap::Subcommand)]
+pub enum Arguments {
+    /// Dry run: what would happen to each column; shows no input value
+    Test {
+        file: PathBuf,
+        /// Name of a policy in the configuration, or path of a TOML file
+        #[arg(long)]
+        policy: String,
+        /// Masking key, instead of the configuration's
+        #[arg(long)]
+        masking_key: Option<PathBuf>,
+        #[arg(long)]
+        delimiter: Option<char>,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
+    let Arguments::Test { file, policy, masking_key, delimiter, json } = arguments;
+    let policy = super::find_policy(config, policy)?;
+    let keys = super::masking_keys(config, masking_key.as_deref())?;
+    let report = super::mask::process_file(file, &policy, &keys, *delimiter, Sink::Discard)
+        .map_err(|error| Problems(format!("would be quarantined: {error:#}")))?;
+    if *json {
+        return super::print_json(&report);
+    }
+    println!("{}: {} rows", file.display(), report.rows_in);
+    for column in report.outputs.iter().flat_map(|output| &output.columns) {
+        println!("  {:<24} {}", column.name, column.mask);
+    }
+    Ok(())
+}

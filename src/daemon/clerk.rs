@@ -1,0 +1,489 @@
+//! The thread that makes outcomes durable, in this order: vault or quarantine, audit, ledger, and only then the source
+//! goes. What has gathered in its inbox is committed together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::event::Event;
+use crate::audit::{Action, Outcome, Record, Trail};
+use crate::config::{Config, Landing};
+use crate::fsutil::{PathError, printable_name};
+use crate::job::JobId;
+use crate::keys::{MaskingKeys, SigningKey};
+use crate::ledger::{Ledger, LedgerError};
+use crate::pipeline::{Fault, Report};
+use crate::quarantine::{self, Original, Reason};
+use crate::spool::{self, Claimed, Writers};
+use crate::vault::{self, Finished, Published, Receipt};
+
+/// Most outcomes committed together.
+const MAX_BATCH: usize = 256;
+
+/// A claimed file with the rules that hold for it to its end.
+#[derive(Clone)]
+pub struct Job {
+    pub config: Arc<Config>,
+    pub landing: Arc<Landing>,
+    pub claimed: Claimed,
+    pub arrived_at: Timestamp,
+}
+
+impl Job {
+    pub fn id(&self) -> JobId {
+        self.claimed.job
+    }
+
+    /// Where the worker's output for this job is written.
+    pub fn incoming(&self) -> PathBuf {
+        self.config.vault.dir.join(".incoming").join(format!("{}.age", self.id()))
+    }
+
+    /// Where the sealed original of a rejected file is written.
+    pub fn incoming_original(&self) -> PathBuf {
+        self.config.vault.dir.join(".incoming").join(format!("{}.original.age", self.id()))
+    }
+
+    /// The name for records; a keyed hash when names are opaque.
+    pub fn public_name(&self, keys: &MaskingKeys) -> String {
+        public_name(&self.config, &self.claimed.name, keys)
+    }
+
+    /// Path of the job's object below the vault.
+    pub fn object(&self) -> PathBuf {
+        vault::object_path(
+            &self.landing.name,
+            &self.claimed.sub_path,
+            self.id(),
+            &self.claimed.name,
+            self.config.vault.opaque,
+        )
+    }
+}
+
+fn public_name(config: &Config, name: &std::ffi::OsStr, keys: &MaskingKeys) -> String {
+    if !config.vault.opaque {
+        return printable_name(name);
+    }
+    use std::os::unix::ffi::OsStrExt;
+    let key = keys.derive("original-name", "");
+    blake3::keyed_hash(&key, name.as_bytes()).to_hex().to_string()
+}
+
+/// What the loop hands over.
+pub enum Paper {
+    Begin { worker: usize, jobs: Vec<(JobId, Arc<Landing>)> },
+    AttemptOver { job: JobId, died: bool },
+    Commit { job: Box<Job>, report: Report },
+    Quarantine { job: Box<Job>, fault: Fault, sealed: bool, attempts: u32 },
+    Audit(Box<Record>),
+    Tick,
+    Stop { record: Box<Record>, done: Sender<()> },
+}
+
+/// What became of a job.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    Sealed { rows: u64, bytes: u64, object: PathBuf },
+    Quarantined { fault: Fault },
+    /// The source changed after its claim: the attempt starts over.
+    Changed,
+    /// Nothing was decided; the attempt starts over after a pause.
+    Failed(String),
+}
+
+/// Everything durable that the daemon owns.
+pub struct Clerk {
+    pub config: Arc<Config>,
+    pub ledger: Ledger,
+    pub trail: Trail,
+    pub signing: SigningKey,
+    pub keys: MaskingKeys,
+}
+
+/// The clerk cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ClerkError {
+    #[error(transparent)]
+    Io(#[from] PathError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Audit(#[from] crate::audit::AuditError),
+}
+
+/// An error with everything below it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Starts the thread; it ends at [`Paper::Stop`] or when the sender is dropped.
+pub fn start(clerk: Clerk, events: mpsc::Sender<Event>) -> std::io::Result<Sender<Paper>> {
+    let (papers, inbox) = channel();
+    std::thread::Builder::new().name("clerk".to_owned()).spawn(move || clerk.work(&inbox, &events))?;
+    Ok(papers)
+}
+
+impl Clerk {
+    fn work(mut self, inbox: &Receiver<Paper>, events: &mpsc::Sender<Event>) {
+        while let Ok(first) = inbox.recv() {
+            let mut papers = vec![first];
+            while papers.len() < MAX_BATCH
+                && let Ok(next) = inbox.try_recv()
+            {
+                papers.push(next);
+            }
+            let mut outcomes = Vec::new();
+            for paper in papers {
+                let event = match paper {
+                    Paper::Commit { job, report } => {
+                        outcomes.push(Deed::Seal(job, report));
+                        continue;
+                    }
+                    Paper::Quarantine { job, fault, sealed, attempts } => {
+                        outcomes.push(Deed::Reject { job, fault, sealed, attempts });
+                        continue;
+                    }
+                    Paper::Begin { worker, jobs } => self.begin(worker, jobs),
+                    Paper::AttemptOver { job, died } => self
+                        .ledger
+                        .attempt_over(job, died)
+                        .map(|attempts| Some(Event::AttemptOver { job, attempts }))
+                        .map_err(ClerkError::from),
+                    Paper::Audit(record) => {
+                        self.trail.append(&[*record]).map(|_| None).map_err(ClerkError::from)
+                    }
+                    Paper::Tick => {
+                        self.trail.checkpoint(Timestamp::now(), false).map(|()| None).map_err(ClerkError::from)
+                    }
+                    Paper::Stop { record, done } => {
+                        self.finish(outcomes, events);
+                        let stopped = self.trail.append(&[*record]).map(|_| ());
+                        if let Err(error) = stopped.and_then(|()| self.trail.checkpoint(Timestamp::now(), true)) {
+                            tracing::error!(code = "audit_failed", "{}", chain(&error));
+                        }
+                        let _ = done.send(()); // nobody waits any more
+                        return;
+                    }
+                };
+                let event = event.unwrap_or_else(|error| Some(Event::ClerkFailed { what: chain(&error) }));
+                if event.is_some_and(|event| events.blocking_send(event).is_err()) {
+                    return;
+                }
+            }
+            self.finish(outcomes, events);
+        }
+    }
+
+    fn begin(&mut self, worker: usize, jobs: Vec<(JobId, Arc<Landing>)>) -> Result<Option<Event>, ClerkError> {
+        let rows: Vec<_> = jobs.iter().map(|(job, landing)| (*job, landing.name.as_str())).collect();
+        self.ledger.begin(&rows)?;
+        crate::faults::point("begun");
+        let mut begun = Vec::new();
+        for (job, _) in jobs {
+            begun.push((job, self.ledger.attempts(job)?.unwrap_or_default()));
+        }
+        Ok(Some(Event::Begun { worker, jobs: begun }))
+    }
+
+    fn finish(&mut self, deeds: Vec<Deed>, events: &mpsc::Sender<Event>) {
+        if deeds.is_empty() {
+            return;
+        }
+        let jobs: Vec<JobId> = deeds.iter().map(|deed| deed.job().id()).collect();
+        let verdicts = self.commit(deeds).unwrap_or_else(|error| {
+            let what = chain(&error);
+            jobs.iter().map(|job| (*job, Verdict::Failed(what.clone()))).collect()
+        });
+        let _ = events.blocking_send(Event::Decided(verdicts)); // the loop may have ended
+    }
+
+    /// Commits a batch of outcomes. An error leaves every job of the batch to start over, which finds what was done.
+    fn commit(&mut self, deeds: Vec<Deed>) -> Result<Vec<(JobId, Verdict)>, ClerkError> {
+        let mut verdicts = Vec::new();
+        let mut settled = Vec::new();
+        let mut finished = Vec::new();
+        for deed in deeds {
+            if !is_unchanged(deed.job())? {
+                self.ledger.attempt_over(deed.job().id(), false)?;
+                verdicts.push((deed.job().id(), Verdict::Changed));
+                continue;
+            }
+            match deed {
+                Deed::Seal(job, report) => {
+                    let receipt = self.receipt(&job, report);
+                    match vault::find(&job.config.vault.dir, &job.object(), &self.signing.verifying()) {
+                        Some((receipt, published)) => settled.push(Settled::sealed(job, receipt, published)),
+                        None => finished.push((job, receipt)),
+                    }
+                }
+                Deed::Reject { job, fault, sealed, attempts } => {
+                    self.quarantine(&job, &fault, sealed, attempts)?;
+                    settled.push(Settled { job, outcome: SettledOutcome::Quarantined { fault, attempts } });
+                }
+            }
+        }
+        settled.extend(self.publish(finished)?);
+        crate::faults::point("published");
+        self.settle(&settled)?;
+        verdicts.extend(settled.into_iter().map(|settled| settled.verdict()));
+        Ok(verdicts)
+    }
+
+    fn publish(&self, finished: Vec<(Box<Job>, Receipt)>) -> Result<Vec<Settled>, ClerkError> {
+        if finished.is_empty() {
+            return Ok(Vec::new());
+        }
+        let batch: Vec<Finished> = finished
+            .iter()
+            .map(|(job, receipt)| Finished { incoming: job.incoming(), receipt: receipt.clone() })
+            .collect();
+        let published = vault::publish(&self.config.vault.dir, &batch, &self.signing)?;
+        let settled = finished.into_iter().zip(published);
+        Ok(settled.map(|((job, receipt), published)| Settled::sealed(job, receipt, published)).collect())
+    }
+
+    /// Audit, ledger, then the sources go.
+    fn settle(&mut self, settled: &[Settled]) -> Result<(), ClerkError> {
+        if settled.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<Record> = settled.iter().map(|settled| settled.record(&self.keys)).collect();
+        self.trail.append(&records)?;
+        crate::faults::point("audited");
+        let outcomes: Vec<_> =
+            settled.iter().map(|it| (it.job.id(), it.job.landing.name.as_str(), it.outcome.name())).collect();
+        self.ledger.done(&outcomes, self.trail.last_seq())?;
+        crate::faults::point("ledger_done");
+        for settled in settled {
+            spool::remove(&settled.job.landing.dir, settled.job.id())?;
+            crate::faults::point("source_removed");
+        }
+        Ok(())
+    }
+
+    fn quarantine(&self, job: &Job, fault: &Fault, sealed: bool, attempts: u32) -> Result<(), ClerkError> {
+        let incoming = job.incoming_original();
+        let original = if sealed { Original::Sealed(&incoming) } else { Original::AsItCame(&job.claimed.path) };
+        let reason = Reason {
+            reason_version: 1,
+            job: job.id(),
+            landing: job.landing.name.clone(),
+            original_name: job.public_name(&self.keys),
+            policy: job.landing.policy.clone(),
+            arrived_at: job.arrived_at,
+            quarantined_at: Timestamp::now(),
+            bytes: job.claimed.stamp.bytes,
+            sealed,
+            attempts,
+            fault: fault.clone(),
+        };
+        quarantine::store(&quarantine_dir(&job.config), &original, &reason)?;
+        crate::fsutil::remove_if_there(&job.incoming())?;
+        crate::faults::point("quarantined");
+        Ok(())
+    }
+
+    fn receipt(&self, job: &Job, report: Report) -> Receipt {
+        let output = report.outputs.into_iter().next().expect("one output was asked for");
+        Receipt {
+            receipt_version: 1,
+            job: job.id(),
+            landing: job.landing.name.clone(),
+            view: None,
+            original_name: job.public_name(&self.keys),
+            arrived_at: job.arrived_at,
+            claimed_at: job.id().claim_time(),
+            sealed_at: Timestamp::now(),
+            input: report.input,
+            output: vault::ReceiptOutput {
+                path: job.object().to_string_lossy().into_owned(),
+                sha256: output.sha256,
+                bytes: output.bytes,
+                format: output.format,
+            },
+            rows_in: report.rows_in,
+            rows_out: output.rows_out,
+            columns: output.columns,
+            policy: vault::ReceiptPolicy {
+                name: job.landing.policy.clone(),
+                sha256: job.config.policies[&job.landing.policy].sha256.clone(),
+            },
+            recipients: job.landing.recipients.clone(),
+            verify: "off".to_owned(),
+            veild: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// Brings every state that a crash can leave to where the loop can go on: returns what is to be processed, with
+    /// the number of spooled files whose outcome only had to be completed.
+    pub fn recover(&mut self, landings: &[Arc<Landing>]) -> Result<(Vec<Job>, u64), ClerkError> {
+        self.ledger.interrupt_working()?;
+        self.catch_up_with_audit()?;
+        let (mut jobs, mut completed) = (Vec::new(), 0);
+        for landing in landings {
+            for claimed in spool::recover(&landing.dir)? {
+                let job = Job {
+                    config: self.config.clone(),
+                    landing: landing.clone(),
+                    arrived_at: claimed.job.claim_time(),
+                    claimed,
+                };
+                if self.complete(&job)? {
+                    completed += 1;
+                } else {
+                    jobs.push(job);
+                }
+            }
+        }
+        Ok((jobs, completed))
+    }
+
+    /// The audit trail runs ahead of the ledger by what a crash cut off.
+    fn catch_up_with_audit(&mut self) -> Result<(), ClerkError> {
+        let lines = crate::audit::lines_after(&self.config.audit.dir, self.ledger.applied_seq()?)?;
+        let mut outcomes = Vec::new();
+        for line in &lines {
+            let outcome = match line["event"]["action"].as_str() {
+                Some("file.sealed") => "sealed",
+                Some("file.quarantined") => "quarantined",
+                _ => continue,
+            };
+            let job = line["veild"]["job"].as_str().and_then(|job| job.parse().ok());
+            if let (Some(job), Some(landing)) = (job, line["veild"]["landing"].as_str()) {
+                outcomes.push((job, landing, outcome));
+            }
+        }
+        Ok(self.ledger.done(&outcomes, self.trail.last_seq())?)
+    }
+
+    /// Completes a job whose outcome was already visible when the daemon ended.
+    fn complete(&mut self, job: &Job) -> Result<bool, ClerkError> {
+        if self.ledger.is_done(job.id())? {
+            spool::remove(&job.landing.dir, job.id())?;
+            return Ok(true);
+        }
+        let job = Box::new(job.clone());
+        let settled =
+            if let Some((receipt, published)) = vault::find(&job.config.vault.dir, &job.object(), &self.signing.verifying()) {
+                Settled::sealed(job, receipt, published)
+            } else if let Some((reason, _)) = quarantine::show(&quarantine_dir(&job.config), job.id())? {
+                let outcome = SettledOutcome::Quarantined { fault: reason.fault, attempts: reason.attempts };
+                Settled { job, outcome }
+            } else {
+                return Ok(false);
+            };
+        self.settle(&[settled])?;
+        Ok(true)
+    }
+}
+
+/// `STATE/quarantine`.
+pub fn quarantine_dir(config: &Config) -> PathBuf {
+    config.daemon.state_dir.join("quarantine")
+}
+
+/// Whether the source is still what was claimed, and nobody writes to it any more.
+fn is_unchanged(job: &Job) -> Result<bool, PathError> {
+    let path: &Path = &job.claimed.path;
+    let file = spool::open_regular(path)?;
+    Ok(spool::stamp(&file, path)? == job.claimed.stamp && spool::writers(&file) != Writers::Some)
+}
+
+enum Deed {
+    Seal(Box<Job>, Report),
+    Reject { job: Box<Job>, fault: Fault, sealed: bool, attempts: u32 },
+}
+
+impl Deed {
+    fn job(&self) -> &Job {
+        match self {
+            Deed::Seal(job, _) | Deed::Reject { job, .. } => job,
+        }
+    }
+}
+
+/// A job whose outcome is visible, but not yet audited.
+struct Settled {
+    job: Box<Job>,
+    outcome: SettledOutcome,
+}
+
+enum SettledOutcome {
+    Sealed { receipt: Box<Receipt>, published: Published },
+    Quarantined { fault: Fault, attempts: u32 },
+}
+
+impl SettledOutcome {
+    fn name(&self) -> &'static str {
+        match self {
+            SettledOutcome::Sealed { .. } => "sealed",
+            SettledOutcome::Quarantined { .. } => "quarantined",
+        }
+    }
+}
+
+impl Settled {
+    fn sealed(job: Box<Job>, receipt: Receipt, published: Published) -> Settled {
+        Settled { job, outcome: SettledOutcome::Sealed { receipt: Box::new(receipt), published } }
+    }
+
+    fn verdict(self) -> (JobId, Verdict) {
+        let verdict = match self.outcome {
+            SettledOutcome::Sealed { receipt, published } => Verdict::Sealed {
+                rows: receipt.rows_out,
+                bytes: receipt.output.bytes,
+                object: published.object,
+            },
+            SettledOutcome::Quarantined { fault, .. } => Verdict::Quarantined { fault },
+        };
+        (self.job.id(), verdict)
+    }
+
+    fn record(&self, keys: &MaskingKeys) -> Record {
+        let job = &self.job;
+        let name = job.public_name(keys);
+        match &self.outcome {
+            SettledOutcome::Sealed { receipt, published } => {
+                Record::new(Timestamp::now(), Action::FileSealed, Outcome::Success)
+                    .field("file", json!({"name": name, "size": job.claimed.stamp.bytes}))
+                    .veild("job", json!(job.id()))
+                    .veild("landing", json!(job.landing.name))
+                    .veild("arrived_at", json!(receipt.arrived_at))
+                    .veild("claimed_at", json!(receipt.claimed_at))
+                    .veild("sealed_at", json!(receipt.sealed_at))
+                    .veild("rows_in", json!(receipt.rows_in))
+                    .veild("rows_out", json!(receipt.rows_out))
+                    .veild("object", json!(receipt.output.path))
+                    .veild("object_sha256", json!(receipt.output.sha256))
+                    .veild("receipt_sha256", json!(published.receipt_sha256))
+                    .veild("policy", json!(receipt.policy))
+            }
+            SettledOutcome::Quarantined { fault, attempts } => {
+                Record::new(Timestamp::now(), Action::FileQuarantined, Outcome::Failure)
+                    .field("file", json!({"name": name, "size": job.claimed.stamp.bytes}))
+                    .field("error", json!({"code": fault.code, "message": fault.sentence}))
+                    .veild("job", json!(job.id()))
+                    .veild("landing", json!(job.landing.name))
+                    .veild("row", json!(fault.row))
+                    .veild("column", json!(fault.column))
+                    .veild("byte_offset", json!(fault.byte_offset))
+                    .veild("attempts", json!(attempts))
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The control socket `STATE/control.sock` (0600): one JSON request a connection, one JSON answer.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+use super::event::{Event, Request};
+
+/// Longest request in bytes.
+const MAX_REQUEST_BYTES: u64 = 1 << 20;
+/// Time in which a client must have asked and taken its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Starts answering on the socket; called inside the runtime, by the holder of the state directory's lock.
+pub(super) fn listen(path: &Path, events: mpsc::Sender<Event>) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let events = events.clone();
+            tokio::spawn(async move {
+                let _ = tokio::time::timeout(PATIENCE, answer(stream, events)).await; // a slow client is let go
+            });
+        }
+    });
+    Ok(())
+}
+
+async fn answer(mut stream: UnixStream, events: mpsc::Sender<Event>) -> io::Result<()> {
+    let mut text = Vec::new();
+    (&mut stream).take(MAX_REQUEST_BYTES).read_to_end(&mut text).await?;
+    let reply = match serde_json::from_slice::<Request>(&text) {
+        Ok(request) => {
+            let (answer, reply) = oneshot::channel();
+            let sent = events.send(Event::Control { request, answer }).await.is_ok();
+            if sent { reply.await.unwrap_or(Value::Null) } else { Value::Null }
+        }
+        Err(_) => serde_json::json!({"error": "not a request of this version"}),
+    };
+    stream.write_all(reply.to_string().as_bytes()).await
+}
+
+/// Asks a running daemon; `None` when none runs.
+pub fn ask(state_dir: &Path, request: &Request) -> io::Result<Option<Value>> {
+    let mut stream = match std::os::unix::net::UnixStream::connect(state_dir.join("control.sock")) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+        other => other?,
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&serde_json::to_vec(request)?)?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    Ok(Some(serde_json::from_slice(&reply)?))
+}

@@ -1,0 +1,43 @@
+//! Everything that can happen to the daemon.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::clerk::Verdict;
+use crate::config::Landing;
+use crate::intake::{Hint, Stat};
+use crate::job::JobId;
+use crate::ledger::Attempts;
+use crate::spool::{Claimed, NotClaimed};
+use crate::watch::Noticed;
+use crate::worker::pool::WorkerReport;
+
+/// One input of the loop.
+pub enum Event {
+    Noticed(Noticed),
+    Looked { landing: Arc<Landing>, relative: PathBuf, hint: Hint, stat: Option<Stat>, marker_there: bool },
+    SweepOver { landing: Arc<Landing>, error: Option<String>, free_bytes: u64 },
+    Claimed { landing: Arc<Landing>, relative: PathBuf, arrived_ns: i128, claimed: Claimed, lease_known: bool },
+    NotClaimed { landing: Arc<Landing>, relative: PathBuf, why: NotClaimed },
+    Begun { worker: usize, jobs: Vec<(JobId, Attempts)> },
+    Worker(WorkerReport),
+    AttemptOver { job: JobId, attempts: Attempts },
+    Decided(Vec<(JobId, Verdict)>),
+    ClerkFailed { what: String },
+    Signal(i32),
+    Control { request: Request, answer: oneshot::Sender<Value> },
+}
+
+/// What `veild status` and its kind ask over the control socket.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    Status,
+    /// Look at everything now, spools included.
+    Sweep,
+    /// Append a record on behalf of a command.
+    Audit(Box<crate::audit::Record>),
+}

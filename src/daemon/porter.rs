@@ -1,0 +1,145 @@
+//! The thread that touches landings: looks, sweeps, claims. It decides nothing.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::event::Event;
+use crate::config::{Complete, Landing};
+use crate::fsutil::{At, PathError};
+use crate::intake::{Hint, Kind, Stat};
+use crate::spool::{self, SPOOL, Writers};
+
+/// Deepest directory below a recursive landing.
+const MAX_DEPTH: usize = 32;
+
+/// What the loop asks for.
+pub enum Errand {
+    Look { landing: Arc<Landing>, relative: PathBuf, hint: Hint },
+    Sweep { landing: Arc<Landing> },
+    Claim { landing: Arc<Landing>, relative: PathBuf, seen: Stat, arrived_ns: i128 },
+}
+
+/// Starts the thread; it ends when the sender is dropped.
+pub fn start(events: mpsc::Sender<Event>) -> std::io::Result<Sender<Errand>> {
+    let (errands, inbox) = channel();
+    std::thread::Builder::new().name("porter".to_owned()).spawn(move || work(&inbox, &events))?;
+    Ok(errands)
+}
+
+fn work(inbox: &Receiver<Errand>, events: &mpsc::Sender<Event>) {
+    while let Ok(errand) = inbox.recv() {
+        let delivered = match errand {
+            Errand::Look { landing, relative, hint } => look(&landing, relative, hint, events),
+            Errand::Sweep { landing } => {
+                let swept = sweep(&landing, &landing.dir.clone(), 0, events);
+                let free_bytes = free_bytes(&landing.dir);
+                events.blocking_send(Event::SweepOver {
+                    landing,
+                    error: swept.err().map(|error| with_source(&error)),
+                    free_bytes,
+                })
+            }
+            Errand::Claim { landing, relative, seen, arrived_ns } => {
+                let result = spool::claim(&landing.dir, &relative, seen, Timestamp::now());
+                crate::faults::point("claimed");
+                events.blocking_send(match result {
+                    Ok((claimed, writers)) => {
+                        if landing.complete == Complete::Marker {
+                            // Its work is done; one left behind would speak for the next file of this name.
+                            let _ = fs::remove_file(marker_path(&landing, &relative));
+                        }
+                        let lease_known = writers != Writers::Unknown;
+                        Event::Claimed { landing, relative, arrived_ns, claimed, lease_known }
+                    }
+                    Err(why) => Event::NotClaimed { landing, relative, why },
+                })
+            }
+        };
+        if delivered.is_err() {
+            return;
+        }
+    }
+}
+
+/// An I/O error with what the system said.
+pub fn with_source(error: &PathError) -> String {
+    format!("{error}: {}", error.source)
+}
+
+fn free_bytes(path: &Path) -> u64 {
+    rustix::fs::statvfs(path).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+type Delivered = Result<(), mpsc::error::SendError<Event>>;
+
+fn look(landing: &Arc<Landing>, relative: PathBuf, hint: Hint, events: &mpsc::Sender<Event>) -> Delivered {
+    let path = landing.dir.join(&relative);
+    let stat = spool::look(&path).unwrap_or_default();
+    if stat.is_some_and(|stat| stat.kind == Kind::Directory) {
+        // Files may already lie in a directory that has just appeared.
+        if landing.recursive && relative.components().count() <= MAX_DEPTH && is_swept(&relative) {
+            let _ = sweep(landing, &path, relative.components().count(), events); // a sweep of the landing reports it
+        }
+        return Ok(());
+    }
+    let marker_there =
+        landing.complete == Complete::Marker && spool::look(&marker_path(landing, &relative)).is_ok_and(|it| it.is_some());
+    events.blocking_send(Event::Looked { landing: landing.clone(), relative, hint, stat, marker_there })
+}
+
+/// Path of the marker that speaks for a file.
+fn marker_path(landing: &Landing, relative: &Path) -> PathBuf {
+    let name = relative.file_name().unwrap_or_default();
+    let (before, after) = landing.marker.split_once("{name}").unwrap_or((&landing.marker, ""));
+    let mut marker = std::ffi::OsString::from(before);
+    marker.push(name);
+    marker.push(after);
+    landing.dir.join(relative).with_file_name(marker)
+}
+
+/// Whether a directory below a landing is looked into: hidden ones, the spool among them, never are.
+fn is_swept(relative: &Path) -> bool {
+    relative.components().all(|part| !part.as_os_str().as_bytes().starts_with(b"."))
+}
+
+/// Whether a file's name is included and not excluded.
+pub fn is_wanted(landing: &Landing, relative: &Path) -> bool {
+    let Some(name) = relative.file_name() else { return false };
+    let parents_wanted = relative.parent().is_none_or(is_swept);
+    let depth_wanted = landing.recursive || relative.components().count() == 1;
+    let is_marker = landing.complete == Complete::Marker && is_marker_name(landing, name.as_bytes());
+    parents_wanted
+        && depth_wanted
+        && !is_marker
+        && name != SPOOL
+        && landing.include.set.is_match(Path::new(name))
+        && !landing.exclude.set.is_match(Path::new(name))
+}
+
+fn is_marker_name(landing: &Landing, name: &[u8]) -> bool {
+    let (before, after) = landing.marker.split_once("{name}").unwrap_or((&landing.marker, ""));
+    name.len() > before.len() + after.len() && name.starts_with(before.as_bytes()) && name.ends_with(after.as_bytes())
+}
+
+fn sweep(landing: &Arc<Landing>, dir: &Path, depth: usize, events: &mpsc::Sender<Event>) -> Result<(), PathError> {
+    for entry in fs::read_dir(dir).at("list", dir)? {
+        let entry = entry.at("list", dir)?;
+        let path = entry.path();
+        let Ok(relative) = path.strip_prefix(&landing.dir) else { continue };
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_dir {
+            if landing.recursive && depth < MAX_DEPTH && is_swept(relative) {
+                sweep(landing, &path, depth + 1, events)?;
+            }
+        } else if is_wanted(landing, relative) && look(landing, relative.to_owned(), Hint::Swept, events).is_err() {
+            return Ok(()); // the loop has ended
+        }
+    }
+    Ok(())
+}

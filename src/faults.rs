@@ -1,0 +1,29 @@
+//! Named points at which crash tests end the process; empty in builds without debug assertions.
+
+/// Ends this process with SIGKILL when `VEILD_FAULT` names this point, on its first visit (or, as `name:3`, its third).
+#[cfg(debug_assertions)]
+pub fn point(name: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static FAULT: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static VISITS: AtomicU64 = AtomicU64::new(0);
+    let fault = FAULT.get_or_init(|| {
+        let text = std::env::var("VEILD_FAULT").ok()?;
+        match text.split_once(':') {
+            Some((name, visit)) => Some((name.to_owned(), visit.parse().ok()?)),
+            None => Some((text, 1)),
+        }
+    });
+    if fault.as_ref().is_some_and(|(wanted, visit)| {
+        wanted == name && VISITS.fetch_add(1, Ordering::Relaxed) + 1 == *visit
+    }) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        loop {
+            std::thread::park(); // until the signal arrives
+        }
+    }
+}
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn point(_name: &str) {}

@@ -1,0 +1,108 @@
+//! What parent and worker say to each other: a length, then JSON; descriptors ride on the length.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::job::JobId;
+use crate::keys::MaskingKeys;
+use crate::pipeline::{Dialect, DigestKind, Failure, Report};
+use crate::policy::Policy;
+
+/// Longest message in bytes; a policy of thousands of columns stays far below.
+const MAX_MESSAGE_BYTES: u32 = 16 << 20;
+/// Most descriptors that ride on one message.
+const MAX_FDS: usize = 64;
+
+/// First message to a worker.
+#[derive(Serialize, Deserialize)]
+pub struct Hello {
+    pub keys: MaskingKeys,
+    pub memory_bytes: u64,
+    /// Masking threads for a large file.
+    pub threads: usize,
+}
+
+/// One piece of work; the descriptors are the input and then one per output.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Task {
+    pub job: JobId,
+    pub work: Work,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Mask and seal, once for each output.
+    Mask { dialect: Dialect, digest: DigestKind, outputs: Vec<OutputSpec> },
+    /// Seal the bytes as they are, for the quarantine.
+    Seal { recipients: Vec<String> },
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub struct OutputSpec {
+    pub policy: Policy,
+    pub recipients: Vec<String>,
+}
+
+/// What a worker says.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Started { job: JobId },
+    Progress { bytes: u64 },
+    Masked { job: JobId, result: Result<Report, Failure> },
+    Sealed { job: JobId, result: Result<(), Failure> },
+}
+
+/// Sends one message with descriptors.
+pub fn send<T: Serialize>(socket: &UnixStream, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let body = zeroize::Zeroizing::new(serde_json::to_vec(message)?);
+    let length = u32::try_from(body.len()).ok().filter(|length| *length <= MAX_MESSAGE_BYTES);
+    let length = length.ok_or_else(|| io::Error::other("the message is too long"))?.to_be_bytes();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::other("too many descriptors for one message"));
+    }
+    let sent = rustix::net::sendmsg(socket, &[IoSlice::new(&length)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    (&mut &*socket).write_all(&length[sent..])?;
+    (&mut &*socket).write_all(&body)
+}
+
+/// Receives one message with its descriptors; `None` at the end of the socket.
+pub fn receive<T: DeserializeOwned>(socket: &UnixStream) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    let mut length = [0; 4];
+    let mut fds = Vec::new();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let slices = &mut [IoSliceMut::new(&mut length)];
+        match rustix::net::recvmsg(socket.as_fd(), slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other?.bytes,
+        }
+    };
+    if received == 0 {
+        return Ok(None);
+    }
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(passed) = message {
+            fds.extend(passed);
+        }
+    }
+    (&mut &*socket).read_exact(&mut length[received..])?;
+    let length = u32::from_be_bytes(length);
+    if length > MAX_MESSAGE_BYTES {
+        return Err(io::Error::other("the message is too long"));
+    }
+    let mut body = zeroize::Zeroizing::new(vec![0; length as usize]);
+    (&mut &*socket).read_exact(&mut body)?;
+    Ok(Some((serde_json::from_slice(&body)?, fds)))
+}

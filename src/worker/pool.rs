@@ -1,0 +1,170 @@
+//! The parent's side: one thread for each worker process, which it starts, feeds, watches and replaces.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use super::message::{Hello, Reply, Task, receive, send};
+use crate::fsutil::create_new;
+use crate::job::JobId;
+use crate::keys::MaskingKeys;
+use crate::pipeline::{Failure, Report};
+use crate::spool::open_regular;
+
+/// A worker that shows no sign of life for this long is killed.
+const HANG_AFTER: Duration = Duration::from_secs(60);
+
+/// A task with the paths whose descriptors the worker gets.
+pub struct Assignment {
+    pub task: Task,
+    pub source: PathBuf,
+    /// New files, one for each output.
+    pub incoming: Vec<PathBuf>,
+}
+
+/// What became of an assignment.
+pub enum Outcome {
+    Masked(Result<Report, Failure>),
+    Sealed(Result<(), Failure>),
+    /// The worker died or hung after it had reported starting this job.
+    Died {
+        hung: bool,
+    },
+    /// The work did not start: input or output could not be opened, or no worker could be started.
+    NotStarted(String),
+}
+
+/// What a worker thread reports.
+pub struct WorkerReport {
+    pub worker: usize,
+    pub job: JobId,
+    pub outcome: Outcome,
+    /// Whether this was the last of what the worker had been given.
+    pub idle: bool,
+}
+
+/// Settings of the pool.
+#[derive(Clone)]
+pub struct PoolOptions {
+    pub workers: usize,
+    pub memory_bytes: u64,
+    pub threads: usize,
+    pub keys: MaskingKeys,
+}
+
+/// Worker threads, by index. Dropping the pool ends them after what they have at hand.
+pub struct Pool {
+    inboxes: Vec<SyncSender<Vec<Assignment>>>,
+}
+
+impl Pool {
+    /// Starts the threads; processes start with the first work.
+    pub fn start<F>(options: &PoolOptions, report: F) -> io::Result<Pool>
+    where
+        F: Fn(WorkerReport) + Clone + Send + 'static,
+    {
+        let mut inboxes = Vec::new();
+        for index in 0..options.workers {
+            let (inbox, work) = sync_channel(1);
+            let (options, report) = (options.clone(), report.clone());
+            std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || attend(index, &options, &work, report))?;
+            inboxes.push(inbox);
+        }
+        Ok(Pool { inboxes })
+    }
+
+    /// Gives an idle worker its next assignments.
+    pub fn assign(&self, worker: usize, assignments: Vec<Assignment>) {
+        self.inboxes[worker].send(assignments).expect("a worker's thread lives as long as the pool");
+    }
+}
+
+fn attend(
+    index: usize,
+    options: &PoolOptions,
+    work: &Receiver<Vec<Assignment>>,
+    report: impl Fn(WorkerReport),
+) {
+    let mut process: Option<Process> = None;
+    while let Ok(assignments) = work.recv() {
+        let count = assignments.len();
+        for (position, assignment) in assignments.into_iter().enumerate() {
+            let job = assignment.task.job;
+            let outcome = match run(&mut process, options, &assignment) {
+                Ok(outcome) => outcome,
+                Err(error) => Outcome::NotStarted(error.to_string()),
+            };
+            if matches!(outcome, Outcome::Died { .. } | Outcome::NotStarted(_)) {
+                process = None;
+            }
+            report(WorkerReport { worker: index, job, outcome, idle: position + 1 == count });
+        }
+    }
+}
+
+/// A running worker process; killed when dropped.
+struct Process {
+    child: Child,
+    socket: UnixStream,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended by itself
+        let _ = self.child.wait();
+    }
+}
+
+fn start_process(options: &PoolOptions) -> io::Result<Process> {
+    let (socket, theirs) = UnixStream::pair()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("veild").arg("worker").env_clear().env("POLARS_MAX_THREADS", "1");
+    if let Ok(fault) = std::env::var("VEILD_FAULT") {
+        command.env("VEILD_FAULT", fault);
+    }
+    let child = command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let process = Process { child, socket };
+    process.socket.set_read_timeout(Some(HANG_AFTER))?;
+    process.socket.set_write_timeout(Some(HANG_AFTER))?;
+    let hello =
+        Hello { keys: options.keys.clone(), memory_bytes: options.memory_bytes, threads: options.threads };
+    send(&process.socket, &hello, &[])?;
+    Ok(process)
+}
+
+fn run(slot: &mut Option<Process>, options: &PoolOptions, assignment: &Assignment) -> io::Result<Outcome> {
+    let mut files: Vec<File> = vec![open_regular(&assignment.source).map_err(io::Error::other)?];
+    for path in &assignment.incoming {
+        crate::fsutil::remove_if_there(path).map_err(io::Error::other)?;
+        files.push(create_new(path, 0o600).map_err(io::Error::other)?);
+    }
+    let fds: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
+    if slot.is_none() {
+        *slot = Some(start_process(options)?);
+    }
+    let process = slot.as_ref().expect("started just above");
+    send(&process.socket, &assignment.task, &fds)?;
+    let mut started = false;
+    loop {
+        match receive::<Reply>(&process.socket) {
+            Ok(Some((Reply::Started { .. }, _))) => started = true,
+            Ok(Some((Reply::Progress { .. }, _))) => {}
+            Ok(Some((Reply::Masked { result, .. }, _))) => return Ok(Outcome::Masked(result)),
+            Ok(Some((Reply::Sealed { result, .. }, _))) => return Ok(Outcome::Sealed(result)),
+            Ok(None) if !started => return Ok(Outcome::NotStarted("the worker ended before the work".to_owned())),
+            Ok(None) => return Ok(Outcome::Died { hung: false }),
+            Err(error) => {
+                let hung = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+                return Ok(Outcome::Died { hung });
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The child's side: limits first, then one task after the other until the socket ends.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use super::message::{Hello, OutputSpec, Reply, Task, Work, receive, send};
+use crate::keys::MaskingKeys;
+use crate::pipeline::{self, Dialect, DigestKind, Failure, Input, Output, Report, Sink};
+use crate::seal::{Recipients, Sealer};
+
+/// Time between two signs of life while a long file is at work.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Serves tasks from `socket` until it ends.
+pub fn serve(socket: &UnixStream) -> io::Result<()> {
+    // A panic message may quote what it was working on.
+    std::panic::set_hook(Box::new(|_| {}));
+    forbid_core_dumps()?;
+    let Some((hello, _)) = receive::<Hello>(socket)? else { return Ok(()) };
+    limit_memory(hello.memory_bytes)?;
+    while let Some((task, fds)) = receive::<Task>(socket)? {
+        send(socket, &Reply::Started { job: task.job }, &[])?;
+        let reply = perform(task, fds, &hello.keys, hello.threads, socket);
+        send(socket, &reply, &[])?;
+    }
+    Ok(())
+}
+
+/// A piped core pattern ignores the size limit; only an undumpable process leaves no core, and no ptrace either.
+fn forbid_core_dumps() -> io::Result<()> {
+    rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// Limits what this process may allocate (RLIMIT_DATA: RLIMIT_AS would count mere reservations), and offers it to the
+/// kernel before the daemon when memory runs out.
+fn limit_memory(bytes: u64) -> io::Result<()> {
+    rlimit::setrlimit(rlimit::Resource::DATA, bytes, bytes)?;
+    match File::options().write(true).open("/proc/self/oom_score_adj") {
+        Ok(mut file) => file.write_all(b"500"),
+        Err(_) => Ok(()), // no /proc: nothing to raise
+    }
+}
+
+fn perform(task: Task, fds: Vec<OwnedFd>, keys: &MaskingKeys, threads: usize, socket: &UnixStream) -> Reply {
+    crate::faults::point("worker_started");
+    let mut files = fds.into_iter().map(File::from);
+    let input = files.next();
+    match task.work {
+        Work::Mask { dialect, digest, outputs } => {
+            let result = mask(input, files, dialect, digest, outputs, keys, threads, socket);
+            Reply::Masked { job: task.job, result }
+        }
+        Work::Seal { recipients } => Reply::Sealed { job: task.job, result: seal(input, files.next(), &recipients) },
+    }
+}
+
+#[allow(clippy::too_many_arguments)] // the parts of one task, taken apart once
+fn mask(
+    input: Option<File>,
+    sinks: impl Iterator<Item = File>,
+    dialect: Dialect,
+    digest: DigestKind,
+    outputs: Vec<OutputSpec>,
+    keys: &MaskingKeys,
+    threads: usize,
+    socket: &UnixStream,
+) -> Result<Report, Failure> {
+    let file = input.ok_or_else(no_descriptor)?;
+    let outputs = outputs.into_iter().zip(sinks).map(|(output, file)| sealed_output(output, file));
+    let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+    let last = std::sync::Mutex::new(Instant::now());
+    let progress = |bytes| {
+        let Ok(mut last) = last.lock() else { return };
+        if last.elapsed() >= PROGRESS_EVERY {
+            *last = Instant::now();
+            // A parent that is gone is noticed at the reply.
+            let _ = send(socket, &Reply::Progress { bytes }, &[]);
+        }
+    };
+    pipeline::process(Input { file, dialect, digest }, outputs, keys, threads, &progress)
+}
+
+fn sealed_output(output: OutputSpec, file: File) -> Result<Output, Failure> {
+    let recipients = Recipients::parse(&output.recipients).map_err(|error| Failure::Retry {
+        doing: "read the recipients".to_owned(),
+        error: error.to_string(),
+        errno: None,
+    })?;
+    Ok(Output { policy: output.policy, sink: Sink::Sealed { file, recipients } })
+}
+
+fn no_descriptor() -> Failure {
+    Failure::Retry { doing: "take the task".to_owned(), error: "a descriptor is missing".to_owned(), errno: None }
+}
+
+fn seal(input: Option<File>, output: Option<File>, recipients: &[String]) -> Result<(), Failure> {
+    let (mut input, output) = input.zip(output).ok_or_else(no_descriptor)?;
+    let retry = |error: io::Error| Failure::Retry {
+        doing: "seal the original".to_owned(),
+        errno: error.raw_os_error(),
+        error: error.kind().to_string(),
+    };
+    let recipients = Recipients::parse(recipients).map_err(|error| retry(io::Error::other(error)))?;
+    let mut sealer = Sealer::new(&recipients, output).map_err(retry)?;
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match input.read(&mut block).map_err(retry)? {
+            0 => break,
+            count => sealer.write_all(&block[..count]).map_err(retry)?,
+        }
+    }
+    sealer.finish().map_err(retry)?;
+    Ok(())
+}
+
