@@ -107,16 +107,22 @@ struct Tally<W: Write> {
     buffer: Vec<u8>,
     hash: Sha256,
     bytes: u64,
+    /// Set by the first error: what follows a gap must never be finished.
+    broken: bool,
 }
 
 impl<W: Write> Tally<W> {
     fn new(inner: W) -> Tally<W> {
-        Tally { inner, buffer: Vec::with_capacity(BUFFER), hash: Sha256::new(), bytes: 0 }
+        Tally { inner, buffer: Vec::with_capacity(BUFFER), hash: Sha256::new(), bytes: 0, broken: false }
     }
 
     fn pass_on(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.broken, true) {
+            return Err(io::Error::other("the sealed stream is broken by an earlier error"));
+        }
         self.hash.update(&self.buffer);
         self.inner.write_all(&self.buffer)?;
+        self.broken = false;
         self.bytes += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -272,6 +278,22 @@ mod tests {
                 assert!(unseal(out, secret.as_bytes()).is_err(), "{size} {flush}");
             }
         }
+    }
+
+    #[test]
+    fn nothing_is_finished_after_an_error() {
+        struct Once(bool);
+        impl Write for Once {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                if std::mem::replace(&mut self.0, true) { Ok(bytes.len()) } else { Err(io::Error::other("full")) }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut sealer = Sealer::new(&Recipients::parse(&[pair().0]).unwrap(), Once(false)).unwrap();
+        assert!(sealer.write_all(&vec![1; 3 << 20]).is_err());
+        assert!(sealer.finish().is_err());
     }
 
     #[test]

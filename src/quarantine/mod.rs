@@ -61,6 +61,8 @@ pub fn store(dir: &Path, original: &Original<'_>, reason: &Reason) -> Result<Pat
     }
     create_dir_durable(&entry, 0o700)?;
     fs::set_permissions(&entry, Permissions::from_mode(0o700)).at("set the mode of", &entry)?;
+    // Even if the entry was there: a crash may have come between its creation and its fsync.
+    fsync_dir(dir)?;
     let complete = entry.join("reason.json");
     if complete.exists() {
         // The earlier store may have been cut off just before its last fsync.

@@ -136,7 +136,16 @@ pub fn publish(dir: &Path, batch: &[Finished], key: &SigningKey) -> Result<Vec<P
 /// `object` is relative to the vault or begins with `dir`.
 pub fn find(dir: &Path, object: &Path, key: &crate::keys::VerifyingKey) -> Option<(Receipt, Published)> {
     let relative = object.strip_prefix(dir).unwrap_or(object);
-    verify::check(dir, relative, &|message, armoured| key.verify(NAMESPACE, message, armoured).is_ok()).ok()
+    let signed = |message: &[u8], armoured: &str| key.verify(NAMESPACE, message, armoured).is_ok();
+    find_with(dir, relative, &signed)
+}
+
+fn find_with(dir: &Path, relative: &Path, signed: &impl Fn(&[u8], &str) -> bool) -> Option<(Receipt, Published)> {
+    let found = verify::check(dir, relative, signed).ok()?;
+    // The crash may have come before the last fsync, and the caller will let go of the source.
+    let object = dir.join(relative);
+    publish::sync_up_to(dir, &[object.parent()?]).ok()?;
+    Some(found)
 }
 
 /// Counters by landing, for status.

@@ -108,22 +108,24 @@ mod tests {
         JobId::claimed_at(Timestamp::from_second(1_760_000_000).unwrap())
     }
 
-    fn name(original: &str) -> String {
-        file_name(job(), OsStr::new(original)).replace(&job().to_string(), "J")
-    }
-
     #[test]
     fn names_follow_the_design() {
-        assert_eq!(name("people.csv"), "people.J.csv.age");
-        assert_eq!(name("people.csv.gz"), "people.J.csv.gz.age");
-        assert_eq!(name("people.gz"), "people.J.gz.age");
-        assert_eq!(name("people"), "people.J.age");
-        assert_eq!(name(".profile"), ".profile.J.age");
-        assert_eq!(name("../x"), "..%2Fx.J.age".replace("..%2Fx.J", ".J.%2Fx"));
-        let path = object_path("l", Path::new("a/../b\n/./c"), job(), OsStr::new("x.csv"), false);
-        assert_eq!(path, PathBuf::from(format!("l/2025/10/09/a/%2E%2E/b%0A/c/x.{}.csv.age", job())));
-        let path = object_path("..", Path::new("secret"), job(), OsStr::new("x.csv"), true);
-        assert_eq!(path, PathBuf::from(format!("%2E%2E/2025/10/09/{}.age", job())));
+        let job = job();
+        for (original, name) in [
+            ("people.csv", "people.J.csv.age"),
+            ("people.csv.gz", "people.J.csv.gz.age"),
+            ("people.gz", "people.J.gz.age"),
+            ("people", "people.J.age"),
+            (".profile", ".profile.J.age"),
+            ("..", "...J.age"),
+            ("../x.csv", "..%2Fx.J.csv.age"),
+        ] {
+            assert_eq!(file_name(job, OsStr::new(original)).replace(&job.to_string(), "J"), name);
+        }
+        let path = object_path("l", Path::new("a/../b\n/./c"), job, OsStr::new("x.csv"), false);
+        assert_eq!(path, PathBuf::from(format!("l/2025/10/09/a/%2E%2E/b%0A/c/x.{job}.csv.age")));
+        let path = object_path("..", Path::new("secret"), job, OsStr::new("x.csv"), true);
+        assert_eq!(path, PathBuf::from(format!("%2E%2E/2025/10/09/{job}.age")));
     }
 
     #[test]

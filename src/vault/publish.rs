@@ -1,5 +1,6 @@
 //! Makes finished objects visible: receipt and signature first, the object's rename last.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -42,12 +43,20 @@ pub(super) fn publish(
             fs::rename(from, to).at("rename to", to)?;
         }
     }
-    dirs.iter().try_for_each(|parent| fsync_dir(parent))?;
+    // With their parents: a crash may have come between a directory's creation and its fsync.
+    sync_up_to(dir, &dirs)?;
     for staged in &staged {
         rename_noreplace(&staged.object.0, &staged.object.1)?;
     }
     dirs.iter().try_for_each(|parent| fsync_dir(parent))?;
     Ok(staged.into_iter().map(|staged| staged.published).collect())
+}
+
+/// Makes directories and all above them up to `top` durable, each once.
+pub(super) fn sync_up_to(top: &Path, dirs: &[&Path]) -> Result<(), PathError> {
+    let chain: BTreeSet<&Path> =
+        dirs.iter().flat_map(|dir| dir.ancestors().take_while(|above| above.starts_with(top))).collect();
+    chain.into_iter().try_for_each(fsync_dir)
 }
 
 fn stage(dir: &Path, finished: &Finished, sign: &impl Fn(&[u8]) -> String) -> Result<Staged, PathError> {

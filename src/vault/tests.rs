@@ -64,7 +64,7 @@ fn publishes_batches_small_and_large() {
         let batch: Vec<_> = (0..count).map(|i| finished(&dir, start + i, b"sealed")).collect();
         let published = publish::publish(&dir, &batch, &sign).unwrap();
         for (published, finished) in published.iter().zip(&batch) {
-            let found = verify::check(&dir, &published.object, &signed).unwrap();
+            let found = find_with(&dir, &published.object, &signed).unwrap();
             assert_eq!(found, (finished.receipt.clone(), published.clone()));
             let (receipt, signature) = siblings(&dir.join(&published.object)).unwrap();
             for path in [&dir.join(&published.object), &receipt, &signature] {
