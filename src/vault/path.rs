@@ -90,7 +90,10 @@ fn shorten(text: &str, max: usize) -> &str {
     if text.len() <= max {
         return text;
     }
-    let mut end = text.floor_char_boundary(max);
+    let mut end = max;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
     if let Some(percent) = text[..end].rfind('%')
         && percent + 3 > end
     {
