@@ -1,9 +1,34 @@
 //! Sealing with age; the only caller of `finish()`.
+//!
+//! Nothing here acts in `Drop`: a stream that was not finished lacks its last chunk and is refused by every reader.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
+
+use sha2::{Digest, Sha256};
+
+/// Sealed bytes are handed on in pieces of at least this size; age itself writes 64 KiB at a time.
+const BUFFER: usize = 512 << 10;
 
 /// Checked recipients of one output.
-pub struct Recipients {}
+#[derive(Clone, Debug)]
+pub struct Recipients {
+    all: Vec<Recipient>,
+}
+
+#[derive(Clone, Debug)]
+enum Recipient {
+    X25519(age::x25519::Recipient),
+    Ssh(age::ssh::Recipient),
+}
+
+impl Recipient {
+    fn as_age(&self) -> &dyn age::Recipient {
+        match self {
+            Recipient::X25519(recipient) => recipient,
+            Recipient::Ssh(recipient) => recipient,
+        }
+    }
+}
 
 /// A recipient that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +42,55 @@ impl Recipients {
     ///
     /// Names the entry that cannot be used, says why and what is accepted; an identity given by mistake is never
     /// repeated in the message.
-    pub fn parse<S: AsRef<str>>(_recipients: &[S]) -> Result<Recipients, RecipientError> {
-        todo!()
+    pub fn parse<S: AsRef<str>>(recipients: &[S]) -> Result<Recipients, RecipientError> {
+        if recipients.is_empty() {
+            return Err(RecipientError("there are no recipients: at least one is needed".to_owned()));
+        }
+        let mut all = Vec::with_capacity(recipients.len());
+        let mut seen: Vec<String> = Vec::with_capacity(recipients.len());
+        for (index, text) in recipients.iter().enumerate() {
+            let number = index + 1;
+            let (canonical, recipient) = parse_one(text.as_ref().trim()).map_err(|why| {
+                RecipientError(format!(
+                    "recipient {number} {why}; accepted are age1… (X25519), ssh-ed25519 … and ssh-rsa …"
+                ))
+            })?;
+            if let Some(first) = seen.iter().position(|earlier| *earlier == canonical) {
+                return Err(RecipientError(format!("recipient {number} is the same as recipient {}", first + 1)));
+            }
+            seen.push(canonical);
+            all.push(recipient);
+        }
+        Ok(Recipients { all })
     }
+}
+
+/// The recipient with its canonical spelling, or why not. No reason repeats the text: it may be a secret.
+fn parse_one(text: &str) -> Result<(String, Recipient), String> {
+    use age::ssh::ParseRecipientKeyError as Ssh;
+    let upper = text.to_ascii_uppercase();
+    if upper.contains("AGE-SECRET-KEY-") || upper.contains("PRIVATE KEY") {
+        return Err("is a secret key, which must not be on this host (it is not repeated here)".to_owned());
+    }
+    if text.lines().count() > 1 {
+        return Err("has more than one line".to_owned());
+    }
+    if text.starts_with("age1") {
+        let recipient: age::x25519::Recipient =
+            text.parse().map_err(|_| "is not a valid X25519 recipient (mistyped, or of a plugin)".to_owned())?;
+        return Ok((recipient.to_string(), Recipient::X25519(recipient)));
+    }
+    if !(text.starts_with("ssh-ed25519 ") || text.starts_with("ssh-rsa ")) {
+        return Err(if text.is_empty() { "is empty" } else { "is of a kind that is not known" }.to_owned());
+    }
+    let recipient: age::ssh::Recipient = text.parse().map_err(|error| match error {
+        Ssh::RsaModulusTooLarge => "is an RSA key that is too large".to_owned(),
+        Ssh::RsaModulusTooSmall => "is an RSA key of less than 2048 bits".to_owned(),
+        _ => "is not a valid SSH public key".to_owned(),
+    })?;
+    // The comment does not make another recipient.
+    let canonical = text.split_ascii_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    Ok((canonical, Recipient::Ssh(recipient)))
 }
 
 /// A sealed stream that has been finished.
@@ -30,33 +101,252 @@ pub struct Sealed {
     pub bytes: u64,
 }
 
+/// Collects sealed bytes into large pieces, hashes and counts them. Not `BufWriter`, which writes in its `Drop`.
+struct Tally<W: Write> {
+    inner: W,
+    buffer: Vec<u8>,
+    hash: Sha256,
+    bytes: u64,
+    /// Set by the first error: what follows a gap must never be finished.
+    broken: bool,
+}
+
+impl<W: Write> Tally<W> {
+    fn new(inner: W) -> Tally<W> {
+        Tally { inner, buffer: Vec::with_capacity(BUFFER), hash: Sha256::new(), bytes: 0, broken: false }
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.broken, true) {
+            return Err(io::Error::other("the sealed stream is broken by an earlier error"));
+        }
+        self.hash.update(&self.buffer);
+        self.inner.write_all(&self.buffer)?;
+        self.broken = false;
+        self.bytes += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Tally<W> {
+    fn write(&mut self, sealed: &[u8]) -> io::Result<usize> {
+        if self.buffer.len() + sealed.len() > BUFFER {
+            self.pass_on()?;
+        }
+        self.buffer.extend_from_slice(sealed);
+        Ok(sealed.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.pass_on()?;
+        self.inner.flush()
+    }
+}
+
 /// Writes plaintext in, sealed bytes out. Dropped without [`Sealer::finish`] it leaves a stream that does not decrypt.
 pub struct Sealer<W: Write> {
-    _inner: W,
+    stream: age::stream::StreamWriter<Tally<W>>,
 }
 
 impl<W: Write> Sealer<W> {
-    pub fn new(_recipients: &Recipients, _inner: W) -> io::Result<Sealer<W>> {
-        todo!()
+    pub fn new(recipients: &Recipients, inner: W) -> io::Result<Sealer<W>> {
+        let encryptor =
+            age::Encryptor::with_recipients(recipients.all.iter().map(Recipient::as_age)).map_err(io::Error::other)?;
+        Ok(Sealer { stream: encryptor.wrap_output(Tally::new(inner))? })
     }
 
     /// Ends the stream so that it decrypts; to be called on success only.
     pub fn finish(self) -> io::Result<(W, Sealed)> {
-        todo!()
+        let mut tally = self.stream.finish()?;
+        tally.flush()?;
+        let Tally { inner, hash, bytes, .. } = tally;
+        Ok((inner, Sealed { sha256: format!("{:x}", hash.finalize()), bytes }))
     }
 }
 
 impl<W: Write> Write for Sealer<W> {
-    fn write(&mut self, _plaintext: &[u8]) -> io::Result<usize> {
-        todo!()
+    fn write(&mut self, plaintext: &[u8]) -> io::Result<usize> {
+        self.stream.write(plaintext)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        todo!()
+        self.stream.flush()
     }
 }
 
 /// Opens a sealed stream with identities in age's or OpenSSH's file format.
-pub fn open<R: Read + 'static>(_sealed: R, _identity_file: &[u8]) -> io::Result<Box<dyn Read>> {
-    todo!()
+pub fn open<R: Read + 'static>(sealed: R, identity_file: &[u8]) -> io::Result<Box<dyn Read>> {
+    let identities = identities(identity_file)?;
+    let decryptor = age::Decryptor::new(sealed).map_err(opening)?;
+    let reader = decryptor.decrypt(identities.iter().map(|identity| &**identity)).map_err(opening)?;
+    Ok(Box::new(BufReader::with_capacity(BUFFER, reader)))
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+fn opening(error: age::DecryptError) -> io::Error {
+    match error {
+        age::DecryptError::Io(error) => error,
+        age::DecryptError::NoMatchingKeys => {
+            io::Error::new(io::ErrorKind::PermissionDenied, "none of the identities opens this object")
+        }
+        other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
+    }
+}
+
+fn identities(file: &[u8]) -> io::Result<Vec<Box<dyn age::Identity>>> {
+    let text = file.trim_ascii_start();
+    if !text.starts_with(b"-----BEGIN ") {
+        let parsed = age::IdentityFile::from_buffer(file)?.into_identities().map_err(opening)?;
+        if parsed.is_empty() {
+            return Err(invalid("the identity file holds no identity"));
+        }
+        return Ok(parsed.into_iter().map(|identity| identity as Box<dyn age::Identity>).collect());
+    }
+    // age reports a cut-off key as `Interrupted`, which readers take as "try again": never pass it on.
+    match age::ssh::Identity::from_buffer(text, None).map_err(|_| invalid("not a valid OpenSSH private key"))? {
+        identity @ age::ssh::Identity::Unencrypted(_) => Ok(vec![Box::new(identity)]),
+        age::ssh::Identity::Encrypted(_) => {
+            Err(invalid("the SSH private key is protected by a passphrase: remove it from a copy, or use age -d"))
+        }
+        age::ssh::Identity::Unsupported(_) => Err(invalid("this kind of SSH private key is not supported")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::process::Command;
+
+    fn pair() -> (String, String) {
+        let identity = age::x25519::Identity::generate();
+        (identity.to_public().to_string(), identity.to_string().expose_secret().to_owned())
+    }
+
+    fn ssh_pair(dir: &std::path::Path, kind: &str, passphrase: &str) -> Option<(String, Vec<u8>)> {
+        let key = dir.join(format!("{kind}{}", passphrase.len()));
+        let run = Command::new("ssh-keygen").args(["-q", "-t", kind, "-N", passphrase, "-f"]).arg(&key).status();
+        if !run.is_ok_and(|status| status.success()) {
+            println!("SKIPPED: no ssh-keygen");
+            return None;
+        }
+        let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+        Some((public, std::fs::read(&key).unwrap()))
+    }
+
+    fn seal(recipients: &[String], plain: &[u8]) -> (Vec<u8>, Sealed) {
+        let mut sealer = Sealer::new(&Recipients::parse(recipients).unwrap(), Vec::new()).unwrap();
+        sealer.write_all(plain).unwrap();
+        sealer.finish().unwrap()
+    }
+
+    fn unseal(sealed: Vec<u8>, identity: &[u8]) -> io::Result<Vec<u8>> {
+        let mut plain = Vec::new();
+        open(io::Cursor::new(sealed), identity)?.read_to_end(&mut plain)?;
+        Ok(plain)
+    }
+
+    #[test]
+    fn seals_opens_and_tallies() {
+        let (public, secret) = pair();
+        for size in [0, 1, 65_535, 65_536, 65_537, 131_072, 3 << 20] {
+            let plain = vec![7u8; size];
+            let (sealed, told) = seal(std::slice::from_ref(&public), &plain);
+            assert_eq!(told.bytes, sealed.len() as u64);
+            assert_eq!(told.sha256, format!("{:x}", Sha256::digest(&sealed)));
+            assert_eq!(unseal(sealed, secret.as_bytes()).unwrap(), plain);
+        }
+    }
+
+    #[test]
+    fn a_dropped_sealer_leaves_nothing_that_decrypts() {
+        let (public, secret) = pair();
+        let recipients = Recipients::parse(&[public]).unwrap();
+        for size in [0, 1, 65_536, 131_072, 16 * 65_536, 100_000, 3 << 20] {
+            for flush in [false, true] {
+                let mut out = Vec::new();
+                let mut sealer = Sealer::new(&recipients, &mut out).unwrap();
+                sealer.write_all(&vec![1; size]).unwrap();
+                if flush {
+                    sealer.flush().unwrap();
+                }
+                drop(sealer);
+                assert!(unseal(out, secret.as_bytes()).is_err(), "{size} {flush}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_finished_after_an_error() {
+        struct Once(bool);
+        impl Write for Once {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                if std::mem::replace(&mut self.0, true) { Ok(bytes.len()) } else { Err(io::Error::other("full")) }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut sealer = Sealer::new(&Recipients::parse(&[pair().0]).unwrap(), Once(false)).unwrap();
+        assert!(sealer.write_all(&vec![1; 3 << 20]).is_err());
+        assert!(sealer.finish().is_err());
+    }
+
+    #[test]
+    fn refuses_and_never_repeats_secrets() {
+        let (public, secret) = pair();
+        for bad in
+            [secret.as_str(), &secret.to_lowercase(), "-----BEGIN OPENSSH PRIVATE KEY-----\nQUJD", "", "ssh-dss A"]
+        {
+            let message = Recipients::parse(&[public.as_str(), bad]).unwrap_err().to_string();
+            assert!(message.starts_with("recipient 2 "), "{message}");
+            assert!(bad.len() < 10 || !message.contains(&bad[bad.len() - 4..]), "{message}");
+        }
+        let message = Recipients::parse(&[&public, &public]).unwrap_err().to_string();
+        assert_eq!(message, "recipient 2 is the same as recipient 1");
+        assert!(Recipients::parse::<&str>(&[]).is_err());
+    }
+
+    #[test]
+    fn wrong_and_broken_identities_are_told_apart() {
+        let (public, _) = pair();
+        let (sealed, _) = seal(&[public], b"x");
+        let error = unseal(sealed.clone(), pair().1.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "none of the identities opens this object");
+        let cut = unseal(sealed.clone(), b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl").unwrap_err();
+        assert_eq!(cut.kind(), io::ErrorKind::InvalidData);
+        assert!(unseal(sealed, b"# nothing\n").is_err());
+    }
+
+    #[test]
+    fn ssh_keys_work() {
+        let dir = tempfile::tempdir().unwrap();
+        for kind in ["ed25519", "rsa"] {
+            let Some((public, private)) = ssh_pair(dir.path(), kind, "") else { return };
+            let (sealed, _) = seal(&[public], b"hello");
+            assert_eq!(unseal(sealed, &private).unwrap(), b"hello");
+        }
+        let Some((public, private)) = ssh_pair(dir.path(), "ed25519", "secret") else { return };
+        let error = unseal(seal(&[public], b"x").0, &private).unwrap_err();
+        assert!(error.to_string().contains("passphrase"), "{error}");
+    }
+
+    #[test]
+    fn the_age_command_opens_it() {
+        if Command::new("age").arg("--version").output().is_err() {
+            println!("SKIPPED: no age command");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (public, secret) = pair();
+        let plain = vec![9u8; 200_000];
+        std::fs::write(dir.path().join("o.age"), seal(&[public], &plain).0).unwrap();
+        std::fs::write(dir.path().join("id"), secret).unwrap();
+        let out = Command::new("age").args(["-d", "-i", "id", "o.age"]).current_dir(dir.path()).output().unwrap();
+        assert!(out.status.success() && out.stdout == plain);
+    }
 }

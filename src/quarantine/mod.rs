@@ -3,12 +3,17 @@
 //! `original` (or `original.age`) is there and durable before `reason.json`, which appears last and atomically: a
 //! directory without `reason.json` is unfinished and is completed or taken back at recovery.
 
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::fsutil::PathError;
+use crate::fsutil::{
+    At, PathError, copy_in_kernel, create_dir_durable, create_new, fsync_dir, remove_if_there, write_new_synced,
+};
 use crate::job::JobId;
 use crate::pipeline::Fault;
 
@@ -40,23 +45,164 @@ pub enum Original<'a> {
     Sealed(&'a Path),
 }
 
+/// The name that an original has in its entry.
+fn original_file(sealed: bool) -> &'static str {
+    if sealed { "original.age" } else { "original" }
+}
+
 /// Takes a rejected file in: durable original, then `reason.json`. The spool's copy is left for the caller to remove.
-/// Doing it again after a crash completes it.
-pub fn store(_dir: &Path, _original: &Original<'_>, _reason: &Reason) -> Result<PathBuf, PathError> {
-    todo!()
+/// Doing it again after a crash completes it. Returns the path of the stored original.
+pub fn store(dir: &Path, original: &Original<'_>, reason: &Reason) -> Result<PathBuf, PathError> {
+    let entry = dir.join(reason.job.to_string());
+    let sealed = matches!(original, Original::Sealed(_));
+    let stored = entry.join(original_file(sealed));
+    if sealed != reason.sealed {
+        return Err(io::Error::other("the reason contradicts its original about being sealed")).at("store", stored);
+    }
+    create_dir_durable(&entry, 0o700)?;
+    fs::set_permissions(&entry, Permissions::from_mode(0o700)).at("set the mode of", &entry)?;
+    // Even if the entry was there: a crash may have come between its creation and its fsync.
+    fsync_dir(dir)?;
+    let complete = entry.join("reason.json");
+    if complete.exists() {
+        // The earlier store may have been cut off just before its last fsync.
+        fsync_dir(&entry)?;
+        let (_, stored) = show(dir, reason.job)?.ok_or_else(gone).at("read", &complete)?;
+        return Ok(stored);
+    }
+    match original {
+        Original::AsItCame(from) => copy_in(from, &stored, &entry.join("original.tmp"))?,
+        Original::Sealed(from) => move_in(from, &stored, &entry.join("original.tmp"))?,
+    }
+    // An earlier attempt under another configuration may have left the other kind, perhaps in the clear.
+    remove_if_there(&entry.join(original_file(!sealed)))?;
+    fsync_dir(&entry)?;
+    write_reason(&entry, reason)?;
+    Ok(stored)
 }
 
-/// All complete entries, oldest first.
-pub fn list(_dir: &Path) -> Result<Vec<Reason>, PathError> {
-    todo!()
+fn gone() -> io::Error {
+    io::Error::from(io::ErrorKind::NotFound)
 }
 
-/// One entry, or `None` when there is none that is complete.
-pub fn show(_dir: &Path, _job: JobId) -> Result<Option<(Reason, PathBuf)>, PathError> {
-    todo!()
+fn write_reason(entry: &Path, reason: &Reason) -> Result<(), PathError> {
+    let (tmp, path) = (entry.join("reason.json.tmp"), entry.join("reason.json"));
+    let mut json = serde_json::to_vec_pretty(reason).at("write", &path)?;
+    json.push(b'\n');
+    remove_if_there(&tmp)?;
+    write_new_synced(&tmp, 0o600, &json)?;
+    fs::rename(&tmp, &path).at("rename to", &path)?;
+    fsync_dir(entry)
 }
 
-/// Removes an entry, `reason.json` first; a sealed or plain original is gone afterwards.
-pub fn remove(_dir: &Path, _job: JobId) -> Result<(), PathError> {
-    todo!()
+/// Copies, never links: an uploader may still hold the inode open for writing.
+fn copy_in(from: &Path, stored: &Path, tmp: &Path) -> Result<(), PathError> {
+    let source = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(from) {
+        // `stored` got its name only when it was whole, so it serves when the source is gone.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && stored.exists() => return Ok(()),
+        other => other.at("open", from)?,
+    };
+    remove_if_there(tmp)?;
+    let copy = create_new(tmp, 0o600)?;
+    // Shares the blocks where the file system can; EXDEV, EOPNOTSUPP and the like mean that it cannot.
+    if rustix::fs::ioctl_ficlone(&copy, &source).is_err() {
+        copy_in_kernel(&source, &copy, tmp)?;
+    }
+    settle(&copy, tmp, stored)
 }
+
+/// Mode, content and name of a stored original; the name is durable after an fsync of its directory.
+fn settle(file: &File, tmp: &Path, stored: &Path) -> Result<(), PathError> {
+    file.set_permissions(Permissions::from_mode(0o400)).at("set the mode of", tmp)?;
+    file.sync_all().at("make durable", tmp)?;
+    fs::rename(tmp, stored).at("rename to", stored)
+}
+
+/// Sealed copies are the daemon's own, so their inode may be taken over.
+fn move_in(from: &Path, stored: &Path, tmp: &Path) -> Result<(), PathError> {
+    let source = match File::open(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && stored.exists() => return Ok(()),
+        other => other.at("open", from)?,
+    };
+    remove_if_there(tmp)?;
+    source.set_permissions(Permissions::from_mode(0o400)).at("set the mode of", from)?;
+    source.sync_all().at("make durable", from)?;
+    match fs::rename(from, stored) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            copy_in(from, stored, tmp)?;
+            remove_if_there(from)
+        }
+        other => other.at("rename to", stored),
+    }
+}
+
+/// The entries' directories, complete or not, oldest first.
+fn jobs(dir: &Path) -> Result<Vec<JobId>, PathError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.at("read", dir)?,
+    };
+    let mut jobs = Vec::new();
+    for entry in entries {
+        jobs.extend(entry.at("read", dir)?.file_name().to_str().and_then(|name| name.parse::<JobId>().ok()));
+    }
+    jobs.sort();
+    Ok(jobs)
+}
+
+/// All complete entries, oldest first. One that cannot be read is logged and left out: it must not hide the others.
+pub fn list(dir: &Path) -> Result<Vec<Reason>, PathError> {
+    let mut reasons = Vec::new();
+    for job in jobs(dir)? {
+        match show(dir, job) {
+            Ok(found) => reasons.extend(found.map(|(reason, _)| reason)),
+            Err(error) => tracing::warn!(%job, error = %error, source = %error.source, "unreadable quarantine entry"),
+        }
+    }
+    Ok(reasons)
+}
+
+/// One entry with the path of its original, or `None` when there is none that is complete.
+pub fn show(dir: &Path, job: JobId) -> Result<Option<(Reason, PathBuf)>, PathError> {
+    let entry = dir.join(job.to_string());
+    let path = entry.join("reason.json");
+    let json = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.at("read", &path)?,
+    };
+    let reason: Reason = serde_json::from_slice(&json).at("read", &path)?;
+    let original = entry.join(original_file(reason.sealed));
+    Ok(Some((reason, original)))
+}
+
+/// Removes an entry, `reason.json` first; a sealed or plain original is gone afterwards. Doing it again after a crash
+/// completes it.
+pub fn remove(dir: &Path, job: JobId) -> Result<(), PathError> {
+    let entry = dir.join(job.to_string());
+    if !entry.exists() {
+        return Ok(());
+    }
+    remove_if_there(&entry.join("reason.json"))?;
+    fsync_dir(&entry)?;
+    for name in ["original", "original.age", "original.tmp", "reason.json.tmp"] {
+        remove_if_there(&entry.join(name))?;
+    }
+    fs::remove_dir(&entry).at("remove", &entry)?;
+    fsync_dir(dir)
+}
+
+/// Size of everything below, unfinished entries included.
+pub fn total_bytes(dir: &Path) -> Result<u64, PathError> {
+    let mut total = 0;
+    for job in jobs(dir)? {
+        let entry = dir.join(job.to_string());
+        for file in fs::read_dir(&entry).at("read", &entry)? {
+            let file = file.at("read", &entry)?;
+            total += file.metadata().at("examine", file.path())?.len();
+        }
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+use super::*;
+
+fn reason(sealed: bool) -> Reason {
+    let now = Timestamp::from_second(1_760_000_000).unwrap();
+    Reason {
+        reason_version: 1,
+        job: JobId::claimed_at(now),
+        landing: "l".into(),
+        original_name: "a.csv".into(),
+        policy: "p".into(),
+        arrived_at: now,
+        quarantined_at: now,
+        bytes: 3,
+        sealed,
+        attempts: 1,
+        fault: Fault {
+            code: "ragged_row".into(),
+            sentence: "s".into(),
+            row: Some(1),
+            column: None,
+            byte_offset: None,
+            advice: "a".into(),
+        },
+    }
+}
+
+#[test]
+fn stores_lists_and_removes() {
+    let dir = tempfile::tempdir().unwrap();
+    let q = dir.path().join("q");
+    let from = dir.path().join("a.csv");
+    fs::write(&from, "abc").unwrap();
+    let reason = reason(false);
+    let stored = store(&q, &Original::AsItCame(&from), &reason).unwrap();
+    assert_eq!(fs::read(&stored).unwrap(), b"abc");
+    assert_eq!(fs::metadata(&stored).unwrap().permissions().mode() & 0o777, 0o400);
+    // The uploader still holds the source's inode.
+    fs::write(&from, "changed").unwrap();
+    assert_eq!(store(&q, &Original::AsItCame(&from), &reason).unwrap(), stored);
+    assert_eq!(fs::read(&stored).unwrap(), b"abc");
+    assert_eq!(list(&q).unwrap(), [reason.clone()]);
+    assert_eq!(show(&q, reason.job).unwrap(), Some((reason.clone(), stored)));
+    assert!(total_bytes(&q).unwrap() > 3);
+    remove(&q, reason.job).unwrap();
+    remove(&q, reason.job).unwrap();
+    assert_eq!(list(&q).unwrap(), []);
+    assert_eq!(total_bytes(&q).unwrap(), 0);
+}
+
+#[test]
+fn converges_from_every_partial_state() {
+    for sealed in [false, true] {
+        for state in 0..6 {
+            let dir = tempfile::tempdir().unwrap();
+            let from = dir.path().join("from");
+            fs::write(&from, "abc").unwrap();
+            let reason = reason(sealed);
+            let entry = dir.path().join("q").join(reason.job.to_string());
+            fs::create_dir_all(&entry).unwrap();
+            match state {
+                0 => {}
+                1 => fs::write(entry.join("original.tmp"), "a").unwrap(),
+                2 => fs::write(entry.join(original_file(sealed)), "abc").unwrap(),
+                3 => fs::rename(&from, entry.join(original_file(sealed))).unwrap(),
+                4 => {
+                    fs::rename(&from, entry.join(original_file(sealed))).unwrap();
+                    fs::write(entry.join("reason.json.tmp"), "{").unwrap();
+                }
+                _ => fs::write(entry.join(original_file(!sealed)), "other kind").unwrap(),
+            }
+            assert_eq!(list(&dir.path().join("q")).unwrap(), []);
+            let original = if sealed { Original::Sealed(&from) } else { Original::AsItCame(&from) };
+            let stored = store(&dir.path().join("q"), &original, &reason).unwrap();
+            assert_eq!(fs::read(stored).unwrap(), b"abc", "{sealed} {state}");
+            let mut names: Vec<_> = fs::read_dir(&entry).unwrap().map(|e| e.unwrap().file_name()).collect();
+            names.sort();
+            assert_eq!(names, [original_file(sealed), "reason.json"], "{sealed} {state}");
+        }
+    }
+}
+
+#[test]
+fn removal_can_be_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let reason = reason(false);
+    let entry = dir.path().join(reason.job.to_string());
+    fs::create_dir(&entry).unwrap();
+    fs::write(entry.join("original"), "abc").unwrap();
+    remove(dir.path(), reason.job).unwrap();
+    assert!(!entry.exists());
+}

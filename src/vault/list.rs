@@ -1,0 +1,56 @@
+//! What is in the vault, as its directories tell it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{INCOMING, Receipt, siblings};
+use crate::fsutil::{At, PathError};
+use crate::job::JobId;
+
+/// One object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Relative to the vault.
+    pub path: PathBuf,
+    /// `None` when it is missing or cannot be read; not checked against its signature.
+    pub receipt: Option<Receipt>,
+}
+
+/// All objects, newest last.
+pub fn list(dir: &Path) -> Result<Vec<Entry>, PathError> {
+    let mut paths: Vec<PathBuf> = files(dir)?.into_iter().filter(|path| is_object(path)).collect();
+    paths.sort_by_cached_key(|path| (job_of(path), path.clone()));
+    let read = |path: &Path| serde_json::from_slice(&fs::read(siblings(&dir.join(path))?.0).ok()?).ok();
+    Ok(paths.into_iter().map(|path| Entry { receipt: read(&path), path }).collect())
+}
+
+pub(super) fn is_object(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "age")
+}
+
+/// The job in an object's name.
+fn job_of(path: &Path) -> Option<JobId> {
+    path.file_name()?.to_str()?.rsplit('.').find_map(|part| part.parse().ok())
+}
+
+/// All files below the vault, relative, without `.incoming` and `.archive`; symbolic links are not followed.
+pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, PathError> {
+    let (mut found, mut open) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(below) = open.pop() {
+        let full = dir.join(&below);
+        for entry in fs::read_dir(&full).at("read", &full)? {
+            let entry = entry.at("read", &full)?;
+            let name = entry.file_name();
+            // Only at the top: an uploader's directory of that name must not hide objects.
+            if below.as_os_str().is_empty() && (name == INCOMING || name == ".archive") {
+                continue;
+            }
+            let path = below.join(&name);
+            match entry.file_type().at("examine", entry.path())?.is_dir() {
+                true => open.push(path),
+                false => found.push(path),
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,100 @@
+//! Checks objects against their signed receipts.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::list::{files, is_object};
+use super::{Published, RECEIPT_SUFFIX, Receipt, siblings};
+use crate::fsutil::PathError;
+use crate::keys::VerifyingKey;
+
+/// What [`verify`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VaultVerdict {
+    /// Objects looked at.
+    pub objects: u64,
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Relative to the vault.
+    pub path: PathBuf,
+    pub what: String,
+}
+
+/// Checks every object; with an identity, that it decrypts to its end, too.
+pub fn verify(dir: &Path, key: &VerifyingKey, identity: Option<&[u8]>) -> Result<VaultVerdict, PathError> {
+    verify_with(dir, &|message, armoured| key.verify(super::NAMESPACE, message, armoured).is_ok(), identity)
+}
+
+pub(super) fn verify_with(
+    dir: &Path,
+    signed: &impl Fn(&[u8], &str) -> bool,
+    identity: Option<&[u8]>,
+) -> Result<VaultVerdict, PathError> {
+    let mut verdict = VaultVerdict::default();
+    let mut all = files(dir)?;
+    all.sort();
+    for path in all {
+        if is_object(&path) {
+            verdict.objects += 1;
+            let mut whats = check(dir, &path, signed).err().into_iter().collect::<Vec<_>>();
+            if let Some(Err(error)) = identity.map(|identity| decrypts(&dir.join(&path), identity)) {
+                whats.push(format!("does not decrypt: {error}"));
+            }
+            verdict.problems.extend(whats.into_iter().map(|what| Problem { path: path.clone(), what }));
+        } else if let Some(object) = object_of(&path)
+            && !dir.join(object).exists()
+        {
+            verdict.problems.push(Problem { path, what: "receipt without an object".to_owned() });
+        }
+    }
+    Ok(verdict)
+}
+
+fn object_of(path: &Path) -> Option<String> {
+    let text = path.to_str()?;
+    let base = text.strip_suffix(".sig").unwrap_or(text).strip_suffix(RECEIPT_SUFFIX)?;
+    Some(format!("{base}.age"))
+}
+
+fn decrypts(object: &Path, identity: &[u8]) -> io::Result<()> {
+    io::copy(&mut crate::seal::open(File::open(object)?, identity)?, &mut io::sink()).map(drop)
+}
+
+/// The receipt of an object below the vault when everything about it is right, else what is not.
+pub(super) fn check(
+    dir: &Path,
+    relative: &Path,
+    signed: &impl Fn(&[u8], &str) -> bool,
+) -> Result<(Receipt, Published), String> {
+    let object = dir.join(relative);
+    let (receipt, signature) = siblings(&object).ok_or("not an object's name")?;
+    let json = fs::read(&receipt).map_err(|error| format!("missing receipt: {error}"))?;
+    let armoured = fs::read_to_string(&signature).map_err(|error| format!("missing signature: {error}"))?;
+    if !signed(&json, &armoured) {
+        return Err("bad signature of the receipt".to_owned());
+    }
+    let receipt: Receipt = serde_json::from_slice(&json).map_err(|_| "unreadable receipt".to_owned())?;
+    if Path::new(&receipt.output.path) != relative {
+        return Err("the receipt is of another path".to_owned());
+    }
+    let mut hash = Sha256::new();
+    let bytes = File::open(&object)
+        .and_then(|mut file| io::copy(&mut file, &mut hash))
+        .map_err(|error| format!("cannot read: {error}"))?;
+    if bytes != receipt.output.bytes {
+        return Err(format!("size is {bytes}, the receipt says {}", receipt.output.bytes));
+    }
+    if format!("{:x}", hash.finalize()) != receipt.output.sha256 {
+        return Err("digest differs from the receipt's".to_owned());
+    }
+    let receipt_sha256 = format!("{:x}", Sha256::digest(&json));
+    let published = Published { job: receipt.job, object: relative.to_owned(), receipt_sha256 };
+    Ok((receipt, published))
+}
