@@ -33,7 +33,11 @@ pub(super) fn read(data: &[u8], eof: bool, dialect: &Dialect) -> Result<Option<H
     }
     let start = if data.starts_with(BOM) { BOM.len() } else { 0 };
     if data.len() == start && eof {
-        return Err(of_file("empty_file", "the file is empty: not even a header record", "Ask the sender for the file."));
+        return Err(of_file(
+            "empty_file",
+            "the file is empty: not even a header record",
+            "Ask the sender for the file.",
+        ));
     }
     let Some((delimiter, spans, end)) = choose(data, start, eof, dialect)? else { return Ok(None) };
     if let Err(error) = simdutf8::compat::from_utf8(&data[..end]) {

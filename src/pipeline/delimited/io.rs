@@ -23,9 +23,7 @@ pub(super) enum Digester {
 impl Digester {
     pub(super) fn new(kind: DigestKind, keys: &MaskingKeys) -> Digester {
         match kind {
-            DigestKind::Keyed => {
-                Digester::Keyed(Box::new(blake3::Hasher::new_keyed(&keys.derive("input-digest", ""))))
-            }
+            DigestKind::Keyed => Digester::Keyed(Box::new(blake3::Hasher::new_keyed(&keys.derive("input-digest", "")))),
             DigestKind::Sha256 => Digester::Sha256(Sha256::new()),
             DigestKind::None => Digester::None,
         }

@@ -143,8 +143,7 @@ fn run<'a>(
     buffer.drain(..header.end);
     let base = header.end as u64;
     let small = source.eof;
-    let mut cutter =
-        run::Cutter { source, scanner, names: public, buffer, base, rows: 0, progress, failed: None };
+    let mut cutter = run::Cutter { source, scanner, names: public, buffer, base, rows: 0, progress, failed: None };
     if small {
         run::inline(&mut cutter, &splicers, &mut drains)?;
     } else {

@@ -45,9 +45,9 @@ impl Cutter<'_> {
                 return Ok(None);
             }
             let scanned = self.scanner.scan(&self.buffer, self.source.eof);
-            let failure = scanned.broken.map(|broken| {
-                Failure::Reject(broken.describe(self.rows + scanned.rows + 1, self.base, &self.names))
-            });
+            let failure = scanned
+                .broken
+                .map(|broken| Failure::Reject(broken.describe(self.rows + scanned.rows + 1, self.base, &self.names)));
             if scanned.rows > 0 {
                 self.failed = failure;
                 let rest = self.buffer.split_off(scanned.end);
