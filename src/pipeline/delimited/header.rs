@@ -8,7 +8,6 @@ const CANDIDATES: [u8; 4] = *b",;\t|";
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// What the first record says.
-#[derive(Debug)]
 pub(super) struct Header {
     pub delimiter: u8,
     pub names: Vec<String>,

@@ -71,6 +71,9 @@ impl Source {
 
     /// Fills `buffer` up to `size` bytes or the end of the file.
     pub(super) fn fill(&mut self, buffer: &mut Vec<u8>, size: usize) -> Result<(), Failure> {
+        if self.eof {
+            return Ok(());
+        }
         let start = buffer.len();
         buffer.reserve_exact(size.saturating_sub(start));
         while buffer.len() < size && !self.eof {

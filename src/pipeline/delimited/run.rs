@@ -79,8 +79,30 @@ impl Cutter<'_> {
 
 type Spliced = Result<Vec<Vec<u8>>, Failure>;
 
+/// Makes every output's piece of a block; of several failures the lowest row's is kept.
 fn splice_all(splicers: &[Splicer<'_>], block: &Block) -> Spliced {
-    splicers.iter().map(|splicer| splicer.splice(block)).collect()
+    // A lost block would leave the writer waiting for it; the panic's payload is dropped, it may hold a value.
+    catch_unwind(AssertUnwindSafe(|| {
+        let mut pieces = Vec::with_capacity(splicers.len());
+        let mut first: Option<Failure> = None;
+        for splicer in splicers {
+            match splicer.splice(block) {
+                Ok(piece) => pieces.push(piece),
+                Err(failure) if first.as_ref().is_none_or(|first| row(&failure) < row(first)) => first = Some(failure),
+                Err(_) => {}
+            }
+        }
+        first.map_or(Ok(pieces), Err)
+    }))
+    .unwrap_or_else(|_| Err(internal("a mask panicked")))
+}
+
+/// A failure without a row goes first: nothing can be said about the rows then.
+fn row(failure: &Failure) -> u64 {
+    match failure {
+        Failure::Reject(fault) => fault.row.unwrap_or(0),
+        Failure::Retry { .. } => 0,
+    }
 }
 
 /// Everything on the caller's thread.
@@ -138,9 +160,7 @@ fn mask(blocks: &Mutex<Receiver<(u64, Block)>>, done: &SyncSender<(u64, Spliced)
     loop {
         let next = blocks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((index, block)) = next else { return };
-        // A lost block would leave the writer waiting for it; the panic's text is dropped, it may hold a value.
-        let spliced = catch_unwind(AssertUnwindSafe(|| splice_all(splicers, &block)))
-            .unwrap_or_else(|_| Err(internal("a masking thread panicked")));
+        let spliced = splice_all(splicers, &block);
         drop(block);
         if done.send((index, spliced)).is_err() {
             return;

@@ -127,8 +127,13 @@ impl Scanner {
             let byte = data[at];
             if Some(byte) == self.quote {
                 self.quote(walk, data, at);
-            } else if byte == 0 && (walk.closed == 0 || walk.closed == at) {
-                return Err(Broken { kind: Kind::Nul, at, column: Some(walk.column) });
+            } else if byte == 0 {
+                // Behind a closing quote, whatever came between is the earlier fault.
+                let (kind, at) = match walk.closed {
+                    closed if closed != 0 && closed != at => (Kind::BytesAfterQuote, closed),
+                    _ => (Kind::Nul, at),
+                };
+                return Err(Broken { kind, at, column: Some(walk.column) });
             } else if walk.in_quotes {
                 continue;
             } else if byte == self.delimiter {

@@ -6,6 +6,7 @@ use polars::prelude::StringChunked;
 use proptest::prelude::*;
 
 use super::bits::Finder;
+use super::fault::Kind;
 use super::io::{Digester, Drain, Source};
 use super::scan::{Scanner, Span};
 use super::{Fate, Fates, header, run};
@@ -125,6 +126,7 @@ fn faults_have_codes_and_places() {
         (b"a,b\n1,2,3\n", "ragged_row", Some(1)),
         (b"a,b\n\"x\"y,2\n", "bytes_after_quote", Some(1)),
         (b"a,b\n\"x\"\r,2\n", "bytes_after_quote", Some(1)),
+        (b"a,b\n1,\"\"\r\0", "bytes_after_quote", Some(1)),
         (b"a,b\n1,2\n\"x,2\n", "unterminated_quote", Some(2)),
         (b"a,b\n1,\0\n", "nul_byte", Some(1)),
         (b"a,b\n1,2\n1,\xff\n", "invalid_utf8", Some(2)),
@@ -175,10 +177,17 @@ fn the_first_failure_by_position_wins_and_a_panic_hangs_nobody() {
     input.push_str("ragged\n");
     assert_eq!(fault(input.as_bytes(), "kkk").row, Some(150_001));
     assert_eq!(fault(input.as_bytes(), "knk").row, Some(1));
+    let two = mask_all(b"a,b\n1,x\ny,2\n", &["nk", "kn"], &Dialect::default());
+    assert!(
+        matches!(two, Err(Failure::Reject(fault)) if fault.row == Some(1) && fault.column.as_deref() == Some("c1"))
+    );
+    assert!(matches!(mask_all(b"a\n1\n", &["p"], &Dialect::default()), Err(Failure::Retry { .. })));
     assert!(matches!(mask_all(input.as_bytes(), &["kpk"], &Dialect::default()), Err(Failure::Retry { .. })));
 }
 
-fn reference(data: &[u8], columns: usize) -> (Vec<Span>, u64, bool) {
+type Found = (Vec<Span>, u64, Option<(Kind, usize)>);
+
+fn reference(data: &[u8], columns: usize) -> Found {
     let (mut all, mut rows, mut at) = (Vec::new(), 0, 0);
     while at < data.len() {
         match header::record(data, at, b',', Some(b'"'), true) {
@@ -187,10 +196,14 @@ fn reference(data: &[u8], columns: usize) -> (Vec<Span>, u64, bool) {
                 rows += 1;
                 at = end;
             }
-            _ => return (all, rows, true),
+            Ok(Some((spans, _))) => {
+                return (all, rows, Some((Kind::Ragged { expected: columns, found: spans.len() }, at)));
+            }
+            Ok(None) => unreachable!("the data is all there"),
+            Err(broken) => return (all, rows, Some((broken.kind, broken.at))),
         }
     }
-    (all, rows, false)
+    (all, rows, None)
 }
 
 fn cell() -> impl Strategy<Value = String> {
@@ -198,6 +211,8 @@ fn cell() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn masks_agree(bytes in prop::collection::vec(any::<u8>(), 64), needles in any::<[u8; 4]>()) {
         let block: &[u8; 64] = bytes.as_slice().try_into().unwrap();
@@ -212,9 +227,13 @@ proptest! {
                 delimiter: b',', quote: Some(b'"'), columns, max_record_bytes: 1 << 20, touched: (0..columns).collect(), finder,
             };
             let scanned = scanner.scan(data.as_bytes(), true);
-            prop_assert_eq!((scanned.spans, scanned.rows, scanned.broken.is_some()), reference(data.as_bytes(), columns));
+            prop_assert_eq!((scanned.spans, scanned.rows, scanned.broken.map(|b| (b.kind, b.at))), reference(data.as_bytes(), columns));
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_changed_is_byte_identical(
