@@ -1,14 +1,194 @@
 //! Delimited text by splicing.
+//!
+//! Owns the way from a file's bytes to each output's bytes: header, plan, structure, masked cells put between the
+//! original ones. It never opens a path, and nothing here puts a cell's value into a message.
 
-use super::{Failure, Input, Output, Report};
+mod bits;
+mod fault;
+mod header;
+mod io;
+mod run;
+mod scan;
+mod splice;
+#[cfg(test)]
+mod tests;
+
+use self::header::Header;
+use self::io::{Digester, Drain, Source};
+use self::scan::Scanner;
+use self::splice::{Action, Splicer};
+use super::{ColumnReport, Dialect, Failure, Fault, Input, InputReport, Output, OutputReport, Report};
 use crate::keys::MaskingKeys;
+use crate::policy::Plan;
+
+/// Files that fit into the first reading are done without threads: starting them would cost more than the work.
+const SMALL: usize = 256 << 10;
+/// Spans keep offsets in 31 bits.
+const LONGEST_RECORD: u64 = 512 << 20;
+
+/// What one output does with one column of the input.
+enum Fate<'a> {
+    Keep,
+    Drop,
+    Mask(splice::Apply<'a>),
+}
+
+/// One output's columns: the name that may be given out, and what is done.
+type Fates<'a> = Vec<(String, Fate<'a>)>;
 
 pub(super) fn process(
-    _input: Input,
-    _outputs: Vec<Output>,
-    _keys: &MaskingKeys,
-    _threads: usize,
-    _progress: &(dyn Fn(u64) + Sync),
+    input: Input,
+    outputs: Vec<Output>,
+    keys: &MaskingKeys,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
-    todo!()
+    let source = Source::new(input.file, Digester::new(input.digest, keys));
+    let (policies, sinks): (Vec<_>, Vec<_>) = outputs.into_iter().map(|output| (output.policy, output.sink)).unzip();
+    let mut columns = Vec::new();
+    let planner = |names: &[&str]| {
+        let mut all = Vec::with_capacity(policies.len());
+        for policy in &policies {
+            let (fates, reports) = fates(policy.plan(names)?, keys);
+            all.push(fates);
+            columns.push(reports);
+        }
+        Ok(all)
+    };
+    let drains = sinks.into_iter().map(Drain::open).collect::<Result<Vec<_>, _>>()?;
+    let ran = run(source, &input.dialect, planner, drains, threads, progress)?;
+    let outputs = ran.outputs.into_iter().zip(columns).map(|((sha256, bytes), columns)| OutputReport {
+        sha256,
+        bytes,
+        format: "csv".to_owned(),
+        rows_out: ran.rows,
+        columns,
+    });
+    Ok(Report {
+        input: InputReport {
+            digest: ran.digest,
+            digest_kind: input.digest,
+            bytes: ran.bytes,
+            format: "csv".to_owned(),
+        },
+        rows_in: ran.rows,
+        outputs: outputs.collect(),
+    })
+}
+
+fn fates<'a>(plan: Plan, keys: &MaskingKeys) -> (Fates<'a>, Vec<ColumnReport>) {
+    plan.columns
+        .into_iter()
+        .map(|column| {
+            let mut key_version = None;
+            let fate = if column.mask.is_drop() {
+                Fate::Drop
+            } else if column.mask.is_keep() {
+                Fate::Keep
+            } else {
+                let prepared = column.mask.prepare(&column.namespace, keys);
+                key_version = prepared.key_version();
+                Fate::Mask(Box::new(move |cells| prepared.apply(cells, column.mistyped)))
+            };
+            let mask = column.mask.name().to_owned();
+            ((column.public_name.clone(), fate), ColumnReport { name: column.public_name, mask, key_version })
+        })
+        .unzip()
+}
+
+/// What a run found and made.
+struct Ran {
+    digest: Option<String>,
+    bytes: u64,
+    rows: u64,
+    outputs: Vec<(String, u64)>,
+}
+
+fn run<'a>(
+    mut source: Source,
+    dialect: &Dialect,
+    planner: impl FnOnce(&[&str]) -> Result<Vec<Fates<'a>>, Fault>,
+    mut drains: Vec<Drain>,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Ran, Failure> {
+    let dialect = Dialect { max_record_bytes: dialect.max_record_bytes.min(LONGEST_RECORD), ..dialect.clone() };
+    let mut buffer = Vec::new();
+    let mut size = SMALL;
+    let header = loop {
+        source.fill(&mut buffer, size)?;
+        if let Some(header) = header::read(&buffer, source.eof, &dialect).map_err(Failure::Reject)? {
+            break header;
+        }
+        size *= 2;
+    };
+    let names: Vec<&str> = header.names.iter().map(String::as_str).collect();
+    let plans = planner(&names).map_err(Failure::Reject)?;
+    let public: Vec<String> =
+        plans.first().map(|plan| plan.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default();
+    let (touched, splicers) = splicers(plans, &header, dialect.quote)?;
+    let first = splice::header(&buffer, &header, &touched);
+    for (drain, splicer) in drains.iter_mut().zip(&splicers) {
+        drain.write(&splicer.splice_header(&first)?)?;
+    }
+    let quote = dialect.quote;
+    let scanner = Scanner {
+        delimiter: header.delimiter,
+        quote,
+        columns: header.names.len(),
+        max_record_bytes: dialect.max_record_bytes,
+        touched,
+        finder: bits::Finder::new(Scanner::needles(header.delimiter, quote)),
+    };
+    buffer.drain(..header.end);
+    let base = header.end as u64;
+    let small = source.eof;
+    let mut cutter = run::Cutter { source, scanner, names: public, buffer, base, rows: 0, progress, failed: None };
+    if small {
+        run::inline(&mut cutter, &splicers, &mut drains)?;
+    } else {
+        run::threaded(&mut cutter, &splicers, &mut drains, threads)?;
+    }
+    let (rows, bytes) = (cutter.rows, cutter.source.bytes);
+    let outputs = drains.into_iter().map(Drain::finish).collect::<Result<Vec<_>, _>>()?;
+    Ok(Ran { digest: cutter.source.digest(), bytes, rows, outputs })
+}
+
+/// The columns that any output touches, and each output's splicer over them.
+fn splicers<'a>(
+    plans: Vec<Fates<'a>>,
+    header: &Header,
+    quote: Option<u8>,
+) -> Result<(Vec<usize>, Vec<Splicer<'a>>), Failure> {
+    let width = header.names.len();
+    let mut wanted = vec![false; width];
+    for plan in &plans {
+        let left = plan.iter().filter(|(_, fate)| !matches!(fate, Fate::Drop)).count();
+        if plan.len() != width || left == 0 {
+            return Err(splice::internal("a plan does not fit the header"));
+        }
+        for (want, (_, fate)) in wanted.iter_mut().zip(plan) {
+            *want |= !matches!(fate, Fate::Keep) || (left == 1 && width > 1);
+        }
+    }
+    let touched: Vec<usize> = (0..width).filter(|&column| wanted[column]).collect();
+    let splicers = plans.into_iter().map(|plan| {
+        let columns_out = plan.iter().filter(|(_, fate)| !matches!(fate, Fate::Drop)).count();
+        let (mut kept, mut kept_before, mut actions) = (false, Vec::new(), Vec::new());
+        for (column, (public_name, fate)) in plan.into_iter().enumerate() {
+            let before = kept;
+            kept |= !matches!(fate, Fate::Drop);
+            if wanted[column] {
+                kept_before.push(before);
+                actions.push(match fate {
+                    Fate::Drop => Action::Drop,
+                    Fate::Keep if columns_out == 1 && width > 1 => Action::Sole,
+                    Fate::Keep => Action::Keep,
+                    Fate::Mask(apply) => Action::Mask { apply, public_name },
+                });
+            }
+        }
+        Splicer { delimiter: header.delimiter, quote, columns_out, kept_before, actions }
+    });
+    Ok((touched, splicers.collect()))
 }

@@ -1,0 +1,105 @@
+//! The faults of delimited text in words. No cell value can get in: only kinds and positions are passed.
+
+use crate::pipeline::Fault;
+
+/// What breaks a record's structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    BytesAfterQuote,
+    UnterminatedQuote,
+    Nul,
+    Ragged { expected: usize, found: usize },
+    TooLong { limit: u64 },
+    InvalidUtf8,
+}
+
+/// A structural fault within a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    pub kind: Kind,
+    /// Offset in the buffer.
+    pub at: usize,
+    /// Column from 0, where one is to blame.
+    pub column: Option<usize>,
+}
+
+impl Broken {
+    /// Puts the fault into words; `base` is the buffer's offset in the file.
+    pub(super) fn describe(self, row: u64, base: u64, names: &[String]) -> Fault {
+        let offset = base + self.at as u64;
+        let column = self.column.map(|n| names.get(n).cloned().unwrap_or_else(|| format!("column {}", n + 1)));
+        let place = place(row, column.as_deref(), offset);
+        let (code, what, advice) = match self.kind {
+            Kind::BytesAfterQuote => (
+                "bytes_after_quote",
+                format!("bytes follow a closing quote in {place}"),
+                "Have the sender double every quote inside a quoted field.",
+            ),
+            Kind::UnterminatedQuote => (
+                "unterminated_quote",
+                format!("a quoted field is never closed; it begins in {place}"),
+                "Look for a stray quote at this place or for a file that was cut off, and have it sent again.",
+            ),
+            Kind::Nul => (
+                "nul_byte",
+                format!("there is a NUL byte in {place}"),
+                "The file is damaged, binary, or in another encoding (UTF-16?); have it sent again as UTF-8 text.",
+            ),
+            Kind::Ragged { expected, found } => (
+                "ragged_row",
+                format!("{found} fields found where the header has {expected}, in {place}"),
+                "Have the sender quote fields that contain the delimiter or line breaks, and remove empty lines.",
+            ),
+            Kind::TooLong { limit } => (
+                "record_too_long",
+                format!("a record is longer than {limit} bytes, in {place}"),
+                "Look for a stray opening quote at this place; if the record is right, raise max_record_bytes.",
+            ),
+            Kind::InvalidUtf8 => (
+                "invalid_utf8",
+                format!("the bytes are not valid UTF-8 in {place}"),
+                "Have the sender export the file as UTF-8.",
+            ),
+        };
+        Fault {
+            code: code.to_owned(),
+            sentence: what,
+            row: Some(row),
+            column,
+            byte_offset: Some(offset),
+            advice: advice.to_owned(),
+        }
+    }
+}
+
+/// A fault of the file as a whole, found in its first record.
+pub(super) fn of_file(code: &str, sentence: &str, advice: &str) -> Fault {
+    Fault {
+        code: code.to_owned(),
+        sentence: sentence.to_owned(),
+        row: None,
+        column: None,
+        byte_offset: None,
+        advice: advice.to_owned(),
+    }
+}
+
+/// A fault of one cell after the structure was found sound.
+pub(super) fn of_cell(code: &str, what: &str, row: u64, column: &str, offset: u64, advice: &str) -> Fault {
+    Fault {
+        code: code.to_owned(),
+        sentence: format!("{what} in {}", place(row, Some(column), offset)),
+        row: Some(row),
+        column: Some(column.to_owned()),
+        byte_offset: Some(offset),
+        advice: advice.to_owned(),
+    }
+}
+
+fn place(row: u64, column: Option<&str>, offset: u64) -> String {
+    let record = if row == 0 { "the header record".to_owned() } else { format!("row {row}") };
+    match column {
+        Some(column) => format!("{record}, {column}, byte offset {offset}"),
+        None => format!("{record}, byte offset {offset}"),
+    }
+}

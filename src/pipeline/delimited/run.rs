@@ -1,0 +1,187 @@
+//! Threads and order: one scans, some mask, the caller's writes. Small files stay on the caller's thread.
+//!
+//! Tokens bound the blocks in flight. A block's failure travels in the block's place, so the failure that is reported
+//! is the first by position, whichever thread was faster.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::fault::{Broken, Kind};
+use super::io::{Drain, Source};
+use super::scan::Scanner;
+use super::splice::{Block, Splicer, internal};
+use crate::pipeline::Failure;
+
+const BLOCK: usize = 2 << 20;
+
+/// Cuts the input into blocks of whole records.
+pub(super) struct Cutter<'a> {
+    pub source: Source,
+    pub scanner: Scanner,
+    /// Public column names, for faults.
+    pub names: Vec<String>,
+    /// Bytes read and not yet handed out.
+    pub buffer: Vec<u8>,
+    /// Offset of `buffer` in the file.
+    pub base: u64,
+    pub rows: u64,
+    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// A fault behind the block handed out last.
+    pub failed: Option<Failure>,
+}
+
+impl Cutter<'_> {
+    pub(super) fn next(&mut self) -> Result<Option<Block>, Failure> {
+        if let Some(failure) = self.failed.take() {
+            return Err(failure);
+        }
+        let mut size = BLOCK;
+        loop {
+            self.source.fill(&mut self.buffer, size)?;
+            if self.buffer.is_empty() {
+                return Ok(None);
+            }
+            let scanned = self.scanner.scan(&self.buffer, self.source.eof);
+            let failure = scanned
+                .broken
+                .map(|broken| Failure::Reject(broken.describe(self.rows + scanned.rows + 1, self.base, &self.names)));
+            if scanned.rows > 0 {
+                self.failed = failure;
+                let rest = self.buffer.split_off(scanned.end);
+                let data = std::mem::replace(&mut self.buffer, rest);
+                let block = Block {
+                    data: data.into(),
+                    spans: scanned.spans,
+                    rows: scanned.rows,
+                    first_row: self.rows + 1,
+                    base: self.base,
+                };
+                self.rows += scanned.rows;
+                self.base += scanned.end as u64;
+                (self.progress)(self.base);
+                return Ok(Some(block));
+            }
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            let limit = self.scanner.max_record_bytes;
+            if self.buffer.len() as u64 > limit {
+                let broken = Broken { kind: Kind::TooLong { limit }, at: 0, column: None };
+                return Err(Failure::Reject(broken.describe(self.rows + 1, self.base, &self.names)));
+            }
+            size = (self.buffer.len() * 2).max(BLOCK).min(limit as usize + 1).max(self.buffer.len() + 1);
+        }
+    }
+}
+
+type Spliced = Result<Vec<Vec<u8>>, Failure>;
+
+/// Makes every output's piece of a block; of several failures the lowest row's is kept.
+fn splice_all(splicers: &[Splicer<'_>], block: &Block) -> Spliced {
+    // A lost block would leave the writer waiting for it; the panic's payload is dropped, it may hold a value.
+    catch_unwind(AssertUnwindSafe(|| {
+        let mut pieces = Vec::with_capacity(splicers.len());
+        let mut first: Option<Failure> = None;
+        for splicer in splicers {
+            match splicer.splice(block) {
+                Ok(piece) => pieces.push(piece),
+                Err(failure) if first.as_ref().is_none_or(|first| row(&failure) < row(first)) => first = Some(failure),
+                Err(_) => {}
+            }
+        }
+        first.map_or(Ok(pieces), Err)
+    }))
+    .unwrap_or_else(|_| Err(internal("a mask panicked")))
+}
+
+/// A failure without a row goes first: nothing can be said about the rows then.
+fn row(failure: &Failure) -> u64 {
+    match failure {
+        Failure::Reject(fault) => fault.row.unwrap_or(0),
+        Failure::Retry { .. } => 0,
+    }
+}
+
+/// Everything on the caller's thread.
+pub(super) fn inline(cutter: &mut Cutter<'_>, splicers: &[Splicer<'_>], drains: &mut [Drain]) -> Result<(), Failure> {
+    while let Some(block) = cutter.next()? {
+        write(drains, &splice_all(splicers, &block)?)?;
+    }
+    Ok(())
+}
+
+fn write(drains: &mut [Drain], pieces: &[Vec<u8>]) -> Result<(), Failure> {
+    drains.iter_mut().zip(pieces).try_for_each(|(drain, piece)| drain.write(piece))
+}
+
+/// Scanner and maskers on threads of their own.
+pub(super) fn threaded(
+    cutter: &mut Cutter<'_>,
+    splicers: &[Splicer<'_>],
+    drains: &mut [Drain],
+    threads: usize,
+) -> Result<(), Failure> {
+    let threads = threads.max(1);
+    let (token, tokens) = sync_channel::<()>(threads + 2);
+    let (work, blocks) = sync_channel::<(u64, Block)>(1);
+    let (done, results) = sync_channel::<(u64, Spliced)>(threads);
+    thread::scope(|scope| {
+        let scanning = scope.spawn(move || scan(cutter, &token, &work));
+        let blocks = std::sync::Arc::new(Mutex::new(blocks));
+        for _ in 0..threads {
+            let (blocks, done) = (blocks.clone(), done.clone());
+            scope.spawn(move || mask(&blocks, &done, splicers));
+        }
+        // Whoever ends must find the channels closed by the others' ends, not held open here.
+        drop((blocks, done));
+        let written = drain_in_order(&results, &tokens, drains);
+        drop((results, tokens));
+        let scanned = scanning.join().unwrap_or_else(|_| Err(internal("the scanning thread panicked")));
+        let count = written?;
+        if count == scanned? { Ok(()) } else { Err(internal("a masking thread ended early")) }
+    })
+}
+
+fn scan(cutter: &mut Cutter<'_>, token: &SyncSender<()>, work: &SyncSender<(u64, Block)>) -> Result<u64, Failure> {
+    let mut count = 0;
+    while let Some(block) = cutter.next()? {
+        if token.send(()).is_err() || work.send((count, block)).is_err() {
+            break;
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn mask(blocks: &Mutex<Receiver<(u64, Block)>>, done: &SyncSender<(u64, Spliced)>, splicers: &[Splicer<'_>]) {
+    loop {
+        let next = blocks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((index, block)) = next else { return };
+        let spliced = splice_all(splicers, &block);
+        drop(block);
+        if done.send((index, spliced)).is_err() {
+            return;
+        }
+    }
+}
+
+fn drain_in_order(
+    results: &Receiver<(u64, Spliced)>,
+    tokens: &Receiver<()>,
+    drains: &mut [Drain],
+) -> Result<u64, Failure> {
+    let mut early = BTreeMap::new();
+    let mut next = 0;
+    while let Ok((index, spliced)) = results.recv() {
+        early.insert(index, spliced);
+        while let Some(spliced) = early.remove(&next) {
+            write(drains, &spliced?)?;
+            let _ = tokens.recv();
+            next += 1;
+        }
+    }
+    Ok(next)
+}

@@ -1,0 +1,256 @@
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::sync::{Arc, Mutex};
+
+use polars::prelude::StringChunked;
+use proptest::prelude::*;
+
+use super::bits::Finder;
+use super::fault::Kind;
+use super::io::{Digester, Drain, Source};
+use super::scan::{Scanner, Span};
+use super::{Fate, Fates, header, run};
+use crate::mask::Mistyped;
+use crate::pipeline::{Dialect, Failure, Sink};
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn file(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+/// `k` keep, `d` drop, `s` same (through a mask), `u` upper case, `e` empty, `n` digits only, `p` panic, `,` a comma.
+fn fate(kind: char) -> Fate<'static> {
+    match kind {
+        'k' => Fate::Keep,
+        'd' => Fate::Drop,
+        _ => Fate::Mask(Box::new(move |cells: &StringChunked| {
+            assert!(kind != 'p', "a panic on purpose");
+            let bad = |cell: Option<&str>| cell.is_some_and(|c| c.parse::<u64>().is_err());
+            if kind == 'n'
+                && let Some(index) = cells.iter().position(bad)
+            {
+                return Err(Mistyped { index, expected: "a number" });
+            }
+            let map = |cell: Option<&str>| match kind {
+                'u' => cell.map(str::to_uppercase),
+                'e' => None,
+                ',' => Some("x,\"y".to_owned()),
+                _ => cell.map(str::to_owned),
+            };
+            Ok(cells.iter().map(map).collect())
+        })),
+    }
+}
+
+fn fates(kinds: &str) -> Fates<'static> {
+    kinds.chars().enumerate().map(|(n, kind)| (format!("c{n}"), fate(kind))).collect()
+}
+
+fn mask_all(input: &[u8], plans: &[&str], dialect: &Dialect) -> Result<(Vec<Vec<u8>>, u64), Failure> {
+    let sinks: Vec<Shared> = plans.iter().map(|_| Shared::default()).collect();
+    let drains =
+        sinks.iter().map(|sink| Drain::open(Sink::Plain(Box::new(sink.clone())))).collect::<Result<_, _>>().unwrap();
+    let planner = |_: &[&str]| Ok(plans.iter().map(|kinds| fates(kinds)).collect());
+    let ran = run(Source::new(file(input), Digester::None), dialect, planner, drains, 2, &|_| ())?;
+    assert_eq!(ran.bytes, input.len() as u64);
+    let outputs = sinks.iter().map(|sink| sink.0.lock().unwrap().clone()).collect();
+    Ok((outputs, ran.rows))
+}
+
+fn masked(input: &str, kinds: &str) -> String {
+    let (mut outputs, _) = mask_all(input.as_bytes(), &[kinds], &Dialect::default()).unwrap();
+    String::from_utf8(outputs.remove(0)).unwrap()
+}
+
+fn fault(input: &[u8], kinds: &str) -> crate::pipeline::Fault {
+    match mask_all(input, &[kinds], &Dialect::default()) {
+        Err(Failure::Reject(fault)) => fault,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("accepted"),
+    }
+}
+
+#[test]
+fn masks_between_untouched_bytes() {
+    assert_eq!(
+        masked("\u{feff}a,b\r\n\"x\"\"y\",q\r\nz, w\n\"\",last", "us"),
+        "\u{feff}a,b\r\n\"X\"\"Y\",q\r\nZ, w\n\"\",last"
+    );
+    assert_eq!(masked("a;b\n6\" pipe;x\n", "su"), "a;b\n6\" pipe;X\n");
+    assert_eq!(masked("a,b\n1,2\n", ",k"), "a,b\n\"x,\"\"y\",2\n");
+    assert_eq!(masked("a,b\n\"l1\nl2\",2\n", "uk"), "a,b\n\"L1\nL2\",2\n");
+    assert_eq!(masked("a,b\n\"q\",2\n", "ek"), "a,b\n\"\",2\n");
+    assert_eq!(masked("a,b", "uk"), "a,b");
+    assert_eq!(masked("a,b\nx\ry,2\n", "sk"), "a,b\nx\ry,2\n");
+    assert_eq!(
+        masked("a,b\n\"x\"\"\"\"y, long enough to stay\",2\n", "sk"),
+        "a,b\n\"x\"\"\"\"y, long enough to stay\",2\n"
+    );
+}
+
+#[test]
+fn drops_columns_with_one_delimiter_each() {
+    let input = "a,b,c\r\n1,\"2,2\",3\n4,,6";
+    assert_eq!(masked(input, "dkk"), "b,c\r\n\"2,2\",3\n,6");
+    assert_eq!(masked(input, "kdk"), "a,c\r\n1,3\n4,6");
+    assert_eq!(masked(input, "kkd"), "a,b\r\n1,\"2,2\"\n4,");
+    assert_eq!(masked(input, "ddk"), "c\r\n3\n6");
+    assert_eq!(masked(input, "kdd"), "a\r\n1\n4");
+    assert_eq!(masked(input, "dkd"), "b\r\n\"2,2\"\n\"\"");
+    assert_eq!(masked(input, "dsd"), "b\r\n\"2,2\"\n\"\"");
+    assert_eq!(masked("a\n\n1\n", "s"), "a\n\n1\n");
+    assert_eq!(masked("a\n1\n", "e"), "a\n\"\"\n");
+}
+
+#[test]
+fn faults_have_codes_and_places() {
+    for (input, code, row) in [
+        (&b"a,b\n1,2\n3\n"[..], "ragged_row", Some(2)),
+        (b"a,b\n1,2\n\n", "ragged_row", Some(2)),
+        (b"a,b\n1,2,3\n", "ragged_row", Some(1)),
+        (b"a,b\n\"x\"y,2\n", "bytes_after_quote", Some(1)),
+        (b"a,b\n\"x\"\r,2\n", "bytes_after_quote", Some(1)),
+        (b"a,b\n1,\"\"\r\0", "bytes_after_quote", Some(1)),
+        (b"a,b\n1,2\n\"x,2\n", "unterminated_quote", Some(2)),
+        (b"a,b\n1,\0\n", "nul_byte", Some(1)),
+        (b"a,b\n1,2\n1,\xff\n", "invalid_utf8", Some(2)),
+        (b"a,\xff\n", "invalid_utf8", Some(0)),
+        (b"a,b;c\n", "ambiguous_delimiter", None),
+        (b"", "empty_file", None),
+        (b"\xef\xbb\xbf", "empty_file", None),
+        (b"\xff\xfea\0", "utf16", None),
+        (b"a,b\nsecret,2\n1,2,3\n", "mistyped_cell", Some(1)),
+        (b"a,b\n1,2\n1,2,3\n", "ragged_row", Some(2)),
+    ] {
+        let fault = fault(input, "nk");
+        assert_eq!((fault.code.as_str(), fault.row), (code, row), "{fault:?}");
+        assert!(!fault.sentence.contains("secret") && !fault.advice.is_empty());
+    }
+    assert_eq!(fault(b"a,b\n1,2\n1,\xff\n", "kk").byte_offset, Some(10));
+}
+
+#[test]
+fn long_records_are_refused_exactly() {
+    let dialect = Dialect { max_record_bytes: 8, ..Dialect::default() };
+    assert!(mask_all(b"a,b\n123456,\n", &["kk"], &dialect).is_ok());
+    let Err(Failure::Reject(fault)) = mask_all(b"a,b\n1234567,\n", &["kk"], &dialect) else { panic!("accepted") };
+    assert_eq!((fault.code.as_str(), fault.byte_offset), ("record_too_long", Some(4)));
+}
+
+fn big(rows: usize) -> String {
+    use std::fmt::Write as _;
+    let mut text = "id,name,note\n".to_owned();
+    for n in 0..rows {
+        let _ = writeln!(text, "{n},\"name, \"\"{n}\"\" of some length\",\"x\ny\"");
+    }
+    text
+}
+
+#[test]
+fn threads_keep_the_order_and_views_differ() {
+    let input = big(150_000);
+    let (outputs, rows) = mask_all(input.as_bytes(), &["sss", "kdk"], &Dialect::default()).unwrap();
+    assert_eq!(rows, 150_000);
+    assert!(outputs[0] == input.as_bytes());
+    assert!(outputs[1].starts_with(b"id,note\n0,\"x\ny\"\n1,"));
+}
+
+#[test]
+fn the_first_failure_by_position_wins_and_a_panic_hangs_nobody() {
+    let mut input = big(150_000);
+    input.push_str("ragged\n");
+    assert_eq!(fault(input.as_bytes(), "kkk").row, Some(150_001));
+    assert_eq!(fault(input.as_bytes(), "knk").row, Some(1));
+    let two = mask_all(b"a,b\n1,x\ny,2\n", &["nk", "kn"], &Dialect::default());
+    assert!(
+        matches!(two, Err(Failure::Reject(fault)) if fault.row == Some(1) && fault.column.as_deref() == Some("c1"))
+    );
+    assert!(matches!(mask_all(b"a\n1\n", &["p"], &Dialect::default()), Err(Failure::Retry { .. })));
+    assert!(matches!(mask_all(input.as_bytes(), &["kpk"], &Dialect::default()), Err(Failure::Retry { .. })));
+}
+
+type Found = (Vec<Span>, u64, Option<(Kind, usize)>);
+
+fn reference(data: &[u8], columns: usize) -> Found {
+    let (mut all, mut rows, mut at) = (Vec::new(), 0, 0);
+    while at < data.len() {
+        match header::record(data, at, b',', Some(b'"'), true) {
+            Ok(Some((spans, end))) if spans.len() == columns => {
+                all.extend(spans);
+                rows += 1;
+                at = end;
+            }
+            Ok(Some((spans, _))) => {
+                return (all, rows, Some((Kind::Ragged { expected: columns, found: spans.len() }, at)));
+            }
+            Ok(None) => unreachable!("the data is all there"),
+            Err(broken) => return (all, rows, Some((broken.kind, broken.at))),
+        }
+    }
+    (all, rows, None)
+}
+
+fn cell() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z é]{0,20}", "[a-z][a-z\"\r]{0,9}[a-z]", "\"([a-zü,\n\r]|\"\"){0,70}\""]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn masks_agree(bytes in prop::collection::vec(any::<u8>(), 64), needles in any::<[u8; 4]>()) {
+        let block: &[u8; 64] = bytes.as_slice().try_into().unwrap();
+        prop_assert_eq!(Finder::new(needles).find(block), Finder::portable(needles).find(block));
+    }
+
+    #[test]
+    fn spans_equal_the_reference(data in "[ab,,\"\"\n\n\rü\0]{0,200}", columns in 1_usize..4) {
+        let needles = Scanner::needles(b',', Some(b'"'));
+        for finder in [Finder::new(needles), Finder::portable(needles)] {
+            let scanner = Scanner {
+                delimiter: b',', quote: Some(b'"'), columns, max_record_bytes: 1 << 20, touched: (0..columns).collect(), finder,
+            };
+            let scanned = scanner.scan(data.as_bytes(), true);
+            prop_assert_eq!((scanned.spans, scanned.rows, scanned.broken.map(|b| (b.kind, b.at))), reference(data.as_bytes(), columns));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_changed_is_byte_identical(
+        rows in prop::collection::vec((cell(), cell(), cell(), any::<bool>()), 0..40),
+        bom in any::<bool>(), last in any::<bool>(),
+    ) {
+        let mut text = if bom { "\u{feff}".to_owned() } else { String::new() };
+        text.push_str("a,\"b \"\"x\"\"\",c");
+        for (a, b, c, crlf) in &rows {
+            text.push_str(if *crlf { "\r\n" } else { "\n" });
+            text.push_str(&format!("{a},{b},{c}"));
+        }
+        if last { text.push('\n'); }
+        let (outputs, found) = mask_all(text.as_bytes(), &["kkk", "sss", "ksk"], &Dialect::default()).unwrap();
+        prop_assert_eq!(found, rows.len() as u64);
+        for output in outputs {
+            prop_assert!(output == text.as_bytes());
+        }
+    }
+}
