@@ -68,7 +68,10 @@ impl MaskingKeys {
         match format.and_then(|format| format.parse::<u32>().ok()) {
             Some(MASKING_FORMAT) => {}
             Some(newer) if newer > MASKING_FORMAT => {
-                return Err(fail(1, &format!("format {newer} is newer than this veild understands ({MASKING_FORMAT})")));
+                return Err(fail(
+                    1,
+                    &format!("format {newer} is newer than this veild understands ({MASKING_FORMAT})"),
+                ));
             }
             _ => return Err(fail(1, &format!("expected `{MASKING_MAGIC} {MASKING_FORMAT}`"))),
         }
@@ -118,7 +121,8 @@ fn parse_version(line: &str) -> Result<(u32, Zeroizing<[u8; 32]>), &'static str>
     else {
         return Err("expected `<version> <creation time> <base64 of 32 bytes>`");
     };
-    let version = version.parse::<u32>().ok().filter(|version| *version > 0).ok_or("the version is no number above 0")?;
+    let version =
+        version.parse::<u32>().ok().filter(|version| *version > 0).ok_or("the version is no number above 0")?;
     created.parse::<Timestamp>().map_err(|_| "the creation time is not RFC 3339")?;
     let bytes = Zeroizing::new(BASE64.decode(encoded).map_err(|_| "the key is not base64")?);
     let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| "the key is not 32 bytes long")?;

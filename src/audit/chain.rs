@@ -177,7 +177,9 @@ impl Trail {
 
     /// Cuts what a failed write may have left behind.
     fn heal(&mut self) -> Result<(), AuditError> {
-        if self.poisoned && let Some(segment) = &mut self.segment {
+        if self.poisoned
+            && let Some(segment) = &mut self.segment
+        {
             cut(segment)?;
         }
         self.poisoned = false;

@@ -66,8 +66,7 @@ impl Lines {
         self.offset += self.line.len() as u64;
         self.number += 1;
         self.line.clear();
-        let read: io::Result<usize> =
-            self.reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut self.line);
+        let read: io::Result<usize> = self.reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut self.line);
         Ok(read.at("read", &self.path)? > 0)
     }
 

@@ -81,7 +81,8 @@ impl Check<'_> {
             problems.push(format!("record {seq} stands where {} belongs: inserted or reordered", self.expected_seq));
         }
         if prev != self.expected_prev {
-            problems.push("does not chain to the line before it: that line was changed, removed or inserted".to_owned());
+            problems
+                .push("does not chain to the line before it: that line was changed, removed or inserted".to_owned());
         }
         self.verdict.records += 1;
         self.verdict.unsigned_records += 1;
