@@ -70,6 +70,10 @@ impl Lines {
         Ok(read.at("read", &self.path)? > 0)
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether the line is as the writer leaves one: ended, and without the NULs of blocks that never reached the disk.
     pub fn whole(&self) -> bool {
         self.line.ends_with(b"\n") && !self.line.contains(&0)

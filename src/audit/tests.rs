@@ -126,6 +126,8 @@ fn a_torn_tail_is_cut_and_recorded() {
     let lines = lines_after(&fixture.trail_dir(), 5).unwrap();
     assert_eq!(lines[0]["event"]["action"], "audit.repaired");
     assert_eq!(lines[0]["veild"]["repaired"]["bytes_cut"], 17);
+    append_raw(&path, &[b"{\"a".as_slice(), &[0; 200_000]].concat());
+    drop(fixture.open(1 << 20).unwrap());
     assert_eq!(fixture.verify().problems, []);
     append_raw(&path, b"{}\n");
     assert!(matches!(fixture.open(1 << 20), Err(AuditError::Broken { .. })));
