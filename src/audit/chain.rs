@@ -116,7 +116,8 @@ impl Trail {
 
     /// Writes a checkpoint if one is due at `now`; `closing` forces it.
     pub fn checkpoint(&mut self, now: Timestamp, closing: bool) -> Result<(), AuditError> {
-        if !closing && !(self.unsigned && self.checkpoint_due(now)) {
+        let due = self.unsigned && self.checkpoint_due(now);
+        if !closing && !due {
             return Ok(());
         }
         self.heal()?;
@@ -241,8 +242,15 @@ fn create(dir: &Path, first_seq: u64, now: Timestamp) -> Result<Segment, AuditEr
     // Only a creation that failed half-way can have left this name: no durable record has that number.
     fsutil::remove_if_there(&path)?;
     let file = fsutil::create_new(&path, 0o640)?;
-    file.set_permissions(Permissions::from_mode(0o640)).at("set the mode of", &path)?;
-    fsutil::fsync_dir(dir)?;
+    let named = file
+        .set_permissions(Permissions::from_mode(0o640))
+        .at("set the mode of", &path)
+        .and_then(|()| fsutil::fsync_dir(dir));
+    if let Err(error) = named {
+        // Nothing was written yet; the error that counts is the first one.
+        let _ = fsutil::remove_if_there(&path);
+        return Err(error.into());
+    }
     Ok(Segment { path, file, len: 0, day: day(now) })
 }
 
@@ -268,10 +276,29 @@ fn recover(dir: &Path) -> Result<(Option<Segment>, Head, u64), AuditError> {
             fsutil::fsync_dir(dir)?;
             continue;
         };
+        if let Some((_, before)) = segments.last() {
+            continues(&path, before)?;
+        }
         cut(&mut segment)?;
         return Ok((Some(segment), head, total));
     }
     Ok((None, Head { seq: 0, hash: GENESIS.to_owned() }, total))
+}
+
+/// Whether a segment's first line chains to the last one of the segment before it.
+fn continues(path: &Path, before: &Path) -> Result<(), AuditError> {
+    let mut lines = Lines::open(before)?;
+    let mut last = String::new();
+    while lines.advance()? {
+        last = segment::hash(&lines.line);
+    }
+    let mut lines = Lines::open(path)?;
+    lines.advance()?;
+    let value: Option<Value> = serde_json::from_slice(&lines.line).ok();
+    match value.as_ref().and_then(segment::link) {
+        Some((_, prev)) if prev == last => Ok(()),
+        _ => Err(broken(path, format!("line 1 does not chain to the end of {}", segment::label(before)))),
+    }
 }
 
 /// A crash leaves one torn line at the end, perhaps with blocks of zeros that never reached the disk; anything else
