@@ -3,14 +3,29 @@
 //! `DIR/audit-<first-seq>.jsonl`; each line carries `veild.seq` and `veild.prev`, the SHA-256 of the line before it with
 //! its newline. Checkpoints are signed with the host key. A torn last line is cut off, and that is recorded.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::keys::{SigningKey, VerifyingKey};
+mod chain;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use chain::Trail;
+pub use segment::{lines_after, tail};
+pub use verify::verify;
+
+/// Version of the line format, carried by every line.
+pub const AUDIT_VERSION: u64 = 1;
+/// No line is longer than this, newline included; a longer record is shortened.
+pub const MAX_LINE: usize = 64 * 1024;
+/// SSH signature namespace of checkpoints.
+const NAMESPACE: &str = "veild-audit";
 
 /// What happened; the closed list of `event.action`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,8 +60,22 @@ pub enum Action {
     VaultOpened,
     #[serde(rename = "vault.verified")]
     VaultVerified,
+    #[serde(rename = "vault.rewrapped")]
+    VaultRewrapped,
+    #[serde(rename = "vault.pruned")]
+    VaultPruned,
+    #[serde(rename = "token.revealed")]
+    TokenRevealed,
     #[serde(rename = "key.generated")]
     KeyGenerated,
+    #[serde(rename = "key.rotated")]
+    KeyRotated,
+    #[serde(rename = "auth.succeeded")]
+    AuthSucceeded,
+    #[serde(rename = "auth.failed")]
+    AuthFailed,
+    #[serde(rename = "api.called")]
+    ApiCalled,
     #[serde(rename = "alert.raised")]
     AlertRaised,
     #[serde(rename = "alert.cleared")]
@@ -55,8 +84,27 @@ pub enum Action {
     AuditRotated,
     #[serde(rename = "audit.repaired")]
     AuditRepaired,
+    #[serde(rename = "audit.pruned")]
+    AuditPruned,
     #[serde(rename = "audit.checkpoint")]
     AuditCheckpoint,
+}
+
+impl Action {
+    /// `event.category` in ECS terms.
+    fn category(self) -> &'static str {
+        use Action::*;
+        match self {
+            DaemonStarted | DaemonRecovered | DaemonStopped | LandingPaused | LandingResumed => "process",
+            ConfigLoaded | ConfigRejected | KeyGenerated | KeyRotated => "configuration",
+            FileSealed | FileQuarantined | FileSkipped | FileRetried | FileReleased | FileDiscarded => "file",
+            VaultOpened | VaultVerified | VaultRewrapped | VaultPruned | TokenRevealed => "file",
+            AuditRotated | AuditRepaired | AuditPruned | AuditCheckpoint => "file",
+            AuthSucceeded | AuthFailed => "authentication",
+            ApiCalled => "api",
+            AlertRaised | AlertCleared => "host",
+        }
+    }
 }
 
 /// `event.outcome`.
@@ -80,6 +128,43 @@ pub struct Record {
     pub veild: Map<String, Value>,
 }
 
+impl Record {
+    pub fn new(at: Timestamp, action: Action, outcome: Outcome) -> Record {
+        Record { at, action, outcome, fields: Map::new(), veild: Map::new() }
+    }
+
+    /// Sets `file.name`.
+    pub fn file(self, name: impl Into<String>) -> Record {
+        self.field("file.name", name.into())
+    }
+
+    /// Sets an ECS field; dots in the key open nested objects.
+    pub fn field(mut self, key: &str, value: impl Into<Value>) -> Record {
+        insert_nested(&mut self.fields, key, value.into());
+        self
+    }
+
+    /// Sets a field of the `veild` object.
+    pub fn veild(mut self, key: &str, value: impl Into<Value>) -> Record {
+        insert_nested(&mut self.veild, key, value.into());
+        self
+    }
+}
+
+fn insert_nested(map: &mut Map<String, Value>, key: &str, value: Value) {
+    let Some((head, rest)) = key.split_once('.') else {
+        map.insert(key.to_owned(), value);
+        return;
+    };
+    let entry = map.entry(head).or_insert_with(|| Value::Object(Map::new()));
+    if !entry.is_object() {
+        *entry = Value::Object(Map::new());
+    }
+    if let Value::Object(inner) = entry {
+        insert_nested(inner, rest, value);
+    }
+}
+
 /// How the trail is kept.
 #[derive(Clone, Debug)]
 pub struct TrailOptions {
@@ -100,37 +185,6 @@ pub enum AuditError {
     Broken { segment: String, what: String },
 }
 
-/// The trail open for appending; there is one writer per directory.
-pub struct Trail {}
-
-impl Trail {
-    /// Opens the trail, repairs a torn tail (recorded as `audit.repaired`).
-    pub fn open(_options: TrailOptions, _key: SigningKey, _now: Timestamp) -> Result<Trail, AuditError> {
-        todo!()
-    }
-
-    /// Appends a batch with one write and makes it durable; returns the sequence number of its first record.
-    /// Rotates and writes checkpoints when due. On an error nothing counts as written; the next call repairs the tail.
-    pub fn append(&mut self, _batch: &[Record]) -> Result<u64, AuditError> {
-        todo!()
-    }
-
-    /// Sequence number of the last durable record; 0 when there is none.
-    pub fn last_seq(&self) -> u64 {
-        todo!()
-    }
-
-    /// Writes a checkpoint if one is due at `now`; `closing` forces it.
-    pub fn checkpoint(&mut self, _now: Timestamp, _closing: bool) -> Result<(), AuditError> {
-        todo!()
-    }
-}
-
-/// All records with a sequence number above `seq`, as parsed lines; for recovery and `audit tail`.
-pub fn lines_after(_dir: &Path, _seq: u64) -> Result<Vec<Value>, AuditError> {
-    todo!()
-}
-
 /// What verification found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -139,6 +193,8 @@ pub struct Verdict {
     pub checkpoints: u64,
     pub first_seq: u64,
     pub last_seq: u64,
+    /// Records after the last good checkpoint: cutting them off leaves no trace.
+    pub unsigned_records: u64,
     /// Empty when the trail holds.
     pub problems: Vec<Problem>,
 }
@@ -151,9 +207,4 @@ pub struct Problem {
     pub line: u64,
     pub byte_offset: u64,
     pub what: String,
-}
-
-/// Reads every byte of the trail.
-pub fn verify(_dir: &Path, _key: &VerifyingKey) -> Result<Verdict, AuditError> {
-    todo!()
 }

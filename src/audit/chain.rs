@@ -1,0 +1,382 @@
+//! Appending: numbering, chaining, durability, rotation, checkpoints, repair.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use rustix::fs::{FlockOperation, flock};
+use serde_json::{Value, json};
+
+use super::segment::{self, GENESIS, Lines, broken};
+use super::{Action, AuditError, NAMESPACE, Outcome, Record, TrailOptions};
+use crate::fsutil::{self, At};
+use crate::keys::SigningKey;
+
+/// The segment being written; `len` is what is known to be durable.
+struct Segment {
+    path: PathBuf,
+    file: File,
+    len: u64,
+    day: Date,
+}
+
+/// The end of the chain.
+#[derive(Clone)]
+struct Head {
+    seq: u64,
+    hash: String,
+}
+
+/// Lines made but not yet written.
+struct Pending {
+    bytes: Vec<u8>,
+    head: Head,
+}
+
+/// The trail open for appending; there is one writer per directory.
+pub struct Trail {
+    options: TrailOptions,
+    key: SigningKey,
+    host: String,
+    segment: Option<Segment>,
+    head: Head,
+    checkpoint_at: Timestamp,
+    /// Something was written since the last checkpoint.
+    unsigned: bool,
+    /// A write failed; nothing is written until the tail is back at `Segment::len`.
+    poisoned: bool,
+    /// Holds the writer's lock for as long as the trail is open.
+    _lock: File,
+}
+
+impl Trail {
+    /// Opens the trail, repairs a torn tail (recorded as `audit.repaired`).
+    pub fn open(options: TrailOptions, key: SigningKey, now: Timestamp) -> Result<Trail, AuditError> {
+        fsutil::create_dir_durable(&options.dir, 0o750)?;
+        let lock = File::open(&options.dir).at("open", &options.dir)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).at("lock (another veild writes there)", &options.dir)?;
+        let (segment, head, cut) = recover(&options.dir)?;
+        let mut trail = Trail {
+            options,
+            key,
+            host: host_name(),
+            segment,
+            head,
+            checkpoint_at: now,
+            unsigned: false,
+            poisoned: false,
+            _lock: lock,
+        };
+        let mut pending = trail.pending();
+        if cut > 0 {
+            let repaired = Record::new(now, Action::AuditRepaired, Outcome::Success).veild("repaired.bytes_cut", cut);
+            trail.push(&mut pending, &repaired);
+        }
+        trail.push_checkpoint(&mut pending, now);
+        trail.write(pending, now)?;
+        trail.signed(now);
+        Ok(trail)
+    }
+
+    /// Appends a batch with one write and makes it durable; returns the sequence number of its first record.
+    /// Rotates and writes checkpoints when due. On an error nothing counts as written; the next call repairs the tail.
+    pub fn append(&mut self, batch: &[Record]) -> Result<u64, AuditError> {
+        let Some(now) = batch.iter().map(|record| record.at).max() else {
+            return Ok(self.head.seq + 1);
+        };
+        self.heal()?;
+        if self.rotation_due(now) {
+            self.rotate(now)?;
+        }
+        let first = self.head.seq + 1;
+        let mut pending = self.pending();
+        for record in batch {
+            self.push(&mut pending, record);
+        }
+        let due = self.checkpoint_due(now);
+        if due {
+            self.push_checkpoint(&mut pending, now);
+        }
+        self.write(pending, now)?;
+        self.unsigned = true;
+        if due {
+            self.signed(now);
+        }
+        Ok(first)
+    }
+
+    /// Sequence number of the last durable record; 0 when there is none.
+    pub fn last_seq(&self) -> u64 {
+        self.head.seq
+    }
+
+    /// Writes a checkpoint if one is due at `now`; `closing` forces it.
+    pub fn checkpoint(&mut self, now: Timestamp, closing: bool) -> Result<(), AuditError> {
+        let due = self.unsigned && self.checkpoint_due(now);
+        if !closing && !due {
+            return Ok(());
+        }
+        self.heal()?;
+        self.write_checkpoint(now)
+    }
+
+    fn write_checkpoint(&mut self, now: Timestamp) -> Result<(), AuditError> {
+        let mut pending = self.pending();
+        self.push_checkpoint(&mut pending, now);
+        self.write(pending, now)?;
+        self.signed(now);
+        Ok(())
+    }
+
+    fn checkpoint_due(&self, now: Timestamp) -> bool {
+        let passed = now.as_second().saturating_sub(self.checkpoint_at.as_second());
+        u64::try_from(passed).is_ok_and(|passed| passed >= self.options.checkpoint_every.as_secs())
+    }
+
+    fn signed(&mut self, now: Timestamp) {
+        self.checkpoint_at = now;
+        self.unsigned = false;
+    }
+
+    fn pending(&self) -> Pending {
+        Pending { bytes: Vec::new(), head: self.head.clone() }
+    }
+
+    fn push(&self, pending: &mut Pending, record: &Record) {
+        let host = (record.action != Action::AuditCheckpoint).then_some(self.host.as_str());
+        let seq = pending.head.seq + 1;
+        let line = segment::render(record, host, seq, &pending.head.hash);
+        pending.head = Head { seq, hash: segment::hash(&line) };
+        pending.bytes.extend_from_slice(&line);
+    }
+
+    fn push_checkpoint(&self, pending: &mut Pending, now: Timestamp) {
+        let Head { seq, hash } = &pending.head;
+        let signature = self.key.sign(NAMESPACE, &checkpoint_message(*seq, hash, now));
+        let record = checkpoint_record(*seq, hash, now, signature.trim_end());
+        self.push(pending, &record);
+    }
+
+    /// One write, one fdatasync; the state moves on only when both succeeded.
+    fn write(&mut self, pending: Pending, now: Timestamp) -> Result<(), AuditError> {
+        let segment = match &mut self.segment {
+            Some(segment) => segment,
+            empty => empty.insert(create(&self.options.dir, self.head.seq + 1, now)?),
+        };
+        self.poisoned = true;
+        segment.file.write_all(&pending.bytes).at("write", &segment.path)?;
+        segment.file.sync_data().at("make durable", &segment.path)?;
+        segment.len += pending.bytes.len() as u64;
+        self.head = pending.head;
+        self.poisoned = false;
+        Ok(())
+    }
+
+    /// Cuts what a failed write may have left behind.
+    fn heal(&mut self) -> Result<(), AuditError> {
+        if self.poisoned
+            && let Some(segment) = &mut self.segment
+        {
+            cut(segment)?;
+        }
+        self.poisoned = false;
+        Ok(())
+    }
+
+    fn rotation_due(&self, now: Timestamp) -> bool {
+        self.segment.as_ref().is_some_and(|segment| {
+            segment.len >= self.options.rotate_size || (self.options.rotate_daily && day(now) > segment.day)
+        })
+    }
+
+    fn rotate(&mut self, now: Timestamp) -> Result<(), AuditError> {
+        // Not again when the last try got no further than this: the name of the new segment must stay the same.
+        if self.unsigned {
+            self.write_checkpoint(now)?;
+        }
+        let Some(old) = self.segment.as_ref().map(|segment| segment::label(&segment.path)) else {
+            return Ok(());
+        };
+        let record = Record::new(now, Action::AuditRotated, Outcome::Success)
+            .veild("rotated.segment", old)
+            .veild("rotated.last_seq", self.head.seq)
+            .veild("rotated.head", self.head.hash.as_str());
+        let mut pending = self.pending();
+        self.push(&mut pending, &record);
+        let new = create(&self.options.dir, self.head.seq + 1, now)?;
+        self.segment = Some(new);
+        // Should this fail, the empty segment stays current and the next record begins it: the chain holds without
+        // the notice.
+        self.write(pending, now)?;
+        self.unsigned = true;
+        Ok(())
+    }
+}
+
+/// What a checkpoint signs.
+pub(super) fn checkpoint_message(seq: u64, head: &str, at: Timestamp) -> Vec<u8> {
+    format!("veild-audit-checkpoint v1\n{seq}\n{head}\n{at}\n").into_bytes()
+}
+
+pub(super) fn checkpoint_record(seq: u64, head: &str, at: Timestamp, signature: &str) -> Record {
+    let checkpoint = json!({"seq": seq, "head": head, "at": at.to_string(), "signature": signature});
+    Record::new(at, Action::AuditCheckpoint, Outcome::Success).veild("checkpoint", checkpoint)
+}
+
+fn day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .unwrap_or_else(|_| "unknown".to_owned())
+}
+
+fn create(dir: &Path, first_seq: u64, now: Timestamp) -> Result<Segment, AuditError> {
+    let path = dir.join(segment::file_name(first_seq));
+    // Only a creation that failed half-way can have left this name: no durable record has that number.
+    fsutil::remove_if_there(&path)?;
+    let file = fsutil::create_new(&path, 0o640)?;
+    let named = file
+        .set_permissions(Permissions::from_mode(0o640))
+        .at("set the mode of", &path)
+        .and_then(|()| fsutil::fsync_dir(dir));
+    if let Err(error) = named {
+        // Nothing was written yet; the error that counts is the first one.
+        let _ = fsutil::remove_if_there(&path);
+        return Err(error.into());
+    }
+    Ok(Segment { path, file, len: 0, day: day(now) })
+}
+
+fn cut(segment: &mut Segment) -> Result<(), AuditError> {
+    segment.file.set_len(segment.len).at("truncate", &segment.path)?;
+    segment.file.seek(SeekFrom::Start(segment.len)).at("seek in", &segment.path)?;
+    segment.file.sync_all().at("make durable", &segment.path)?;
+    Ok(())
+}
+
+/// Finds the end of the chain and cuts a torn tail; returns how many bytes were cut.
+fn recover(dir: &Path) -> Result<(Option<Segment>, Head, u64), AuditError> {
+    let mut segments = segment::list(dir)?;
+    let mut total = 0;
+    while let Some((first, path)) = segments.pop() {
+        let (mut segment, head) = scan(&path, first)?;
+        let size = segment.file.metadata().at("stat", &path)?.len();
+        total += size - segment.len;
+        let Some(head) = head else {
+            // The crash came before its first record was whole: the segment before it is the newest.
+            drop(segment);
+            fsutil::remove_if_there(&path)?;
+            fsutil::fsync_dir(dir)?;
+            continue;
+        };
+        if let Some((_, before)) = segments.last() {
+            continues(&path, before)?;
+        }
+        cut(&mut segment)?;
+        return Ok((Some(segment), head, total));
+    }
+    Ok((None, Head { seq: 0, hash: GENESIS.to_owned() }, total))
+}
+
+/// Whether a segment's first line chains to the last one of the segment before it.
+fn continues(path: &Path, before: &Path) -> Result<(), AuditError> {
+    let mut lines = Lines::open(before)?;
+    let mut last = String::new();
+    while lines.advance()? {
+        last = segment::hash(&lines.line);
+    }
+    let mut lines = Lines::open(path)?;
+    lines.advance()?;
+    let value: Option<Value> = serde_json::from_slice(&lines.line).ok();
+    match value.as_ref().and_then(segment::link) {
+        Some((_, prev)) if prev == last => Ok(()),
+        _ => Err(broken(path, format!("line 1 does not chain to the end of {}", segment::label(before)))),
+    }
+}
+
+/// A crash leaves one torn line at the end, perhaps with blocks of zeros that never reached the disk; anything else
+/// behind a line that is not whole is an edit, and cutting it would destroy evidence.
+fn only_zeros_follow(lines: &mut Lines) -> Result<(), AuditError> {
+    let number = lines.number;
+    while lines.advance()? {
+        if lines.line.iter().any(|byte| *byte != 0) {
+            return Err(broken(lines.path(), format!("line {number} is no audit line")));
+        }
+    }
+    Ok(())
+}
+
+/// Follows the chain through a segment, up to its end or its torn last line.
+fn scan(path: &Path, first: u64) -> Result<(Segment, Option<Head>), AuditError> {
+    let mut lines = Lines::open(path)?;
+    let mut head: Option<Head> = None;
+    let (mut len, mut date) = (0, Date::ZERO);
+    while lines.advance()? {
+        if !lines.whole() {
+            only_zeros_follow(&mut lines)?;
+            break;
+        }
+        let value: Option<Value> = serde_json::from_slice(&lines.line).ok();
+        let Some((seq, prev)) = value.as_ref().and_then(segment::link) else {
+            return Err(broken(path, format!("line {} is no audit line of a known version", lines.number)));
+        };
+        let follows = match &head {
+            Some(head) => seq == head.seq + 1 && prev == head.hash,
+            None => seq == first,
+        };
+        if !follows {
+            return Err(broken(path, format!("line {} does not continue the chain", lines.number)));
+        }
+        if head.is_none() {
+            let at = value.as_ref().and_then(|value| value.get("@timestamp")?.as_str()?.parse::<Timestamp>().ok());
+            date = at.map(day).unwrap_or_default();
+        }
+        head = Some(Head { seq, hash: segment::hash(&lines.line) });
+        len = lines.offset + lines.line.len() as u64;
+    }
+    let file = OpenOptions::new().read(true).write(true).open(path).at("open", path)?;
+    Ok((Segment { path: path.to_owned(), file, len, day: date }, head))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_failed_write_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let key_path = dir.path().join("k");
+        crate::keys::generate_signing(&key_path).unwrap();
+        let key = SigningKey::load(&key_path).unwrap();
+        let options = TrailOptions {
+            dir: dir.path().join("audit"),
+            rotate_size: 1 << 20,
+            rotate_daily: false,
+            checkpoint_every: Duration::from_secs(600),
+        };
+        let mut trail = Trail::open(options, key.clone(), Timestamp::UNIX_EPOCH).unwrap();
+        let record = Record::new(Timestamp::UNIX_EPOCH, Action::FileSealed, Outcome::Success);
+        let segment = trail.segment.as_mut().unwrap();
+        let read_only = File::open(&segment.path).unwrap();
+        let mut good = std::mem::replace(&mut segment.file, read_only);
+        assert!(trail.append(std::slice::from_ref(&record)).is_err());
+        assert_eq!(trail.last_seq(), 1);
+        // Half a line got through; the next call must not write behind it.
+        good.write_all(b"{\"half").unwrap();
+        assert!(trail.append(std::slice::from_ref(&record)).is_err(), "the tail cannot be mended yet");
+        assert!(trail.checkpoint(Timestamp::UNIX_EPOCH, true).is_err());
+        trail.segment.as_mut().unwrap().file = good;
+        assert_eq!(trail.append(&[record]).unwrap(), 2);
+        trail.checkpoint(Timestamp::UNIX_EPOCH, true).unwrap();
+        let verdict = super::super::verify(&dir.path().join("audit"), &key.verifying()).unwrap();
+        assert_eq!((verdict.problems, verdict.records), (vec![], 3));
+    }
+}

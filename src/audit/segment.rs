@@ -1,0 +1,218 @@
+//! Segments: their names, the form of a line, reading them.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{AUDIT_VERSION, AuditError, MAX_LINE, Record};
+use crate::fsutil::At;
+
+/// `veild.prev` of the very first record.
+pub(super) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// What a string is cut to in a record that is too long.
+const SHORT: usize = 256;
+
+pub(super) fn file_name(first_seq: u64) -> String {
+    format!("audit-{first_seq:020}.jsonl")
+}
+
+/// A segment's file name for messages.
+pub(super) fn label(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+pub(super) fn broken(path: &Path, what: impl Into<String>) -> AuditError {
+    AuditError::Broken { segment: label(path), what: what.into() }
+}
+
+/// All segments in order, each with the first sequence number that its name gives.
+pub(super) fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, AuditError> {
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(dir).at("list", dir)? {
+        let path = entry.at("list", dir)?.path();
+        let name = label(&path);
+        let digits = name.strip_prefix("audit-").and_then(|rest| rest.strip_suffix(".jsonl"));
+        if let Some(first) = digits.filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok()) {
+            segments.push((first, path));
+        }
+    }
+    segments.sort();
+    Ok(segments)
+}
+
+/// Reads lines with their newline, never more than [`MAX_LINE`] bytes of one at a time.
+pub(super) struct Lines {
+    reader: BufReader<File>,
+    path: PathBuf,
+    pub line: Vec<u8>,
+    /// Of `line`, from 1.
+    pub number: u64,
+    /// Of the first byte of `line`.
+    pub offset: u64,
+}
+
+impl Lines {
+    pub fn open(path: &Path) -> Result<Lines, AuditError> {
+        let reader = BufReader::with_capacity(256 * 1024, File::open(path).at("open", path)?);
+        Ok(Lines { reader, path: path.to_owned(), line: Vec::new(), number: 0, offset: 0 })
+    }
+
+    /// Moves to the next line; false at the end of the file.
+    pub fn advance(&mut self) -> Result<bool, AuditError> {
+        self.offset += self.line.len() as u64;
+        self.number += 1;
+        self.line.clear();
+        let read: io::Result<usize> = self.reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut self.line);
+        Ok(read.at("read", &self.path)? > 0)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the line is as the writer leaves one: ended, and without the NULs of blocks that never reached the disk.
+    pub fn whole(&self) -> bool {
+        self.line.ends_with(b"\n") && !self.line.contains(&0)
+    }
+}
+
+pub(super) fn hash(line: &[u8]) -> String {
+    Sha256::digest(line).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The numbering and chaining of a parsed line.
+pub(super) fn link(value: &Value) -> Option<(u64, &str)> {
+    let veild = value.get("veild")?;
+    (veild.get("audit_version")?.as_u64()? == AUDIT_VERSION).then_some(())?;
+    Some((veild.get("seq")?.as_u64()?, veild.get("prev")?.as_str()?))
+}
+
+/// A record as its line. `host` is absent on checkpoints alone: verification must be able to rebuild them from what
+/// their signature covers, for no later line vouches for the last one.
+pub(super) fn render(record: &Record, host: Option<&str>, seq: u64, prev: &str) -> Vec<u8> {
+    let line = render_once(record, host, seq, prev);
+    if line.len() <= MAX_LINE {
+        return line;
+    }
+    let mut short = record.clone();
+    shorten(&mut short.fields);
+    shorten(&mut short.veild);
+    short.veild.insert("shortened".to_owned(), Value::Bool(true));
+    let line = render_once(&short, host, seq, prev);
+    if line.len() <= MAX_LINE {
+        return line;
+    }
+    let bare = Record::new(record.at, record.action, record.outcome).veild("shortened", true);
+    render_once(&bare, host, seq, prev)
+}
+
+fn render_once(record: &Record, host: Option<&str>, seq: u64, prev: &str) -> Vec<u8> {
+    let mut line = Map::new();
+    line.insert("@timestamp".to_owned(), json!(record.at.to_string()));
+    line.insert("ecs".to_owned(), json!({"version": "8.11"}));
+    let event = json!({
+        "action": record.action,
+        "outcome": record.outcome,
+        "category": [record.action.category()],
+        "kind": "event",
+        "dataset": "veild.audit",
+    });
+    line.insert("event".to_owned(), event);
+    if let Some(host) = host {
+        line.insert("host".to_owned(), json!({"name": host}));
+    }
+    merge(&mut line, &record.fields);
+    let mut veild = Map::new();
+    veild.insert("audit_version".to_owned(), json!(AUDIT_VERSION));
+    veild.insert("seq".to_owned(), json!(seq));
+    veild.insert("prev".to_owned(), json!(prev));
+    merge(&mut veild, &record.veild);
+    // Ours replaces whatever a caller has put there: nothing may pass for the chain.
+    line.insert("veild".to_owned(), Value::Object(veild));
+    let mut bytes = Value::Object(line).to_string().into_bytes();
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Adds what is not there yet; what is there stays.
+fn merge(into: &mut Map<String, Value>, from: &Map<String, Value>) {
+    for (key, value) in from {
+        match (into.get_mut(key), value) {
+            (None, _) => {
+                into.insert(key.clone(), value.clone());
+            }
+            (Some(Value::Object(inner)), Value::Object(more)) => merge(inner, more),
+            (Some(_), _) => {}
+        }
+    }
+}
+
+fn shorten(map: &mut Map<String, Value>) {
+    for value in map.values_mut() {
+        match value {
+            Value::String(text) if text.len() > SHORT => {
+                *text = text.chars().take(SHORT).chain(['…']).collect();
+            }
+            Value::Object(inner) => shorten(inner),
+            Value::Array(items) => items.truncate(16),
+            _ => {}
+        }
+    }
+}
+
+/// All records with a sequence number above `seq`, as parsed lines; for recovery and `audit tail`.
+pub fn lines_after(dir: &Path, seq: u64) -> Result<Vec<Value>, AuditError> {
+    let segments = list(dir)?;
+    let mut found = Vec::new();
+    for (index, (_, path)) in segments.iter().enumerate() {
+        // A segment ends where the next one begins.
+        if segments.get(index + 1).is_some_and(|(next, _)| *next <= seq.saturating_add(1)) {
+            continue;
+        }
+        each(path, |value| {
+            if link(&value).is_some_and(|(number, _)| number > seq) {
+                found.push(value);
+            }
+        })?;
+    }
+    Ok(found)
+}
+
+/// The last `n` records, oldest first.
+pub fn tail(dir: &Path, n: usize) -> Result<Vec<Value>, AuditError> {
+    let mut found: VecDeque<Value> = VecDeque::new();
+    for (_, path) in list(dir)?.iter().rev() {
+        let wanted = n - found.len();
+        if wanted == 0 {
+            break;
+        }
+        let mut last = VecDeque::new();
+        each(path, |value| {
+            if last.len() == wanted {
+                last.pop_front();
+            }
+            last.push_back(value);
+        })?;
+        last.append(&mut found);
+        found = last;
+    }
+    Ok(found.into())
+}
+
+/// Hands out every line of a segment; a last one without newline is still being written, or torn, and left out.
+fn each(path: &Path, mut take: impl FnMut(Value)) -> Result<(), AuditError> {
+    let mut lines = Lines::open(path)?;
+    while lines.advance()? {
+        if !lines.line.ends_with(b"\n") && lines.line.len() <= MAX_LINE {
+            break;
+        }
+        let value = serde_json::from_slice(&lines.line)
+            .map_err(|_| broken(path, format!("line {} is no JSON", lines.number)))?;
+        take(value);
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+use super::*;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+#[test]
+fn a_generated_masking_key_loads_and_derives() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("masking.key");
+    generate_masking(&path, Timestamp::UNIX_EPOCH).unwrap();
+    assert!(generate_masking(&path, Timestamp::UNIX_EPOCH).is_err());
+    let keys = MaskingKeys::load(&path).unwrap();
+    assert_eq!(keys.current_version(), 1);
+    assert_eq!(keys.derive("mask/hash", "ssn"), keys.derive("mask/hash", "ssn"));
+    assert_ne!(keys.derive("mask/hash", "ssn"), keys.derive("mask/hash", "name"));
+    assert_eq!(format!("{keys:?}"), "MaskingKeys { versions: [1], .. }");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(MaskingKeys::load(&path).unwrap_err().0.contains("chmod 0600"));
+}
+
+#[test]
+fn bad_masking_keys_are_refused() {
+    let key = BASE64.encode([7u8; 32]);
+    let at = "2026-01-01T00:00:00Z";
+    let parse = |body: &str| MaskingKeys::parse(&format!("veild-masking-key 1\n{body}"));
+    assert_eq!(parse(&format!("2 {at} {key}\n# c\n1 {at} {key}\n")).unwrap().current_version(), 2);
+    assert!(parse(&format!("1 {at} {key}\n1 {at} {key}\n")).unwrap_err().0.contains("twice"));
+    let short = BASE64.encode([7u8; 31]);
+    let error = parse(&format!("1 {at} {short}\n")).unwrap_err().0;
+    assert!(error.contains("32 bytes") && !error.contains(&short));
+    assert!(parse("").is_err());
+    assert!(MaskingKeys::parse("veild-masking-key 2\n").unwrap_err().0.contains("newer"));
+}
+
+#[test]
+fn ssh_keygen_verifies_our_signatures() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("signing.key");
+    generate_signing(&path).unwrap();
+    assert!(generate_signing(&path).is_err());
+    let key = SigningKey::load(&path).unwrap();
+    let signature = key.sign("veild-audit", b"message");
+    let public = VerifyingKey::load(&with_suffix(&path, ".pub")).unwrap();
+    public.verify("veild-audit", b"message", &signature).unwrap();
+    assert!(public.verify("veild-audit", b"massage", &signature).is_err());
+    assert!(public.verify("veild-receipt", b"message", &signature).is_err());
+    fs::write(dir.path().join("sig"), &signature).unwrap();
+    let child = Command::new("ssh-keygen")
+        .args(["-Y", "verify", "-I", "veild", "-n", "veild-audit", "-f"])
+        .arg(with_suffix(&path, ".allowed_signers"))
+        .arg("-s")
+        .arg(dir.path().join("sig"))
+        .stdin(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        eprintln!("SKIPPED: no ssh-keygen on this host");
+        return;
+    };
+    child.stdin.take().unwrap().write_all(b"message").unwrap();
+    assert!(child.wait().unwrap().success());
+}
