@@ -12,7 +12,7 @@ use crate::fsutil::PathError;
 use crate::keys::VerifyingKey;
 
 /// What [`verify`] found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct VaultVerdict {
     /// Objects looked at.
     pub objects: u64,
@@ -20,7 +20,7 @@ pub struct VaultVerdict {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
     /// Relative to the vault.
     pub path: PathBuf,

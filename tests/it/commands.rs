@@ -1,0 +1,93 @@
+//! The command line as a user meets it.
+
+use std::fs;
+
+use crate::sandbox::Sandbox;
+
+const PEOPLE: &str = "id,name,ssn,email,dob,country,notes\n1,Ann,123-45-6789,a@example.com,1987-04-12,US,x\n";
+
+#[test]
+fn check_passes_on_a_fresh_site_and_names_what_is_missing() {
+    let sandbox = Sandbox::new();
+    assert!(sandbox.veild(&["check"]).status.success());
+    fs::remove_file(sandbox.site("masking.key")).unwrap();
+    let output = sandbox.veild(&["check"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("veild key generate masking"));
+}
+
+#[test]
+fn a_configuration_error_exits_78_with_its_place() {
+    let sandbox = Sandbox::new();
+    sandbox.edit_config("recipients =", "recipent =");
+    let output = sandbox.veild(&["check"]);
+    assert_eq!(output.status.code(), Some(78));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("did you mean `recipients`?") && message.contains("config.toml:"), "{message}");
+}
+
+#[test]
+fn mask_writes_object_receipt_and_signature() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("people.csv");
+    fs::write(&file, PEOPLE).unwrap();
+    let plain = sandbox.veild(&["mask", file.to_str().unwrap(), "--policy", "people", "-o", "-", "--plaintext"]);
+    assert!(String::from_utf8_lossy(&plain.stdout).contains("***-**-6789"));
+    let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let sealed = sandbox.veild(&["mask", file.to_str().unwrap(), "--policy", "people", "-r", recipient]);
+    assert!(sealed.status.success(), "{}", String::from_utf8_lossy(&sealed.stderr));
+    for name in ["people.csv.age", "people.csv.receipt.json", "people.csv.receipt.json.sig"] {
+        assert!(sandbox.path(name).exists(), "{name}");
+    }
+    assert!(file.exists(), "one-shot use leaves its input");
+}
+
+#[test]
+fn policy_test_shows_columns_and_no_values() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("people.csv");
+    fs::write(&file, PEOPLE).unwrap();
+    let output = sandbox.veild(&["policy", "test", file.to_str().unwrap(), "--policy", "people"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("ssn") && text.contains("partial") && !text.contains("Ann"), "{text}");
+    fs::write(&file, PEOPLE.replace("country", "iban")).unwrap();
+    assert_eq!(sandbox.veild(&["policy", "test", file.to_str().unwrap(), "--policy", "people"]).status.code(), Some(3));
+}
+
+#[test]
+fn a_rejected_file_is_retried_released_or_discarded() {
+    let sandbox = Sandbox::new();
+    let reject = |name: &str| {
+        sandbox.drop_file(name, PEOPLE.replace("country", "iban"));
+        sandbox.run_until_idle();
+        sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned()
+    };
+    let job = reject("a.csv");
+    let out = sandbox.path("released.csv");
+    let done = sandbox.veild(&["quarantine", "release", &job, "--to", out.to_str().unwrap(), "--reason", "asked"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(out.exists() && sandbox.quarantined().is_empty());
+    let job = reject("b.csv");
+    assert!(sandbox.veild(&["quarantine", "discard", &job, "--reason", "test data"]).status.success());
+    assert!(sandbox.quarantined().is_empty());
+    let job = reject("c.csv");
+    sandbox.edit_config("\"country\"", "\"iban\"");
+    assert!(sandbox.veild(&["quarantine", "retry", &job, "--reason", "policy mended"]).status.success());
+    sandbox.run_until_idle();
+    assert!(sandbox.quarantined().is_empty());
+    assert!(!sandbox.vault_plaintext("c.csv").is_empty());
+    sandbox.assert_audit_holds();
+}
+
+#[test]
+fn a_flipped_byte_in_the_audit_trail_exits_3() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("people.csv", PEOPLE);
+    sandbox.run_until_idle();
+    let segment = crate::sandbox::files_below(&sandbox.site("audit")).remove(0);
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    assert_eq!(sandbox.veild(&["audit", "verify"]).status.code(), Some(3));
+}

@@ -1,0 +1,13 @@
+//! One binary for all integration tests.
+//!
+//! - `sandbox.rs`: a site in a temporary folder and the real binary; no tests.
+//! - `main_way.rs`: from landing to vault or quarantine, and what veild writes about it.
+//! - `crash.rs`: kills at named points and at random, and what must hold afterwards.
+//! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
+//! - `commands.rs`: the command line as a user meets it.
+
+mod commands;
+mod crash;
+mod leak;
+mod main_way;
+mod sandbox;

@@ -1,0 +1,180 @@
+//! A site in a temporary folder, driven through the real binary.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Longest wait for anything; generous, because nothing is timed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Sandbox {
+    pub dir: tempfile::TempDir,
+}
+
+impl Sandbox {
+    /// A site as `veild init` makes it, with `quiet` short.
+    pub fn new() -> Sandbox {
+        let dir = tempfile::tempdir().unwrap();
+        let sandbox = Sandbox { dir };
+        let made = sandbox.bare(&["init", sandbox.path("site").to_str().unwrap(), "--store-identity"]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        sandbox.edit_config("quiet = \"1s\"", "quiet = \"0s\"");
+        sandbox
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn site(&self, name: &str) -> PathBuf {
+        self.path("site").join(name)
+    }
+
+    pub fn edit_config(&self, from: &str, to: &str) {
+        let path = self.site("config.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "the configuration holds no {from:?}");
+        fs::write(&path, text.replacen(from, to, 1)).unwrap();
+    }
+
+    fn bare(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_veild")).args(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs a command of this site to its end.
+    pub fn veild(&self, arguments: &[&str]) -> Output {
+        let config = self.site("config.toml");
+        let mut all = vec!["--config", config.to_str().unwrap()];
+        all.extend(arguments);
+        self.bare(&all)
+    }
+
+    /// A query's answer.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.veild(&[arguments, &["--json"]].concat());
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{arguments:?} said: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Drops a finished file, as `mv` on the same file system does.
+    pub fn drop_file(&self, name: &str, content: impl AsRef<[u8]>) {
+        let outside = self.path("outside");
+        fs::write(&outside, content).unwrap();
+        fs::rename(&outside, self.site("landing").join(name)).unwrap();
+    }
+
+    /// Handles all that is there with `run --once`.
+    pub fn run_until_idle(&self) {
+        let output = self.veild(&["run", "--once"]);
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "the daemon failed:\n{log}");
+    }
+
+    pub fn daemon(&self) -> Daemon {
+        self.daemon_with_fault(None)
+    }
+
+    /// The daemon in the background, which a named fault may end.
+    pub fn daemon_with_fault(&self, fault: Option<&str>) -> Daemon {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_veild"));
+        command.arg("--config").arg(self.site("config.toml")).arg("run").stdin(Stdio::null());
+        if let Some(fault) = fault {
+            command.env("VEILD_FAULT", fault);
+        }
+        let log = fs::File::options().create(true).append(true).open(self.path("veild.log")).unwrap();
+        Daemon { child: command.stderr(log).spawn().unwrap() }
+    }
+
+    pub fn wait_for(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !is_so() {
+            let log = || fs::read_to_string(self.path("veild.log")).unwrap_or_default();
+            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}; log:\n{}", log());
+            std::thread::sleep(Duration::from_millis(10)); // between two looks, not for luck
+        }
+    }
+
+    /// Receipts in the vault, oldest first.
+    pub fn receipts(&self) -> Vec<Value> {
+        let list = self.json(&["vault", "list"]);
+        list.as_array().unwrap().iter().map(|entry| entry["receipt"].clone()).collect()
+    }
+
+    /// Masked content of the only object whose original had this name.
+    pub fn vault_plaintext(&self, original_name: &str) -> Vec<u8> {
+        let receipts = self.receipts();
+        let of_name: Vec<_> = receipts.iter().filter(|it| it["original_name"] == original_name).collect();
+        assert_eq!(of_name.len(), 1, "objects of {original_name} in {receipts:?}");
+        let job = of_name[0]["job"].as_str().unwrap();
+        let identity = self.site("identity.txt");
+        let output = self.veild(&["vault", "open", job, "-i", identity.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Reasons in quarantine, oldest first.
+    pub fn quarantined(&self) -> Vec<Value> {
+        self.json(&["quarantine", "list"]).as_array().unwrap().clone()
+    }
+
+    /// All audit records.
+    pub fn audit(&self) -> Vec<Value> {
+        let output = self.veild(&["audit", "tail", "-n", "1000000", "--json"]);
+        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    pub fn assert_audit_holds(&self) {
+        let verdict = self.json(&["audit", "verify"]);
+        assert_eq!(verdict["problems"].as_array().unwrap().len(), 0, "{verdict}");
+    }
+
+    pub fn landing_is_empty(&self) -> bool {
+        let left = fs::read_dir(self.site("landing")).unwrap().filter(|it| it.as_ref().unwrap().file_name() != ".veild");
+        let spool = self.site("landing/.veild");
+        left.count() == 0 && (!spool.exists() || fs::read_dir(spool).unwrap().count() == 0)
+    }
+}
+
+/// Every file below a directory.
+pub fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(files_below(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+pub struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Asks it to drain and stop, and checks that it did so cleanly.
+    pub fn stop(mut self) {
+        self.signal(rustix::process::Signal::TERM);
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
