@@ -70,7 +70,7 @@ fn choose(data: &[u8], start: usize, eof: bool, dialect: &Dialect) -> Result<Opt
         None => &CANDIDATES[..],
     };
     let (mut best, mut tie, mut broken): (Option<Choice>, bool, Option<Broken>) = (None, false, None);
-    for &delimiter in candidates {
+    for &delimiter in candidates.iter().filter(|&&candidate| Some(candidate) != dialect.quote) {
         match record(data, start, delimiter, dialect.quote, eof) {
             Ok(Some((spans, end))) => {
                 let most = best.as_ref().map_or(0, |(_, spans, _)| spans.len());

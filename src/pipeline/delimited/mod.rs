@@ -3,6 +3,8 @@
 //! Owns the way from a file's bytes to each output's bytes: header, plan, structure, masked cells put between the
 //! original ones. It never opens a path, and nothing here puts a cell's value into a message.
 
+#![allow(clippy::result_large_err, reason = "failures are rare, and their shape is the pipeline's contract")]
+
 mod bits;
 mod fault;
 mod header;

@@ -183,7 +183,7 @@ impl Splicer<'_> {
             return true;
         }
         let special = |&byte: &u8| byte == self.delimiter || Some(byte) == self.quote || matches!(byte, b'\r' | b'\n');
-        if !span.quoted() && !sole_empty && !value.iter().any(|byte| special(byte)) {
+        if !span.quoted() && !sole_empty && !value.iter().any(special) {
             out.extend_from_slice(value);
             return true;
         }

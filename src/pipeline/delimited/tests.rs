@@ -50,6 +50,7 @@ fn fate(kind: char) -> Fate<'static> {
             let map = |cell: Option<&str>| match kind {
                 'u' => cell.map(str::to_uppercase),
                 'e' => None,
+                '|' => Some("x|y".to_owned()),
                 ',' => Some("x,\"y".to_owned()),
                 _ => cell.map(str::to_owned),
             };
@@ -143,6 +144,15 @@ fn faults_have_codes_and_places() {
         assert!(!fault.sentence.contains("secret") && !fault.advice.is_empty());
     }
     assert_eq!(fault(b"a,b\n1,2\n1,\xff\n", "kk").byte_offset, Some(10));
+}
+
+#[test]
+fn formats_without_quotes_take_them_as_data() {
+    let dialect = Dialect { quote: None, ..Dialect::default() };
+    let (outputs, _) = mask_all(b"a|b\n\"x|y\"\n", &["uk"], &dialect).unwrap();
+    assert_eq!(outputs[0], b"a|b\n\"X|y\"\n");
+    let Err(Failure::Reject(fault)) = mask_all(b"a|b\n1|2\n", &["|k"], &dialect) else { panic!("accepted") };
+    assert_eq!((fault.code.as_str(), fault.row), ("unquotable_cell", Some(1)));
 }
 
 #[test]
