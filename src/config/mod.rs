@@ -4,8 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use crate::pipeline::{Dialect, DigestKind};
 use crate::policy::Policy;
+
+mod check;
+mod locate;
+mod raw;
+mod units;
+
+use locate::{Findings, explain};
 
 /// A whole configuration; every value is usable as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,8 +92,6 @@ pub struct Keys {
 pub struct Quarantine {
     /// Empty: originals are kept as they came.
     pub recipients: Vec<String>,
-    pub keep: Duration,
-    pub max_size: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -135,11 +142,78 @@ pub struct ConfigError(pub String);
 
 impl Config {
     /// Reads and checks a configuration file.
-    pub fn load(_path: &Path) -> Result<Config, ConfigError> {
-        todo!()
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = read(path)?;
+        let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut findings = Findings::new(path, &text);
+        let root = parse(path, &text)?;
+        let config = check::config(root, path, sha256, &mut findings);
+        if findings.is_empty() { Ok(config) } else { Err(ConfigError(findings.report())) }
     }
 
     pub fn landing(&self, name: &str) -> Option<&Landing> {
         self.landings.iter().find(|landing| landing.name == name)
+    }
+}
+
+/// Reads a file that holds the keys of one policy.
+pub fn load_policy_file(path: &Path) -> Result<Policy, ConfigError> {
+    let text = read(path)?;
+    let mut findings = Findings::new(path, &text);
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let policy = check::policy(&name, parse(path, &text)?, &mut findings);
+    if findings.is_empty() { Ok(policy) } else { Err(ConfigError(findings.report())) }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| {
+        ConfigError(format!("cannot read {}: {error}; name another file with --config", path.display()))
+    })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let mut findings = Findings::new(path, text);
+        findings.add(error.span().unwrap_or(0..0), explain(error.message()));
+        ConfigError(findings.report())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(from: &str, to: &str) -> String {
+        let example = include_str!("../../config.toml.example");
+        assert!(example.contains(from), "{from:?}");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, example.replacen(from, to, 1)).unwrap();
+        let error = Config::load(&path).unwrap_err().to_string();
+        error.replace(dir.path().to_str().unwrap(), "")
+    }
+
+    #[test]
+    fn the_example_is_complete_and_loads() {
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml.example"));
+        let config = Config::load(path).unwrap();
+        assert_eq!(config.landings[0].quiet, Duration::from_secs(2));
+        assert!(!config.policies["people"].columns.is_empty());
+    }
+
+    #[test]
+    fn errors_name_place_key_and_remedy() {
+        let typo = refusal("recipients = [", "recipent = [");
+        assert!(typo.contains("config.toml:") && typo.ends_with("unknown key `recipent`, did you mean `recipients`?"), "{typo}");
+        let unit = refusal("quiet = \"2s\"", "quiet = \"2\"");
+        assert!(unit.contains("expected a duration like"), "{unit}");
+        let policy = refusal("policy = \"people\"", "policy = \"peple\"");
+        assert!(policy.contains("there is no [policy.peple]; defined are: people"), "{policy}");
+        let mask = refusal("mask = \"partial\"", "mask = \"partail\"");
+        assert!(mask.contains("unknown mask \"partail\", did you mean \"partial\"?"), "{mask}");
+        let unsafe_ = refusal("after = \"delete\"", "after = \"archive\"");
+        assert!(unsafe_.contains("only \"delete\" is built yet"), "{unsafe_}");
+        let version = refusal("config_version = 1", "config_version = 2");
+        assert!(version.contains("config.toml:") && version.contains("upgrade veild"), "{version}");
     }
 }

@@ -5,9 +5,18 @@
 //! that it cannot read.
 
 use polars::prelude::StringChunked;
+use polars_arrow::array::MutableBinaryViewArray;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::MaskingKeys;
+
+mod date;
+mod hash;
+mod number;
+mod params;
+mod partial;
+
+use params::REDACTED;
 
 /// The parameters of a column rule as they stand in the configuration, all optional; which ones a mask takes is
 /// [`Mask::from_params`]' business.
@@ -35,7 +44,19 @@ pub struct MaskParams {
 
 /// One mask with checked parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mask {}
+#[serde(rename_all = "snake_case")]
+pub enum Mask {
+    Keep,
+    Drop,
+    Null,
+    Redact { text: String },
+    Partial(partial::PartialMask),
+    Hash(hash::HashMask),
+    Truncate { keep: u32 },
+    Date(date::DateMask),
+    Round(number::RoundMask),
+    Clamp(number::ClampMask),
+}
 
 impl Mask {
     /// Checks a mask's parameters.
@@ -44,40 +65,63 @@ impl Mask {
     ///
     /// A sentence for the operator: the unknown mask with the nearest known one, a parameter that the mask does not
     /// take with those it takes, a value that is unsafe with the least safe one.
-    pub fn from_params(_mask: &str, _params: &MaskParams) -> Result<Mask, String> {
-        todo!()
+    pub fn from_params(mask: &str, params: &MaskParams) -> Result<Mask, String> {
+        params::from_params(mask, params)
+    }
+
+    /// Fixed text in place of every value, as `unlisted = "redact"` asks for.
+    pub fn redact() -> Mask {
+        Mask::Redact { text: REDACTED.to_owned() }
     }
 
     /// The mask's name as in the configuration: `partial`, `hash` …
     pub fn name(&self) -> &'static str {
-        todo!()
+        match self {
+            Mask::Keep => "keep",
+            Mask::Drop => "drop",
+            Mask::Null => "null",
+            Mask::Redact { .. } => "redact",
+            Mask::Partial(_) => "partial",
+            Mask::Hash(_) => "hash",
+            Mask::Truncate { .. } => "truncate",
+            Mask::Date(_) => "date",
+            Mask::Round(_) => "round",
+            Mask::Clamp(_) => "clamp",
+        }
     }
 
     /// Whether cells pass unread and unchanged.
     pub fn is_keep(&self) -> bool {
-        todo!()
+        *self == Mask::Keep
     }
 
     /// Whether the column is removed.
     pub fn is_drop(&self) -> bool {
-        todo!()
+        *self == Mask::Drop
     }
 
     /// Makes the mask ready for one column: derives keys, compiles what is to be compiled.
     ///
     /// `namespace` is the normalised column name; a namespace in the mask's parameters goes before it.
-    pub fn prepare(&self, _namespace: &str, _keys: &MaskingKeys) -> Prepared {
-        todo!()
+    pub fn prepare(&self, namespace: &str, keys: &MaskingKeys) -> Prepared {
+        let Mask::Hash(hash) = self else {
+            return Prepared { mask: self.clone(), keyed: None };
+        };
+        let key = keys.derive("mask/hash", hash.namespace.as_deref().unwrap_or(namespace));
+        Prepared { mask: self.clone(), keyed: Some((hash::Keyed::new(hash, &key), keys.current_version())) }
     }
 }
 
 /// A mask ready to work on one column; shared by the masking threads.
-pub struct Prepared {}
+pub struct Prepared {
+    mask: Mask,
+    keyed: Option<(hash::Keyed, u32)>,
+}
 
 impl Prepared {
     /// Version of the masking key used, where the mask is keyed.
     pub fn key_version(&self) -> Option<u32> {
-        todo!()
+        self.keyed.as_ref().map(|(_, version)| *version)
     }
 
     /// Masks a column.
@@ -85,9 +129,67 @@ impl Prepared {
     /// # Errors
     ///
     /// [`Mistyped`] names the first cell that the mask cannot read.
-    pub fn apply(&self, _column: &StringChunked, _mistyped: OnMistyped) -> Result<StringChunked, Mistyped> {
-        todo!()
+    pub fn apply(&self, column: &StringChunked, mistyped: OnMistyped) -> Result<StringChunked, Mistyped> {
+        match &self.mask {
+            Mask::Keep | Mask::Drop => Ok(column.clone()),
+            Mask::Null => readable(column, |_, _| {}),
+            Mask::Redact { text } => readable(column, |_, out| out.push_str(text)),
+            Mask::Partial(partial) => readable(column, |value, out| partial.mask_into(value, out)),
+            Mask::Hash(_) => {
+                let (keyed, _) = self.keyed.as_ref().expect("prepare() makes the key of every hash");
+                readable(column, |value, out| keyed.hash_into(value, out))
+            }
+            Mask::Truncate { keep } => readable(column, |value, out| {
+                let end = value.char_indices().nth(*keep as usize).map_or(value.len(), |(end, _)| end);
+                out.push_str(&value[..end]);
+            }),
+            Mask::Date(date) => {
+                masked(column, mistyped, date.expected(), |value, out| date.mask_into(value, out))
+            }
+            Mask::Round(round) => {
+                masked(column, mistyped, "a decimal number", |value, out| round.mask_into(value, out))
+            }
+            Mask::Clamp(clamp) => {
+                masked(column, mistyped, "a decimal number", |value, out| clamp.mask_into(value, out))
+            }
+        }
     }
+}
+
+/// A mask that can read every cell.
+fn readable(column: &StringChunked, mask: impl Fn(&str, &mut String)) -> Result<StringChunked, Mistyped> {
+    masked(column, OnMistyped::Reject, "any text", |value, out| {
+        mask(value, out);
+        true
+    })
+}
+
+/// Builds the masked column; one buffer is reused for all cells, null and empty pass.
+fn masked(
+    column: &StringChunked,
+    on_mistyped: OnMistyped,
+    expected: &'static str,
+    mask: impl Fn(&str, &mut String) -> bool,
+) -> Result<StringChunked, Mistyped> {
+    let mut array = MutableBinaryViewArray::<str>::with_capacity(column.len());
+    let mut cell = String::new();
+    for (index, value) in column.iter().enumerate() {
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            array.push(value);
+            continue;
+        };
+        cell.clear();
+        if !mask(value, &mut cell) {
+            cell.clear();
+            match on_mistyped {
+                OnMistyped::Reject => return Err(Mistyped { index, expected }),
+                OnMistyped::Null => {}
+                OnMistyped::Redact => cell.push_str(REDACTED),
+            }
+        }
+        array.push_value(cell.as_str());
+    }
+    Ok(StringChunked::with_chunk(column.name().clone(), array.freeze()))
 }
 
 /// What happens to a cell that the mask cannot read.

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::mask::{Mask, OnMistyped};
 use crate::pipeline::Fault;
 
+mod plan;
+
 /// Named rules for the columns of a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
@@ -77,12 +79,46 @@ impl Policy {
     ///
     /// A [`Fault`] for a blank or duplicate name, an unlisted column, a rule without a column, a column that two rules
     /// of the same rank claim, and a plan that leaves no column.
-    pub fn plan(&self, _header: &[&str]) -> Result<Plan, Fault> {
-        todo!()
+    pub fn plan(&self, header: &[&str]) -> Result<Plan, Fault> {
+        plan::plan(self, header)
+    }
+
+    /// SHA-256 over the policy's rules as canonical JSON, its name aside; lower-case hexadecimal.
+    pub fn digest(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let rules = (&self.unlisted, &self.missing, &self.mistyped, &self.columns);
+        let text = serde_json::to_vec(&rules).expect("a policy is plain data");
+        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Refuses two rules that name the same column.
+    pub fn check(&self) -> Result<(), String> {
+        let mut seen = std::collections::HashSet::new();
+        for rule in &self.columns {
+            rule.columns.check()?;
+            let Selector::Names(names) = &rule.columns else { continue };
+            if let Some(twice) = names.iter().find(|name| !seen.insert(normalise(name))) {
+                return Err(format!("column {twice:?} has two rules"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Selector {
+    /// Refuses patterns that do not compile and empty names.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Selector::Names(names) if names.is_empty() || names.iter().any(|name| normalise(name).is_empty()) => {
+                Err("a column's name must not be empty".to_owned())
+            }
+            Selector::Names(_) => Ok(()),
+            Selector::Glob(_) | Selector::Regex(_) => plan::Matcher::new(self).map(|_| ()),
+        }
     }
 }
 
 /// The form in which column names are compared: trimmed, runs of white space as one space, lower case.
-pub fn normalise(_name: &str) -> String {
-    todo!()
+pub fn normalise(name: &str) -> String {
+    name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }

@@ -1,0 +1,79 @@
+//! Sizes and durations with their units in the value.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// `"64MiB"`; in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteSize(pub u64);
+
+/// `"30s"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        byte_size(&text).map(ByteSize).ok_or_else(|| D::Error::custom("expected a size like \"64MiB\", with the unit B, KB, MB, GB, TB, KiB, MiB, GiB or TiB"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        span(&text).map(Span).ok_or_else(|| D::Error::custom("expected a duration like \"30s\", with the unit ms, s, m, h or d"))
+    }
+}
+
+fn split(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|character: char| !character.is_ascii_digit())?;
+    Some((text[..end].parse().ok()?, &text[end..]))
+}
+
+fn byte_size(text: &str) -> Option<u64> {
+    let (number, unit) = split(text)?;
+    let bytes: u64 = match unit {
+        "B" => 1,
+        "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return None,
+    };
+    number.checked_mul(bytes)
+}
+
+fn span(text: &str) -> Option<Duration> {
+    let (number, unit) = split(text)?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_part_of_the_value() {
+        assert_eq!(byte_size("64MiB"), Some(64 << 20));
+        assert_eq!(byte_size("1GB"), Some(1_000_000_000));
+        assert_eq!(byte_size("64"), None);
+        assert_eq!(byte_size("64 MiB"), None);
+        assert_eq!(byte_size("99999999999TiB"), None);
+        assert_eq!(span("0s"), Some(Duration::ZERO));
+        assert_eq!(span("400d"), Some(Duration::from_secs(400 * 86_400)));
+        assert_eq!(span("-1s"), None);
+    }
+}

@@ -1,0 +1,201 @@
+//! From the configuration's parameters to checked masks.
+
+use super::date::{DateMask, DateTo};
+use super::hash::{Algorithm, Encoding, HashMask};
+use super::number::{ClampMask, Decimal, RoundMask};
+use super::partial::{PartialMask, Window};
+use super::{Mask, MaskParams};
+
+/// Masks of today, for suggestions.
+const MASKS: [&str; 10] =
+    ["keep", "drop", "null", "redact", "partial", "hash", "truncate", "date", "round", "clamp"];
+/// Masks that later versions will have.
+const NOT_BUILT: [&str; 8] = ["token", "fpe", "generalize", "date_shift", "fake", "noise", "scrub", "pattern"];
+
+/// Text that stands for a suppressed value unless the rule says otherwise.
+pub(super) const REDACTED: &str = "[REDACTED]";
+
+pub(super) fn from_params(mask: &str, params: &MaskParams) -> Result<Mask, String> {
+    let takes = |names: &[&str]| only(mask, params, names);
+    match mask {
+        "keep" => takes(&[]).map(|()| Mask::Keep),
+        "drop" => takes(&[]).map(|()| Mask::Drop),
+        "null" => takes(&[]).map(|()| Mask::Null),
+        "redact" => {
+            takes(&["text"])?;
+            Ok(Mask::Redact { text: params.text.clone().unwrap_or_else(|| REDACTED.to_owned()) })
+        }
+        "partial" => {
+            takes(&["keep_first", "keep_last", "mask_first", "mask_last", "char"])?;
+            partial(params)
+        }
+        "hash" => {
+            takes(&["algorithm", "length", "encoding", "namespace"])?;
+            hash(params)
+        }
+        "truncate" => {
+            takes(&["keep", "kind"])?;
+            truncate(params)
+        }
+        "date" => {
+            takes(&["to", "format", "as_of", "width"])?;
+            date(params)
+        }
+        "round" => {
+            takes(&["to"])?;
+            let to = number(params.to.as_ref(), "to")?.ok_or("mask \"round\" needs `to`, for example `to = 10`")?;
+            if to.digits <= 0 {
+                return Err("`to` must be greater than 0".to_owned());
+            }
+            Ok(Mask::Round(RoundMask { to }))
+        }
+        "clamp" => {
+            takes(&["min", "max"])?;
+            clamp(params)
+        }
+        _ if NOT_BUILT.contains(&mask) => Err(format!("mask {mask:?} is not built yet; built are {}", MASKS.join(", "))),
+        _ => Err(unknown(mask)),
+    }
+}
+
+fn unknown(mask: &str) -> String {
+    let nearest = MASKS.iter().max_by(|a, b| strsim::jaro(a, mask).total_cmp(&strsim::jaro(b, mask)));
+    format!("unknown mask {mask:?}, did you mean {:?}? The masks are {}", nearest.unwrap_or(&"keep"), MASKS.join(", "))
+}
+
+/// Refuses parameters that the mask does not take.
+fn only(mask: &str, params: &MaskParams, takes: &[&str]) -> Result<(), String> {
+    let given = [
+        ("text", params.text.is_some()),
+        ("keep_first", params.keep_first.is_some()),
+        ("keep_last", params.keep_last.is_some()),
+        ("mask_first", params.mask_first.is_some()),
+        ("mask_last", params.mask_last.is_some()),
+        ("char", params.char.is_some()),
+        ("algorithm", params.algorithm.is_some()),
+        ("length", params.length.is_some()),
+        ("encoding", params.encoding.is_some()),
+        ("namespace", params.namespace.is_some()),
+        ("keep", params.keep.is_some()),
+        ("kind", params.kind.is_some()),
+        ("to", params.to.is_some()),
+        ("format", params.format.is_some()),
+        ("as_of", params.as_of.is_some()),
+        ("width", params.width.is_some()),
+        ("min", params.min.is_some()),
+        ("max", params.max.is_some()),
+    ];
+    match given.iter().find(|(name, is_given)| *is_given && !takes.contains(name)) {
+        None => Ok(()),
+        Some((name, _)) if takes.is_empty() => Err(format!("mask {mask:?} takes no parameters, not `{name}`")),
+        Some((name, _)) => Err(format!("mask {mask:?} does not take `{name}`; it takes {}", takes.join(", "))),
+    }
+}
+
+fn partial(params: &MaskParams) -> Result<Mask, String> {
+    let keeps = params.keep_first.is_some() || params.keep_last.is_some();
+    let masks = params.mask_first.is_some() || params.mask_last.is_some();
+    let window = match (keeps, masks) {
+        (true, true) => return Err("give either keep_first and keep_last or mask_first and mask_last".to_owned()),
+        (false, true) => {
+            let (first, last) = (params.mask_first.unwrap_or(0), params.mask_last.unwrap_or(0));
+            if first.saturating_add(last) < 4 {
+                return Err("mask_first and mask_last together must hide at least 4 characters".to_owned());
+            }
+            Window::Mask { first, last }
+        }
+        _ => Window::Keep { first: params.keep_first.unwrap_or(0), last: params.keep_last.unwrap_or(0) },
+    };
+    let text = params.char.as_deref().unwrap_or("*");
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(character), None) if !character.is_control() => Ok(Mask::Partial(PartialMask { window, character })),
+        _ => Err("`char` must be one printable character".to_owned()),
+    }
+}
+
+fn hash(params: &MaskParams) -> Result<Mask, String> {
+    let algorithm = match params.algorithm.as_deref() {
+        None | Some("hmac-sha256") => Algorithm::HmacSha256,
+        Some("blake3") => Algorithm::Blake3,
+        Some(_) => return Err("`algorithm` must be \"hmac-sha256\" or \"blake3\"".to_owned()),
+    };
+    let encoding = match params.encoding.as_deref() {
+        None | Some("hex") => Encoding::Hex,
+        Some("base32") => Encoding::Base32,
+        Some("base64url") => Encoding::Base64Url,
+        Some(_) => return Err("`encoding` must be \"hex\", \"base32\" or \"base64url\"".to_owned()),
+    };
+    let length = params.length.unwrap_or(128_u32.div_ceil(encoding.bits()));
+    let (least, most) = (64_u32.div_ceil(encoding.bits()), 256 / encoding.bits());
+    if !(least..=most).contains(&length) {
+        return Err(format!("`length` must be {least} to {most} characters (64 to 256 bits) in this encoding"));
+    }
+    if params.namespace.as_deref() == Some("") {
+        return Err("`namespace` must not be empty".to_owned());
+    }
+    Ok(Mask::Hash(HashMask { algorithm, encoding, length, namespace: params.namespace.clone() }))
+}
+
+fn truncate(params: &MaskParams) -> Result<Mask, String> {
+    match params.kind.as_deref() {
+        None | Some("prefix") => {}
+        Some(kind @ ("zip3" | "ip" | "geohash")) => {
+            return Err(format!("truncate's kind {kind:?} is not built yet; built is \"prefix\""));
+        }
+        Some(_) => return Err("`kind` must be \"prefix\"".to_owned()),
+    }
+    match params.keep {
+        Some(keep) if keep >= 1 => Ok(Mask::Truncate { keep }),
+        _ => Err("mask \"truncate\" needs `keep`, the number of characters to keep, at least 1".to_owned()),
+    }
+}
+
+fn date(params: &MaskParams) -> Result<Mask, String> {
+    let choices = "`to` must be \"year\", \"quarter\", \"month\", \"week\", \"decade\" or \"age_band\"";
+    let to = params.to.as_ref().and_then(toml::Value::as_str).ok_or(choices)?;
+    if to != "age_band" && (params.as_of.is_some() || params.width.is_some()) {
+        return Err("`as_of` and `width` go with `to = \"age_band\"`".to_owned());
+    }
+    let to = match to {
+        "year" => DateTo::Year,
+        "quarter" => DateTo::Quarter,
+        "month" => DateTo::Month,
+        "week" => DateTo::Week,
+        "decade" => DateTo::Decade,
+        "age_band" => {
+            let as_of = params.as_of.as_deref().and_then(|text| text.parse().ok());
+            let as_of = as_of.ok_or("an age band needs `as_of = \"YYYY-MM-DD\"`, so that it is the same every day")?;
+            let width = params.width.unwrap_or(10);
+            if !(1..=50).contains(&width) {
+                return Err("`width` must be 1 to 50 years".to_owned());
+            }
+            DateTo::AgeBand { as_of, width }
+        }
+        _ => return Err(choices.to_owned()),
+    };
+    Ok(Mask::Date(DateMask { to, format: params.format.clone() }))
+}
+
+fn clamp(params: &MaskParams) -> Result<Mask, String> {
+    let (min, max) = (number(params.min.as_ref(), "min")?, number(params.max.as_ref(), "max")?);
+    match (&min, &max) {
+        (None, None) => return Err("mask \"clamp\" needs `min`, `max` or both".to_owned()),
+        (Some(low), Some(high)) if low.compare(high).is_none_or(|order| order.is_gt()) => {
+            return Err("`min` must not be greater than `max`".to_owned());
+        }
+        _ => {}
+    }
+    Ok(Mask::Clamp(ClampMask { min, max }))
+}
+
+fn number(value: Option<&toml::Value>, name: &str) -> Result<Option<Decimal>, String> {
+    let text = match value {
+        None => return Ok(None),
+        Some(toml::Value::Integer(number)) => number.to_string(),
+        Some(toml::Value::Float(number)) => number.to_string(),
+        Some(toml::Value::String(text)) => text.clone(),
+        Some(_) => return Err(format!("`{name}` must be a number")),
+    };
+    Decimal::parse(&text).map(Some).ok_or_else(|| format!("`{name}` must be a plain decimal number"))
+}

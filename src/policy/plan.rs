@@ -1,0 +1,236 @@
+//! Which rule takes which column.
+
+use std::collections::HashMap;
+
+use super::{ColumnRule, OnMissing, OnUnlisted, Plan, PlannedColumn, Policy, Selector, normalise};
+use crate::mask::Mask;
+use crate::pipeline::Fault;
+
+/// Longest column name that is given out, in characters.
+const MAX_NAME_CHARS: usize = 64;
+
+/// A compiled selector.
+pub(super) enum Matcher {
+    Names(Vec<String>),
+    Glob(globset::GlobMatcher),
+    Regex(regex::Regex),
+}
+
+impl Matcher {
+    pub(super) fn new(selector: &Selector) -> Result<Matcher, String> {
+        match selector {
+            Selector::Names(names) => Ok(Matcher::Names(names.iter().map(|name| normalise(name)).collect())),
+            Selector::Glob(glob) => globset::GlobBuilder::new(&normalise(glob))
+                .build()
+                .map(|glob| Matcher::Glob(glob.compile_matcher()))
+                .map_err(|_| format!("{glob:?} is not a shell pattern")),
+            Selector::Regex(regex) => regex::RegexBuilder::new(&format!("^(?:{regex})$"))
+                .case_insensitive(true)
+                .build()
+                .map(Matcher::Regex)
+                .map_err(|_| format!("{regex:?} is not a regular expression")),
+        }
+    }
+
+    fn is_literal(&self) -> bool {
+        matches!(self, Matcher::Names(_))
+    }
+
+    fn is_match(&self, name: &str) -> bool {
+        match self {
+            Matcher::Names(names) => names.iter().any(|wanted| wanted == name),
+            Matcher::Glob(glob) => glob.is_match(name),
+            Matcher::Regex(regex) => regex.is_match(name),
+        }
+    }
+}
+
+pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
+    let names: Vec<String> = header.iter().map(|name| normalise(name)).collect();
+    let matchers: Vec<Matcher> = policy
+        .columns
+        .iter()
+        .map(|rule| Matcher::new(&rule.columns))
+        .collect::<Result<_, _>>()
+        .map_err(|error| fault("bad_policy", None, error, "mend the policy; `veild check` finds this"))?;
+    let matched: Vec<bool> = names.iter().map(|name| matchers.iter().any(|matcher| matcher.is_match(name))).collect();
+    let public: Vec<String> = (0..header.len()).map(|index| public_name(header[index], index, &matched)).collect();
+    refuse_bad_names(&names, &public)?;
+    let mut columns = Vec::with_capacity(header.len());
+    for (index, name) in names.iter().enumerate() {
+        let rule = rule_for(policy, &matchers, name, &public[index])?;
+        let mask = match rule {
+            Some(rule) => rule.mask.clone(),
+            None => unlisted(policy, &public[index])?,
+        };
+        let mistyped = rule.and_then(|rule| rule.mistyped).unwrap_or(policy.mistyped);
+        columns.push(PlannedColumn { public_name: public[index].clone(), namespace: name.clone(), mask, mistyped });
+    }
+    refuse_missing(policy, &matchers, &names)?;
+    if columns.iter().all(|column| column.mask.is_drop()) {
+        let sentence = "the policy drops every column of this file".to_owned();
+        return Err(fault("no_column_left", None, sentence, "keep or mask at least one column"));
+    }
+    Ok(Plan { columns })
+}
+
+/// A name goes out only if it looks like one and its header is one: a file that has lost its header line has personal
+/// data there.
+fn public_name(name: &str, index: usize, matched: &[bool]) -> String {
+    let looks_like_a_name = !name.is_empty()
+        && name.chars().count() <= MAX_NAME_CHARS
+        && !name.contains("  ")
+        && name.chars().all(|character| character.is_alphanumeric() || "_-. ".contains(character));
+    let another_matched = matched.iter().enumerate().any(|(other, matched)| *matched && other != index);
+    if looks_like_a_name && another_matched { name.to_owned() } else { format!("column {}", index + 1) }
+}
+
+fn fault(code: &str, column: Option<&str>, sentence: String, advice: &str) -> Fault {
+    Fault {
+        code: code.to_owned(),
+        sentence,
+        row: Some(0),
+        column: column.map(str::to_owned),
+        byte_offset: None,
+        advice: advice.to_owned(),
+    }
+}
+
+fn refuse_bad_names(names: &[String], public: &[String]) -> Result<(), Fault> {
+    let mut first = HashMap::new();
+    for (index, name) in names.iter().enumerate() {
+        if name.is_empty() {
+            let sentence = format!("column {} of the header has no name", index + 1);
+            return Err(fault("blank_column", Some(&public[index]), sentence, "ask the sender to name every column"));
+        }
+        if let Some(earlier) = first.insert(name, index) {
+            let sentence = format!("columns {} and {} of the header have the same name", earlier + 1, index + 1);
+            let advice = "ask the sender to give every column its own name";
+            return Err(fault("duplicate_column", Some(&public[index]), sentence, advice));
+        }
+    }
+    Ok(())
+}
+
+/// A literal name beats patterns; two patterns that claim one column are refused.
+fn rule_for<'a>(
+    policy: &'a Policy,
+    matchers: &[Matcher],
+    name: &str,
+    public: &str,
+) -> Result<Option<&'a ColumnRule>, Fault> {
+    let rules = || policy.columns.iter().zip(matchers).filter(|(_, matcher)| matcher.is_match(name));
+    if let Some((rule, _)) = rules().find(|(_, matcher)| matcher.is_literal()) {
+        return Ok(Some(rule));
+    }
+    let mut patterns = rules();
+    let first = patterns.next().map(|(rule, _)| rule);
+    if patterns.next().is_some() {
+        let sentence = format!("two patterns of the policy claim {}", quoted(public));
+        return Err(fault("ambiguous_rule", Some(public), sentence, "give the column a rule with its literal name"));
+    }
+    Ok(first)
+}
+
+fn quoted(public: &str) -> String {
+    if public.starts_with("column ") { public.to_owned() } else { format!("column {public:?}") }
+}
+
+fn unlisted(policy: &Policy, public: &str) -> Result<Mask, Fault> {
+    match policy.unlisted {
+        OnUnlisted::Reject => {
+            let sentence = format!("no rule of policy {:?} names {}", policy.name, quoted(public));
+            let advice = "add a rule for the column, or set `unlisted`, then `veild quarantine retry`; \
+                          if the file has lost its header line, ask the sender";
+            Err(fault("unlisted_column", Some(public), sentence, advice))
+        }
+        OnUnlisted::Redact => Ok(Mask::redact()),
+        OnUnlisted::Drop => Ok(Mask::Drop),
+        OnUnlisted::Keep => Ok(Mask::Keep),
+    }
+}
+
+fn refuse_missing(policy: &Policy, matchers: &[Matcher], names: &[String]) -> Result<(), Fault> {
+    if policy.missing == OnMissing::Ignore {
+        return Ok(());
+    }
+    let missing = policy.columns.iter().zip(matchers).find_map(|(rule, matcher)| match (&rule.columns, matcher) {
+        (Selector::Names(spelled), Matcher::Names(wanted)) => {
+            wanted.iter().position(|wanted| !names.contains(wanted)).map(|index| spelled[index].clone())
+        }
+        (Selector::Glob(pattern) | Selector::Regex(pattern), _) => {
+            (!names.iter().any(|name| matcher.is_match(name))).then(|| pattern.clone())
+        }
+        (Selector::Names(_), _) => None,
+    });
+    match missing {
+        None => Ok(()),
+        Some(rule) => {
+            let sentence = format!("the file has no column for the rule {rule:?} of policy {:?}", policy.name);
+            let advice = "ask the sender for the column, take the rule out, or set `missing = \"ignore\"`";
+            Err(fault("missing_column", None, sentence, advice))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mask::OnMistyped;
+
+    fn rule(columns: Selector, mask: Mask) -> ColumnRule {
+        ColumnRule { columns, mask, mistyped: None }
+    }
+
+    fn names(names: &[&str]) -> Selector {
+        Selector::Names(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    fn policy(columns: Vec<ColumnRule>) -> Policy {
+        Policy {
+            name: "p".to_owned(),
+            unlisted: OnUnlisted::Reject,
+            missing: OnMissing::Reject,
+            mistyped: OnMistyped::Reject,
+            columns,
+            sha256: String::new(),
+        }
+    }
+
+    fn code(policy: &Policy, header: &[&str]) -> String {
+        policy.plan(header).err().map(|fault| fault.code).unwrap_or_default()
+    }
+
+    #[test]
+    fn names_are_compared_normalised_and_beat_patterns() {
+        let glob = Selector::Glob("*name".to_owned());
+        let policy = policy(vec![rule(names(&["first name"]), Mask::Keep), rule(glob, Mask::Null)]);
+        let plan = policy.plan(&["  First   NAME ", "last_name"]).unwrap();
+        assert_eq!([plan.columns[0].mask.name(), plan.columns[1].mask.name()], ["keep", "null"]);
+        assert_eq!(plan.columns[0].namespace, "first name");
+    }
+
+    #[test]
+    fn everything_doubtful_is_refused() {
+        let strict = policy(vec![rule(names(&["a", "b"]), Mask::Keep)]);
+        assert_eq!(code(&strict, &["a", "b"]), "");
+        assert_eq!(code(&strict, &["a", "b", ""]), "blank_column");
+        assert_eq!(code(&strict, &["a", "b", "A "]), "duplicate_column");
+        assert_eq!(code(&strict, &["a", "b", "c"]), "unlisted_column");
+        assert_eq!(code(&strict, &["a"]), "missing_column");
+        let patterns = [Selector::Glob("x*".to_owned()), Selector::Regex("x.".to_owned())];
+        let two = policy(patterns.into_iter().map(|it| rule(it, Mask::Keep)).collect());
+        assert_eq!(code(&two, &["xy"]), "ambiguous_rule");
+        assert_eq!(code(&policy(vec![rule(names(&["a"]), Mask::Drop)]), &["a"]), "no_column_left");
+    }
+
+    #[test]
+    fn a_lost_header_does_not_give_its_values_out() {
+        let strict = policy(vec![rule(names(&["ssn"]), Mask::Keep)]);
+        let fault = strict.plan(&["Alice", "123-45-6789"]).err().unwrap();
+        assert_eq!(fault.column.as_deref(), Some("column 1"));
+        assert!(!format!("{fault:?}").contains("Alice"));
+        let fault = strict.plan(&["ssn", "iban"]).err().unwrap();
+        assert_eq!(fault.column.as_deref(), Some("iban"));
+    }
+}
