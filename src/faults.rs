@@ -14,9 +14,10 @@ pub fn point(name: &str) {
             None => Some((text, 1)),
         }
     });
-    if fault.as_ref().is_some_and(|(wanted, visit)| {
-        wanted == name && VISITS.fetch_add(1, Ordering::Relaxed) + 1 == *visit
-    }) {
+    if fault
+        .as_ref()
+        .is_some_and(|(wanted, visit)| wanted == name && VISITS.fetch_add(1, Ordering::Relaxed) + 1 == *visit)
+    {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         loop {
             std::thread::park(); // until the signal arrives

@@ -15,7 +15,9 @@ const VERSION: i64 = 1;
 /// The ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    #[error("the ledger {path} was written by a newer veild (version {found}, this one knows {VERSION}); upgrade veild")]
+    #[error(
+        "the ledger {path} was written by a newer veild (version {found}, this one knows {VERSION}); upgrade veild"
+    )]
     Newer { path: String, found: i64 },
     #[error("the ledger cannot be used")]
     Sqlite(#[from] rusqlite::Error),
@@ -106,10 +108,8 @@ impl Ledger {
 
     /// Turns every attempt that was under way when the daemon ended into an interruption.
     pub fn interrupt_working(&mut self) -> Result<(), LedgerError> {
-        self.db.execute(
-            "UPDATE jobs SET state = 'waiting', interrupted = interrupted + 1 WHERE state = 'working'",
-            [],
-        )?;
+        self.db
+            .execute("UPDATE jobs SET state = 'waiting', interrupted = interrupted + 1 WHERE state = 'working'", [])?;
         Ok(())
     }
 

@@ -76,13 +76,7 @@ fn stat_of(metadata: &fs::Metadata) -> Stat {
         Kind::Irregular
     };
     let stamp = stamp_of(metadata);
-    Stat {
-        kind,
-        bytes: stamp.bytes,
-        mtime_ns: stamp.mtime_ns,
-        ctime_ns: stamp.ctime_ns,
-        links: metadata.nlink(),
-    }
+    Stat { kind, bytes: stamp.bytes, mtime_ns: stamp.mtime_ns, ctime_ns: stamp.ctime_ns, links: metadata.nlink() }
 }
 
 fn stamp_of(metadata: &fs::Metadata) -> Stamp {

@@ -10,7 +10,10 @@ use crate::intake::Hint;
 /// What the watcher noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Noticed {
-    Path { path: PathBuf, hint: Hint },
+    Path {
+        path: PathBuf,
+        hint: Hint,
+    },
     /// Events were lost, or the watcher failed: everything must be swept.
     Rescan,
 }

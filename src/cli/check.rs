@@ -59,7 +59,10 @@ fn check_landing(landing: &Landing, error: &mut impl FnMut(String)) {
         Ok(metadata) if metadata.is_dir() => metadata,
         Ok(_) => return error(format!("landing {}: {dir} is not a directory", landing.name)),
         Err(_) => {
-            return error(format!("landing {}: {dir} is not there; `install -d -o veild -m 2770 {dir}` makes it", landing.name));
+            return error(format!(
+                "landing {}: {dir} is not there; `install -d -o veild -m 2770 {dir}` makes it",
+                landing.name
+            ));
         }
     };
     let own = rustix::process::geteuid().as_raw();

@@ -105,7 +105,8 @@ fn show_vault(config: &Config, identity: &Path) -> anyhow::Result<()> {
     say("5. Opened with the identity (and not without)");
     let stranger = age::x25519::Identity::generate().to_string();
     let stranger = age::secrecy::ExposeSecret::expose_secret(&stranger).as_bytes();
-    let refused = crate::seal::open(fs::File::open(&object)?, stranger).err().context("a stranger opened the object")?;
+    let refused =
+        crate::seal::open(fs::File::open(&object)?, stranger).err().context("a stranger opened the object")?;
     println!("   with another identity: {refused}");
     let mut masked = String::new();
     crate::seal::open(fs::File::open(&object)?, &fs::read(identity)?)?.read_to_string(&mut masked)?;

@@ -93,7 +93,8 @@ fn acted(action: Action, entry: &Reason, reason: &str) -> Record {
 }
 
 fn find(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
-    quarantine::show(dir, job)?.with_context(|| format!("job {job} is not in quarantine; `veild quarantine list` shows what is"))
+    quarantine::show(dir, job)?
+        .with_context(|| format!("job {job} is not in quarantine; `veild quarantine list` shows what is"))
 }
 
 fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
@@ -102,7 +103,10 @@ fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
         return super::print_json(&entries);
     }
     for entry in entries {
-        println!("{}  {}  {}  {}: {}", entry.job, entry.landing, entry.original_name, entry.fault.code, entry.fault.sentence);
+        println!(
+            "{}  {}  {}  {}: {}",
+            entry.job, entry.landing, entry.original_name, entry.fault.code, entry.fault.sentence
+        );
     }
     Ok(())
 }
@@ -131,7 +135,8 @@ fn place(from: &File, to: &Path) -> anyhow::Result<()> {
 fn retry(config: &Config, job: JobId, reason: &str, identity: Option<&Path>) -> anyhow::Result<()> {
     let dir = quarantine_dir(config);
     let (entry, original) = find(&dir, job)?;
-    let landing = config.landing(&entry.landing).with_context(|| format!("there is no landing {:?} any more", entry.landing))?;
+    let landing =
+        config.landing(&entry.landing).with_context(|| format!("there is no landing {:?} any more", entry.landing))?;
     let name = Path::new(&entry.original_name).file_name().context("the file has no name")?;
     let target = landing.dir.join(name);
     let temporary = landing.dir.join(format!(".veild-retry-{job}"));

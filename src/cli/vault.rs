@@ -64,7 +64,9 @@ fn list(config: &Config, json: bool) -> anyhow::Result<()> {
     }
     for entry in entries {
         match entry.receipt {
-            Some(receipt) => println!("{}  {}  {} rows  {}", receipt.job, receipt.sealed_at, receipt.rows_out, entry.path.display()),
+            Some(receipt) => {
+                println!("{}  {}  {} rows  {}", receipt.job, receipt.sealed_at, receipt.rows_out, entry.path.display())
+            }
             None => println!("(no receipt)  {}", entry.path.display()),
         }
     }

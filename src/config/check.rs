@@ -9,7 +9,9 @@ use toml::Spanned;
 
 use super::locate::Findings;
 use super::units::{ByteSize, Span};
-use super::{Audit, Complete, Config, Daemon, Keys, Landing, Log, LogFormat, Patterns, Quarantine, Rotation, Vault, raw};
+use super::{
+    Audit, Complete, Config, Daemon, Keys, Landing, Log, LogFormat, Patterns, Quarantine, Rotation, Vault, raw,
+};
 use crate::mask::Mask;
 use crate::pipeline::{Dialect, DigestKind};
 use crate::policy::{ColumnRule, Policy, Selector};
@@ -25,11 +27,8 @@ pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mu
     {
         findings.add(version.span(), "this veild reads config_version 1; upgrade veild");
     }
-    let policies: BTreeMap<String, Policy> = root
-        .policy
-        .into_iter()
-        .map(|(name, raw)| (name.clone(), policy(&name, raw, findings)))
-        .collect();
+    let policies: BTreeMap<String, Policy> =
+        root.policy.into_iter().map(|(name, raw)| (name.clone(), policy(&name, raw, findings))).collect();
     let daemon = daemon(root.daemon, findings);
     let audit = audit(root.audit, findings);
     let vault = Vault {
@@ -198,11 +197,17 @@ fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, findings: &mu
     let name = raw.name.get_ref();
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
     if name.is_empty() || name.len() > 63 || !name.bytes().all(is_name) || name.starts_with(['-', '_']) {
-        findings.add(raw.name.span(), "a landing's name is 1 to 63 of a-z, 0-9, `-` and `_`, and starts with a letter or digit");
+        findings.add(
+            raw.name.span(),
+            "a landing's name is 1 to 63 of a-z, 0-9, `-` and `_`, and starts with a letter or digit",
+        );
     }
     if !policies.contains_key(raw.policy.get_ref()) {
         let known: Vec<&str> = policies.keys().map(String::as_str).collect();
-        findings.add(raw.policy.span(), format!("there is no [policy.{}]; defined are: {}", raw.policy.get_ref(), known.join(", ")));
+        findings.add(
+            raw.policy.span(),
+            format!("there is no [policy.{}]; defined are: {}", raw.policy.get_ref(), known.join(", ")),
+        );
     }
     let complete = match raw.complete {
         None | Some(raw::Complete::Close) => Complete::Close,
@@ -213,7 +218,10 @@ fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, findings: &mu
     if let Some(marker) = &raw.marker {
         if complete != Complete::Marker {
             findings.add(marker.span(), "`marker` goes with `complete = \"marker\"`");
-        } else if marker.get_ref().matches("{name}").count() != 1 || marker.get_ref() == "{name}" || marker.get_ref().contains('/') {
+        } else if marker.get_ref().matches("{name}").count() != 1
+            || marker.get_ref() == "{name}"
+            || marker.get_ref().contains('/')
+        {
             findings.add(marker.span(), "a marker holds `{name}` once, something beside it, and no `/`");
         }
     }
@@ -292,7 +300,13 @@ fn dialect(raw: Option<Spanned<raw::Delimited>>, findings: &mut Findings<'_>) ->
 }
 
 /// Landings must not share files with each other, nor with what veild writes.
-fn check_apart(landing: &Landing, others: &[Landing], own: &[PathBuf], place: Range<usize>, findings: &mut Findings<'_>) {
+fn check_apart(
+    landing: &Landing,
+    others: &[Landing],
+    own: &[PathBuf],
+    place: Range<usize>,
+    findings: &mut Findings<'_>,
+) {
     for other in others {
         if other.name == landing.name {
             findings.add(place.clone(), format!("there are two landings named {:?}", landing.name));
@@ -300,11 +314,17 @@ fn check_apart(landing: &Landing, others: &[Landing], own: &[PathBuf], place: Ra
         let nested = (other.recursive && landing.dir.starts_with(&other.dir))
             || (landing.recursive && other.dir.starts_with(&landing.dir));
         if other.dir == landing.dir || nested {
-            findings.add(place.clone(), format!("landings {:?} and {:?} would take each other's files", other.name, landing.name));
+            findings.add(
+                place.clone(),
+                format!("landings {:?} and {:?} would take each other's files", other.name, landing.name),
+            );
         }
     }
-    if own.iter().any(|own| landing.dir.starts_with(own) || (own.starts_with(&landing.dir) && landing.recursive) || *own == landing.dir) {
-        findings.add(place, format!("landing {:?} and a directory that veild writes to lie in each other", landing.name));
+    if own.iter().any(|own| {
+        landing.dir.starts_with(own) || (own.starts_with(&landing.dir) && landing.recursive) || *own == landing.dir
+    }) {
+        findings
+            .add(place, format!("landing {:?} and a directory that veild writes to lie in each other", landing.name));
     }
 }
 

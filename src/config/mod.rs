@@ -203,8 +203,11 @@ mod tests {
 
     #[test]
     fn errors_name_place_key_and_remedy() {
-        let typo = refusal("recipients = [", "recipent = [");
-        assert!(typo.contains("config.toml:") && typo.ends_with("unknown key `recipent`, did you mean `recipients`?"), "{typo}");
+        let typo = refusal("must\nrecipients = [", "must\nrecipent = [");
+        assert!(
+            typo.contains("config.toml:") && typo.ends_with("unknown key `recipent`, did you mean `recipients`?"),
+            "{typo}"
+        );
         let unit = refusal("quiet = \"2s\"", "quiet = \"2\"");
         assert!(unit.contains("expected a duration like"), "{unit}");
         let policy = refusal("policy = \"people\"", "policy = \"peple\"");

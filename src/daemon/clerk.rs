@@ -88,8 +88,14 @@ pub enum Paper {
 /// What became of a job.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    Sealed { rows: u64, bytes: u64, object: PathBuf },
-    Quarantined { fault: Fault },
+    Sealed {
+        rows: u64,
+        bytes: u64,
+        object: PathBuf,
+    },
+    Quarantined {
+        fault: Fault,
+    },
     /// The source changed after its claim: the attempt starts over.
     Changed,
     /// Nothing was decided; the attempt starts over after a pause.
@@ -164,9 +170,7 @@ impl Clerk {
                         .attempt_over(job, died)
                         .map(|attempts| Some(Event::AttemptOver { job, attempts }))
                         .map_err(ClerkError::from),
-                    Paper::Audit(record) => {
-                        self.trail.append(&[*record]).map(|_| None).map_err(ClerkError::from)
-                    }
+                    Paper::Audit(record) => self.trail.append(&[*record]).map(|_| None).map_err(ClerkError::from),
                     Paper::Tick => {
                         self.trail.checkpoint(Timestamp::now(), false).map(|()| None).map_err(ClerkError::from)
                     }
@@ -378,15 +382,16 @@ impl Clerk {
             return Ok(true);
         }
         let job = Box::new(job.clone());
-        let settled =
-            if let Some((receipt, published)) = vault::find(&job.config.vault.dir, &job.object(), &self.signing.verifying()) {
-                Settled::sealed(job, receipt, published)
-            } else if let Some((reason, _)) = quarantine::show(&quarantine_dir(&job.config), job.id())? {
-                let outcome = SettledOutcome::Quarantined { fault: reason.fault, attempts: reason.attempts };
-                Settled { job, outcome }
-            } else {
-                return Ok(false);
-            };
+        let settled = if let Some((receipt, published)) =
+            vault::find(&job.config.vault.dir, &job.object(), &self.signing.verifying())
+        {
+            Settled::sealed(job, receipt, published)
+        } else if let Some((reason, _)) = quarantine::show(&quarantine_dir(&job.config), job.id())? {
+            let outcome = SettledOutcome::Quarantined { fault: reason.fault, attempts: reason.attempts };
+            Settled { job, outcome }
+        } else {
+            return Ok(false);
+        };
         self.settle(&[settled])?;
         Ok(true)
     }
@@ -444,11 +449,9 @@ impl Settled {
 
     fn verdict(self) -> (JobId, Verdict) {
         let verdict = match self.outcome {
-            SettledOutcome::Sealed { receipt, published } => Verdict::Sealed {
-                rows: receipt.rows_out,
-                bytes: receipt.output.bytes,
-                object: published.object,
-            },
+            SettledOutcome::Sealed { receipt, published } => {
+                Verdict::Sealed { rows: receipt.rows_out, bytes: receipt.output.bytes, object: published.object }
+            }
             SettledOutcome::Quarantined { fault, .. } => Verdict::Quarantined { fault },
         };
         (self.job.id(), verdict)

@@ -54,7 +54,9 @@ async fn answer(mut stream: UnixStream, events: mpsc::Sender<Event>) -> io::Resu
 /// Asks a running daemon; `None` when none runs.
 pub fn ask(state_dir: &Path, request: &Request) -> io::Result<Option<Value>> {
     let mut stream = match std::os::unix::net::UnixStream::connect(state_dir.join("control.sock")) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
         other => other?,
     };
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -96,7 +96,12 @@ pub fn run(config: Config, once: bool) -> Result<(), DaemonError> {
             .veild("completed", json!(completed))
             .veild("resumed", json!(recovered.len()));
         clerk.trail.append(&[record]).map_err(cannot_start)?;
-        tracing::info!(code = "daemon_recovered", completed, resumed = recovered.len(), "recovered after a cut-off run");
+        tracing::info!(
+            code = "daemon_recovered",
+            completed,
+            resumed = recovered.len(),
+            "recovered after a cut-off run"
+        );
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
     let (events, inbox) = mpsc::channel(MAX_QUEUED_EVENTS);

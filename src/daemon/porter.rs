@@ -88,8 +88,8 @@ fn look(landing: &Arc<Landing>, relative: PathBuf, hint: Hint, events: &mpsc::Se
         }
         return Ok(());
     }
-    let marker_there =
-        landing.complete == Complete::Marker && spool::look(&marker_path(landing, &relative)).is_ok_and(|it| it.is_some());
+    let marker_there = landing.complete == Complete::Marker
+        && spool::look(&marker_path(landing, &relative)).is_ok_and(|it| it.is_some());
     events.blocking_send(Event::Looked { landing: landing.clone(), relative, hint, stat, marker_there })
 }
 

@@ -1,7 +1,7 @@
 //! The loop and what it owns: candidates, jobs, workers, timers.
 
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -160,7 +160,8 @@ impl State {
 
     fn is_over(&self) -> bool {
         let now = self.now().monotonic;
-        let working = self.idle.len() < self.config.daemon.workers || self.jobs.values().any(|it| it.rejected.is_some());
+        let working =
+            self.idle.len() < self.config.daemon.workers || self.jobs.values().any(|it| it.rejected.is_some());
         if let Some(deadline) = self.stopping {
             return !working || now >= deadline;
         }
@@ -198,7 +199,11 @@ impl State {
             Event::Claimed { landing, relative, arrived_ns, claimed, lease_known } => {
                 self.candidates.remove(&(landing.name.clone(), relative));
                 if !lease_known && self.said.insert(format!("lease {}", landing.name)) {
-                    tracing::warn!(code = "lease_unavailable", landing = landing.name, "open writers cannot be seen here; `quiet` alone decides");
+                    tracing::warn!(
+                        code = "lease_unavailable",
+                        landing = landing.name,
+                        "open writers cannot be seen here; `quiet` alone decides"
+                    );
                 }
                 self.count("claimed");
                 let arrived_at = Timestamp::from_nanosecond(arrived_ns).unwrap_or_else(|_| claimed.job.claim_time());
@@ -277,7 +282,10 @@ impl State {
             return;
         }
         // A marker speaks for another file: look at the whole landing.
-        if landing.complete == crate::config::Complete::Marker && hint != Hint::Touched && !is_wanted(&landing, relative) {
+        if landing.complete == crate::config::Complete::Marker
+            && hint != Hint::Touched
+            && !is_wanted(&landing, relative)
+        {
             return self.sweep(&landing);
         }
         if is_wanted(&landing, relative) || landing.recursive {
@@ -319,7 +327,14 @@ impl State {
 
     // ---- intake ----
 
-    fn on_looked(&mut self, landing: Arc<Landing>, relative: PathBuf, hint: Hint, stat: Option<Stat>, marker_there: bool) {
+    fn on_looked(
+        &mut self,
+        landing: Arc<Landing>,
+        relative: PathBuf,
+        hint: Hint,
+        stat: Option<Stat>,
+        marker_there: bool,
+    ) {
         let key = (landing.name.clone(), relative);
         let Some(stat) = stat else {
             self.candidates.remove(&key);
@@ -328,7 +343,11 @@ impl State {
         if stat.kind != Kind::Regular {
             self.candidates.remove(&key);
             if self.said.len() < 10_000 && self.said.insert(format!("irregular {key:?}")) {
-                tracing::warn!(code = "file_irregular", landing = landing.name, "a link, FIFO, socket or device is left alone; remove it");
+                tracing::warn!(
+                    code = "file_irregular",
+                    landing = landing.name,
+                    "a link, FIFO, socket or device is left alone; remove it"
+                );
             }
             return;
         }

@@ -66,7 +66,9 @@ impl Keyed {
     /// Appends the pseudonym of `value` to `out`.
     pub fn hash_into(&self, value: &str, out: &mut String) {
         let digest: [u8; 32] = match &self.state {
-            KeyedState::HmacSha256(keyed) => keyed.clone().chain_update(value.as_bytes()).finalize().into_bytes().into(),
+            KeyedState::HmacSha256(keyed) => {
+                keyed.clone().chain_update(value.as_bytes()).finalize().into_bytes().into()
+            }
             KeyedState::Blake3(key) => *blake3::keyed_hash(key, value.as_bytes()).as_bytes(),
         };
         match self.encoding {

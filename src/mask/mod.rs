@@ -143,9 +143,7 @@ impl Prepared {
                 let end = value.char_indices().nth(*keep as usize).map_or(value.len(), |(end, _)| end);
                 out.push_str(&value[..end]);
             }),
-            Mask::Date(date) => {
-                masked(column, mistyped, date.expected(), |value, out| date.mask_into(value, out))
-            }
+            Mask::Date(date) => masked(column, mistyped, date.expected(), |value, out| date.mask_into(value, out)),
             Mask::Round(round) => {
                 masked(column, mistyped, "a decimal number", |value, out| round.mask_into(value, out))
             }

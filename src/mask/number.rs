@@ -23,12 +23,16 @@ impl Decimal {
             _ => (false, text),
         };
         let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-        if whole.len() + fraction.len() > MAX_DIGITS || whole.is_empty() || (fraction.is_empty() && unsigned.contains('.')) {
+        if whole.len() + fraction.len() > MAX_DIGITS
+            || whole.is_empty()
+            || (fraction.is_empty() && unsigned.contains('.'))
+        {
             return None;
         }
-        let digits = whole.bytes().chain(fraction.bytes()).try_fold(0_i128, |digits, byte| {
-            byte.is_ascii_digit().then(|| digits * 10 + i128::from(byte - b'0'))
-        })?;
+        let digits = whole
+            .bytes()
+            .chain(fraction.bytes())
+            .try_fold(0_i128, |digits, byte| byte.is_ascii_digit().then(|| digits * 10 + i128::from(byte - b'0')))?;
         let scale = u32::try_from(fraction.len()).ok()?;
         Some(Decimal { digits: if negative { -digits } else { digits }, scale })
     }

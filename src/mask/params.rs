@@ -7,8 +7,7 @@ use super::partial::{PartialMask, Window};
 use super::{Mask, MaskParams};
 
 /// Masks of today, for suggestions.
-const MASKS: [&str; 10] =
-    ["keep", "drop", "null", "redact", "partial", "hash", "truncate", "date", "round", "clamp"];
+const MASKS: [&str; 10] = ["keep", "drop", "null", "redact", "partial", "hash", "truncate", "date", "round", "clamp"];
 /// Masks that later versions will have.
 const NOT_BUILT: [&str; 8] = ["token", "fpe", "generalize", "date_shift", "fake", "noise", "scrub", "pattern"];
 
@@ -53,7 +52,9 @@ pub(super) fn from_params(mask: &str, params: &MaskParams) -> Result<Mask, Strin
             takes(&["min", "max"])?;
             clamp(params)
         }
-        _ if NOT_BUILT.contains(&mask) => Err(format!("mask {mask:?} is not built yet; built are {}", MASKS.join(", "))),
+        _ if NOT_BUILT.contains(&mask) => {
+            Err(format!("mask {mask:?} is not built yet; built are {}", MASKS.join(", ")))
+        }
         _ => Err(unknown(mask)),
     }
 }

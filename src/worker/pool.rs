@@ -87,12 +87,7 @@ impl Pool {
     }
 }
 
-fn attend(
-    index: usize,
-    options: &PoolOptions,
-    work: &Receiver<Vec<Assignment>>,
-    report: impl Fn(WorkerReport),
-) {
+fn attend(index: usize, options: &PoolOptions, work: &Receiver<Vec<Assignment>>, report: impl Fn(WorkerReport)) {
     let mut process: Option<Process> = None;
     while let Ok(assignments) = work.recv() {
         let count = assignments.len();
@@ -134,8 +129,7 @@ fn start_process(options: &PoolOptions) -> io::Result<Process> {
     let process = Process { child, socket };
     process.socket.set_read_timeout(Some(HANG_AFTER))?;
     process.socket.set_write_timeout(Some(HANG_AFTER))?;
-    let hello =
-        Hello { keys: options.keys.clone(), memory_bytes: options.memory_bytes, threads: options.threads };
+    let hello = Hello { keys: options.keys.clone(), memory_bytes: options.memory_bytes, threads: options.threads };
     send(&process.socket, &hello, &[])?;
     Ok(process)
 }

@@ -117,4 +117,3 @@ fn seal(input: Option<File>, output: Option<File>, recipients: &[String]) -> Res
     sealer.finish().map_err(retry)?;
     Ok(())
 }
-

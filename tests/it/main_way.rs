@@ -25,8 +25,7 @@ fn a_dropped_file_is_masked_sealed_and_gone() {
     assert_eq!(email(lines[1]), email(lines[2]), "the same value has the same pseudonym");
     assert!(sandbox.landing_is_empty());
     sandbox.assert_audit_holds();
-    let sealed: Vec<_> =
-        sandbox.audit().into_iter().filter(|it| it["event"]["action"] == "file.sealed").collect();
+    let sealed: Vec<_> = sandbox.audit().into_iter().filter(|it| it["event"]["action"] == "file.sealed").collect();
     assert_eq!(sealed.len(), 1);
     assert_eq!(sealed[0]["veild"]["rows_in"], 2);
 }
@@ -42,7 +41,8 @@ fn the_stock_tools_open_and_verify_what_veild_wrote() {
     sandbox.run_until_idle();
     let receipt = &sandbox.receipts()[0];
     let object = sandbox.site("vault").join(receipt["output"]["path"].as_str().unwrap());
-    let opened = Command::new("age").arg("-d").arg("-i").arg(sandbox.site("identity.txt")).arg(&object).output().unwrap();
+    let opened =
+        Command::new("age").arg("-d").arg("-i").arg(sandbox.site("identity.txt")).arg(&object).output().unwrap();
     assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
     assert!(String::from_utf8(opened.stdout).unwrap().contains("***-**-6789"));
     let receipt_path = object.with_extension("receipt.json");

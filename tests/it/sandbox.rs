@@ -132,7 +132,8 @@ impl Sandbox {
     }
 
     pub fn landing_is_empty(&self) -> bool {
-        let left = fs::read_dir(self.site("landing")).unwrap().filter(|it| it.as_ref().unwrap().file_name() != ".veild");
+        let left =
+            fs::read_dir(self.site("landing")).unwrap().filter(|it| it.as_ref().unwrap().file_name() != ".veild");
         let spool = self.site("landing/.veild");
         left.count() == 0 && (!spool.exists() || fs::read_dir(spool).unwrap().count() == 0)
     }
