@@ -1,5 +1,5 @@
 use super::*;
-use crate::keys::{SigningKey, VerifyingKey, generate_signing};
+use crate::keys::{SigningKey, generate_signing};
 use std::fs;
 use std::io::Write;
 use std::path::Path;

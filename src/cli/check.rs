@@ -87,5 +87,5 @@ fn check_landing(landing: &Landing, error: &mut impl FnMut(String)) {
 /// NFS, CIFS/SMB and FUSE, by the magic numbers of statfs(2).
 fn is_remote(dir: &Path) -> bool {
     const REMOTE: [i64; 5] = [0x6969, 0xFF53_4D42, 0xFE53_4D42, 0x517B, 0x6573_5546];
-    rustix::fs::statfs(dir).is_ok_and(|stat| REMOTE.contains(&(stat.f_type as i64)))
+    rustix::fs::statfs(dir).is_ok_and(|stat| REMOTE.contains(&stat.f_type))
 }
