@@ -240,7 +240,7 @@ mod tests {
         let stat = seen(dir.path(), "a.csv");
         let (claimed, _) = claim(dir.path(), Path::new("a.csv"), stat, Timestamp::now()).unwrap();
         assert!(!dir.path().join("a.csv").exists());
-        assert_eq!(recover(dir.path()).unwrap(), [claimed.clone()]);
+        assert_eq!(recover(dir.path()).unwrap(), std::slice::from_ref(&claimed));
         remove(dir.path(), claimed.job).unwrap();
         assert_eq!(recover(dir.path()).unwrap(), []);
     }

@@ -38,7 +38,7 @@ fn stores_lists_and_removes() {
     fs::write(&from, "changed").unwrap();
     assert_eq!(store(&q, &Original::AsItCame(&from), &reason).unwrap(), stored);
     assert_eq!(fs::read(&stored).unwrap(), b"abc");
-    assert_eq!(list(&q).unwrap(), [reason.clone()]);
+    assert_eq!(list(&q).unwrap(), std::slice::from_ref(&reason));
     assert_eq!(show(&q, reason.job).unwrap(), Some((reason.clone(), stored)));
     assert!(total_bytes(&q).unwrap() > 3);
     remove(&q, reason.job).unwrap();
