@@ -67,6 +67,8 @@ pub fn process_file(
     delimiter: Option<char>,
     sink: Sink,
 ) -> anyhow::Result<Report> {
+    // A panic message may quote what it was working on.
+    std::panic::set_hook(Box::new(|_| {}));
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let delimiter = delimiter.map(u8::try_from).transpose().context("a delimiter is one ASCII character")?;
     let dialect = Dialect { delimiter, ..Dialect::default() };

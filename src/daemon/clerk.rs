@@ -15,7 +15,7 @@ use crate::config::{Config, Landing};
 use crate::fsutil::{PathError, printable_name};
 use crate::job::JobId;
 use crate::keys::{MaskingKeys, SigningKey};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Attempts, Ledger, LedgerError};
 use crate::pipeline::{Fault, Report};
 use crate::quarantine::{self, Original, Reason};
 use crate::spool::{self, Claimed, Writers};
@@ -76,13 +76,30 @@ fn public_name(config: &Config, name: &std::ffi::OsStr, keys: &MaskingKeys) -> S
 
 /// What the loop hands over.
 pub enum Paper {
-    Begin { worker: usize, jobs: Vec<(JobId, Arc<Landing>)> },
-    AttemptOver { job: JobId, died: bool },
-    Commit { job: Box<Job>, report: Report },
-    Quarantine { job: Box<Job>, fault: Fault, sealed: bool, attempts: u32 },
+    Begin {
+        worker: usize,
+        jobs: Vec<(JobId, Arc<Landing>)>,
+    },
+    /// A worker died or hung on this job.
+    AttemptOver {
+        job: JobId,
+    },
+    Commit {
+        job: Box<Job>,
+        report: Report,
+    },
+    Quarantine {
+        job: Box<Job>,
+        fault: Fault,
+        sealed: bool,
+        attempts: u32,
+    },
     Audit(Box<Record>),
     Tick,
-    Stop { record: Box<Record>, done: Sender<()> },
+    Stop {
+        record: Box<Record>,
+        done: Sender<()>,
+    },
 }
 
 /// What became of a job.
@@ -164,12 +181,12 @@ impl Clerk {
                         outcomes.push(Deed::Reject { job, fault, sealed, attempts });
                         continue;
                     }
-                    Paper::Begin { worker, jobs } => self.begin(worker, jobs),
-                    Paper::AttemptOver { job, died } => self
-                        .ledger
-                        .attempt_over(job, died)
-                        .map(|attempts| Some(Event::AttemptOver { job, attempts }))
-                        .map_err(ClerkError::from),
+                    Paper::Begin { worker, jobs } => Ok(Some(self.begin(worker, jobs))),
+                    Paper::AttemptOver { job } => {
+                        // A count that cannot be written is made up for by one attempt more.
+                        let attempts = self.ledger.attempt_over(job, true).unwrap_or_default();
+                        Ok(Some(Event::AttemptOver { job, attempts }))
+                    }
                     Paper::Audit(record) => self.trail.append(&[*record]).map(|_| None).map_err(ClerkError::from),
                     Paper::Tick => {
                         self.trail.checkpoint(Timestamp::now(), false).map(|()| None).map_err(ClerkError::from)
@@ -193,15 +210,21 @@ impl Clerk {
         }
     }
 
-    fn begin(&mut self, worker: usize, jobs: Vec<(JobId, Arc<Landing>)>) -> Result<Option<Event>, ClerkError> {
+    fn begin(&mut self, worker: usize, jobs: Vec<(JobId, Arc<Landing>)>) -> Event {
+        match self.record_begin(&jobs) {
+            Ok(begun) => Event::Begun { worker, jobs: begun },
+            Err(error) => {
+                let jobs = jobs.into_iter().map(|(job, _)| job).collect();
+                Event::NotBegun { worker, jobs, what: chain(&error) }
+            }
+        }
+    }
+
+    fn record_begin(&mut self, jobs: &[(JobId, Arc<Landing>)]) -> Result<Vec<(JobId, Attempts)>, LedgerError> {
         let rows: Vec<_> = jobs.iter().map(|(job, landing)| (*job, landing.name.as_str())).collect();
         self.ledger.begin(&rows)?;
         crate::faults::point("begun");
-        let mut begun = Vec::new();
-        for (job, _) in jobs {
-            begun.push((job, self.ledger.attempts(job)?.unwrap_or_default()));
-        }
-        Ok(Some(Event::Begun { worker, jobs: begun }))
+        jobs.iter().map(|(job, _)| Ok((*job, self.ledger.attempts(*job)?.unwrap_or_default()))).collect()
     }
 
     fn finish(&mut self, deeds: Vec<Deed>, events: &mpsc::Sender<Event>) {

@@ -18,17 +18,56 @@ use crate::worker::pool::WorkerReport;
 /// One input of the loop.
 pub enum Event {
     Noticed(Noticed),
-    Looked { landing: Arc<Landing>, relative: PathBuf, hint: Hint, stat: Option<Stat>, marker_there: bool },
-    SweepOver { landing: Arc<Landing>, error: Option<String>, free_bytes: u64 },
-    Claimed { landing: Arc<Landing>, relative: PathBuf, arrived_ns: i128, claimed: Claimed, lease_known: bool },
-    NotClaimed { landing: Arc<Landing>, relative: PathBuf, why: NotClaimed },
-    Begun { worker: usize, jobs: Vec<(JobId, Attempts)> },
+    /// A landing's directory is another one than the one that is watched.
+    WatchAgain,
+    Looked {
+        landing: Arc<Landing>,
+        relative: PathBuf,
+        hint: Hint,
+        stat: Option<Stat>,
+        marker_there: bool,
+    },
+    SweepOver {
+        landing: Arc<Landing>,
+        error: Option<String>,
+        free_bytes: u64,
+    },
+    Claimed {
+        landing: Arc<Landing>,
+        relative: PathBuf,
+        arrived_ns: i128,
+        claimed: Claimed,
+        lease_known: bool,
+    },
+    NotClaimed {
+        landing: Arc<Landing>,
+        relative: PathBuf,
+        why: NotClaimed,
+    },
+    Begun {
+        worker: usize,
+        jobs: Vec<(JobId, Attempts)>,
+    },
     Worker(WorkerReport),
-    AttemptOver { job: JobId, attempts: Attempts },
+    AttemptOver {
+        job: JobId,
+        attempts: Attempts,
+    },
     Decided(Vec<(JobId, Verdict)>),
-    ClerkFailed { what: String },
+    /// The jobs of this worker could not begin.
+    NotBegun {
+        worker: usize,
+        jobs: Vec<JobId>,
+        what: String,
+    },
+    ClerkFailed {
+        what: String,
+    },
     Signal(i32),
-    Control { request: Request, answer: oneshot::Sender<Value> },
+    Control {
+        request: Request,
+        answer: oneshot::Sender<Value>,
+    },
 }
 
 /// What `veild status` and its kind ask over the control socket.

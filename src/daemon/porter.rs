@@ -37,7 +37,7 @@ fn work(inbox: &Receiver<Errand>, events: &mpsc::Sender<Event>) {
         let delivered = match errand {
             Errand::Look { landing, relative, hint } => look(&landing, relative, hint, events),
             Errand::Sweep { landing } => {
-                let swept = sweep(&landing, &landing.dir.clone(), 0, events);
+                let swept = restore_spool(&landing, events).and_then(|()| sweep(&landing, &landing.dir, 0, events));
                 let free_bytes = free_bytes(&landing.dir);
                 events.blocking_send(Event::SweepOver {
                     landing,
@@ -65,6 +65,16 @@ fn work(inbox: &Receiver<Errand>, events: &mpsc::Sender<Event>) {
             return;
         }
     }
+}
+
+/// A landing that has vanished and come back has neither spool nor watch.
+fn restore_spool(landing: &Landing, events: &mpsc::Sender<Event>) -> Result<(), PathError> {
+    if landing.dir.join(SPOOL).exists() || !landing.dir.exists() {
+        return Ok(());
+    }
+    spool::prepare(&landing.dir)?;
+    let _ = events.blocking_send(Event::WatchAgain); // the loop may have ended
+    Ok(())
 }
 
 /// An I/O error with what the system said.
@@ -117,7 +127,7 @@ pub fn is_wanted(landing: &Landing, relative: &Path) -> bool {
     parents_wanted
         && depth_wanted
         && !is_marker
-        && name != SPOOL
+        && !name.as_bytes().starts_with(SPOOL.as_bytes())
         && landing.include.set.is_match(Path::new(name))
         && !landing.exclude.set.is_match(Path::new(name))
 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ struct Tracked {
     candidate: Candidate,
     landing: Arc<Landing>,
     claiming: bool,
+    /// Finished, and in `deferred`.
+    deferred: bool,
 }
 
 struct Running {
@@ -75,6 +78,11 @@ pub(super) struct State {
     began_at: Timestamp,
     once: bool,
     stopping: Option<Duration>,
+    /// Set by the watcher when the loop's queue was full.
+    lost_events: Arc<AtomicBool>,
+    /// Finished files that wait for a place in flight.
+    deferred: VecDeque<Key>,
+    last_beat: Duration,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -117,6 +125,9 @@ impl State {
             began_at: Timestamp::now(),
             once,
             stopping: None,
+            lost_events: Arc::default(),
+            deferred: VecDeque::new(),
+            last_beat: Duration::ZERO,
         };
         for job in recovered {
             state.ready.push_back(job.id());
@@ -215,9 +226,13 @@ impl State {
             Event::Worker(report) => self.on_worker(report),
             Event::AttemptOver { job, attempts } => self.on_attempt_over(job, attempts),
             Event::Decided(verdicts) => verdicts.into_iter().for_each(|(job, verdict)| self.on_verdict(job, verdict)),
+            Event::WatchAgain => self.watch_landings(),
+            Event::NotBegun { worker, jobs, what } => {
+                self.idle.push(worker);
+                jobs.into_iter().for_each(|job| self.try_later(job, &what));
+            }
             Event::ClerkFailed { what } => {
-                tracing::error!(code = "commit_failed", "{what}; nothing is lost, the work is tried again");
-                self.retry_all_begun();
+                tracing::error!(code = "audit_failed", "{what}; make room or mend the audit directory");
             }
             Event::Signal(signal) => self.on_signal(signal),
             Event::Control { request, answer } => {
@@ -234,9 +249,12 @@ impl State {
     // ---- watching ----
 
     fn watch_landings(&mut self) {
-        let events = self.events.clone();
+        let (events, lost) = (self.events.clone(), self.lost_events.clone());
+        // Never block here: the loop waits for this thread while it adds watches.
         let watch = Watch::start(move |noticed| {
-            let _ = events.blocking_send(Event::Noticed(noticed)); // the loop may have ended
+            if events.try_send(Event::Noticed(noticed)).is_err() {
+                lost.store(true, Ordering::Relaxed);
+            }
         });
         let mut watch = match watch {
             Ok(watch) => watch,
@@ -356,7 +374,7 @@ impl State {
         }
         let now = self.now();
         let known = self.candidates.get(&key);
-        if known.is_some_and(|tracked| tracked.claiming) {
+        if known.is_some_and(|tracked| tracked.claiming || (tracked.deferred && hint != Hint::Due)) {
             return;
         }
         let candidate = intake::observe(known.map(|tracked| tracked.candidate), now, hint, stat);
@@ -367,9 +385,12 @@ impl State {
         let decision = intake::decide(&candidate, now, rules, marker_there);
         let full = self.jobs.len() >= MAX_JOBS || self.paused.contains_key(&landing.name);
         let claiming = decision == Decision::Claim && !full;
-        self.candidates.insert(key.clone(), Tracked { candidate, landing: landing.clone(), claiming });
+        self.candidates.insert(
+            key.clone(),
+            Tracked { candidate, landing: landing.clone(), claiming, deferred: decision == Decision::Claim && full },
+        );
         match decision {
-            Decision::Claim if full => self.wake(now.monotonic + Duration::from_millis(200), key),
+            Decision::Claim if full => self.deferred.push_back(key),
             Decision::Claim => {
                 let (_, relative) = key;
                 self.send(Errand::Claim { landing, relative, seen: stat, arrived_ns: candidate.arrived_ns });
@@ -417,6 +438,7 @@ impl State {
         if self.stopping.is_some() {
             return;
         }
+        self.look_at_deferred();
         while !self.ready.is_empty()
             && let Some(worker) = self.idle.pop()
         {
@@ -426,6 +448,21 @@ impl State {
                 return;
             }
             self.hand(Paper::Begin { worker, jobs });
+        }
+    }
+
+    /// Takes up finished files once half of the places in flight are free, as many as have a place.
+    fn look_at_deferred(&mut self) {
+        if self.jobs.len() > MAX_JOBS / 2 {
+            return;
+        }
+        for _ in 0..self.deferred.len().min(MAX_JOBS - self.jobs.len()) {
+            let Some(key) = self.deferred.pop_front() else { return };
+            match self.candidates.get(&key).map(|tracked| tracked.landing.clone()) {
+                Some(landing) if self.paused.contains_key(&landing.name) => self.deferred.push_back(key),
+                Some(landing) => self.send(Errand::Look { landing, relative: key.1, hint: Hint::Due }),
+                None => {}
+            }
         }
     }
 
@@ -505,7 +542,7 @@ impl State {
                 let code = if hung { "worker_hung" } else { "worker_died" };
                 tracing::error!(code, job = %job, "a worker ended while it had this file; a new one takes over");
                 self.count("worker_deaths");
-                self.hand(Paper::AttemptOver { job, died: true });
+                self.hand(Paper::AttemptOver { job });
             }
         }
     }
@@ -539,15 +576,6 @@ impl State {
         tracing::error!(code = "commit_failed", job = %id, "{why}; nothing is lost, tried again in 5 s");
         let at = self.now().monotonic + RETRY_AFTER;
         self.timers.push(Reverse((at, TimerKey::Retry(id))));
-    }
-
-    /// After a failure of the ledger nobody knows which batches began: start them over.
-    fn retry_all_begun(&mut self) {
-        let at = self.now().monotonic + RETRY_AFTER;
-        let queued: HashSet<JobId> = self.ready.iter().copied().collect();
-        let lost: Vec<JobId> = self.jobs.keys().copied().filter(|id| !queued.contains(id)).collect();
-        self.idle = (0..self.config.daemon.workers).rev().collect();
-        self.timers.extend(lost.into_iter().map(|id| Reverse((at, TimerKey::Retry(id)))));
     }
 
     fn on_verdict(&mut self, id: JobId, verdict: Verdict) {
@@ -608,8 +636,16 @@ impl State {
                 }
             }
         }
-        let status = format!("{} in flight, {} waiting", self.jobs.len(), self.candidates.len());
-        tell_systemd(&[sd_notify::NotifyState::Watchdog, sd_notify::NotifyState::Status(&status)]);
+        if self.lost_events.swap(false, Ordering::Relaxed) {
+            tracing::warn!(code = "watch_failed", "events came faster than they could be taken; sweeping everything");
+            self.sweep_all();
+        }
+        if now.saturating_sub(self.last_beat) >= BEAT {
+            self.last_beat = now;
+            let status = format!("{} in flight, {} waiting", self.jobs.len(), self.candidates.len());
+            tell_systemd(&[sd_notify::NotifyState::Watchdog, sd_notify::NotifyState::Status(&status)]);
+            self.hand(Paper::Tick);
+        }
     }
 
     fn on_signal(&mut self, signal: i32) {
