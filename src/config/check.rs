@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -18,6 +18,12 @@ use crate::policy::{ColumnRule, Policy, Selector};
 use crate::seal::Recipients;
 
 const EXCLUDE: [&str; 7] = [".*", "*.part", "*.filepart", "*.partial", "*.tmp", "*.swp", "*~"];
+const LEAST_SWEEP: Duration = Duration::from_millis(100);
+const MOST_SWEEP: Duration = Duration::from_secs(86_400);
+/// Smaller audit segments would hold little more than their own checkpoints.
+const LEAST_SEGMENT: u64 = 1 << 20;
+/// A worker with Polars loaded and a few blocks in flight needs this much.
+const LEAST_WORKER_MEMORY: u64 = 128 << 20;
 /// Longest record that may be allowed, in bytes.
 const MAX_RECORD_BYTES: u64 = 512 << 20;
 
@@ -27,6 +33,9 @@ pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mu
     {
         findings.add(version.span(), "this veild reads config_version 1; upgrade veild");
     }
+    findings.refuse("api", &root.api);
+    findings.refuse("monitor", &root.monitor);
+    findings.refuse("recipients", &root.recipients);
     let policies: BTreeMap<String, Policy> =
         root.policy.into_iter().map(|(name, raw)| (name.clone(), policy(&name, raw, findings))).collect();
     let daemon = daemon(root.daemon, findings);
@@ -40,7 +49,9 @@ pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mu
         masking: secret(root.keys.masking, "/etc/veild/masking.key", findings),
         signing: secret(root.keys.signing, "/etc/veild/signing.key", findings),
     };
-    let own = [daemon.state_dir.clone(), audit.dir.clone(), vault.dir.clone()];
+    let log = log(root.log, findings);
+    let mut own = vec![daemon.state_dir.clone(), audit.dir.clone(), vault.dir.clone()];
+    own.extend(log.dir.clone());
     let mut landings: Vec<Landing> = Vec::new();
     for raw in root.landing {
         let place = raw.span();
@@ -51,7 +62,6 @@ pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mu
     if landings.is_empty() {
         findings.add(0..0, "there is no [[landing]]; veild would have nothing to watch");
     }
-    let log = log(root.log, findings);
     let quarantine = quarantine(root.quarantine, findings);
     Config { path: path.to_owned(), sha256, daemon, log, audit, vault, keys, quarantine, landings, policies }
 }
@@ -68,6 +78,8 @@ fn absolute(value: Option<Spanned<String>>, default: &str, findings: &mut Findin
     let Some(value) = value else { return default.into() };
     if !value.get_ref().starts_with('/') {
         findings.add(value.span(), "paths are absolute here: start it with `/`");
+    } else if Path::new(value.get_ref()).components().any(|part| part == Component::ParentDir) {
+        findings.add(value.span(), "paths are plain here: write it without `..`");
     }
     value.into_inner().into()
 }
@@ -104,10 +116,15 @@ fn daemon(raw: raw::Daemon, findings: &mut Findings<'_>) -> Daemon {
         Spanned::new(span, value.into_inner() as usize)
     });
     let max_attempts = at_least_one(max_attempts, 3, 100) as u32;
+    let place = raw.worker_memory.as_ref().map_or(0..0, Spanned::span);
+    let worker_memory = size(raw.worker_memory.map(Spanned::into_inner), 1 << 30);
+    if worker_memory < LEAST_WORKER_MEMORY {
+        findings.add(place, "`worker_memory` must be at least 128MiB");
+    }
     Daemon {
         state_dir: absolute(raw.state_dir, "/var/lib/veild", findings),
         workers,
-        worker_memory: size(raw.worker_memory, 1 << 30),
+        worker_memory,
         max_attempts,
         shutdown_grace: time(raw.shutdown_grace, 30),
         min_free: size(raw.min_free, 1 << 30),
@@ -148,9 +165,14 @@ fn audit(raw: raw::Audit, findings: &mut Findings<'_>) -> Audit {
     if let Some(rotate) = raw.rotate.as_ref().filter(|rotate| matches!(rotate.get_ref(), raw::Rotate::Hourly)) {
         findings.add(rotate.span(), "the audit trail rotates `daily` or `never` (and by rotate_size)");
     }
+    let place = raw.rotate_size.as_ref().map_or(0..0, Spanned::span);
+    let rotate_size = size(raw.rotate_size.map(Spanned::into_inner), 64 << 20);
+    if rotate_size < LEAST_SEGMENT {
+        findings.add(place, "`rotate_size` must be at least 1MiB");
+    }
     Audit {
         dir: absolute(raw.dir, "/var/log/veild/audit", findings),
-        rotate_size: size(raw.rotate_size, 64 << 20),
+        rotate_size,
         rotate: rotation(raw.rotate.map(Spanned::into_inner)),
     }
 }
@@ -225,7 +247,8 @@ fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, findings: &mu
             findings.add(marker.span(), "a marker holds `{name}` once, something beside it, and no `/`");
         }
     }
-    let recipients = landing_recipients(raw.recipients, raw.recipients_file, raw.name.span(), findings);
+    let place = raw.name.span();
+    let recipients = landing_recipients(raw.recipients, raw.recipients_file, place.clone(), findings);
     Landing {
         name: raw.name.into_inner(),
         dir: absolute(Some(raw.dir), "", findings),
@@ -235,12 +258,20 @@ fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, findings: &mu
         complete,
         quiet: time(raw.quiet, 2),
         marker: raw.marker.map_or_else(|| "{name}.done".to_owned(), Spanned::into_inner),
-        sweep: time(raw.sweep, 60).max(Duration::from_millis(100)),
+        sweep: sweep(raw.sweep, place.clone(), findings),
         max_size: size(raw.max_size, 50 << 30),
         policy: raw.policy.into_inner(),
         recipients,
         dialect: dialect(raw.delimited, findings),
     }
+}
+
+fn sweep(given: Option<Span>, place: Range<usize>, findings: &mut Findings<'_>) -> Duration {
+    let sweep = time(given, 60);
+    if !(LEAST_SWEEP..=MOST_SWEEP).contains(&sweep) {
+        findings.add(place, "`sweep` of this landing must be 100ms to 1d");
+    }
+    sweep
 }
 
 fn landing_recipients(
@@ -320,9 +351,7 @@ fn check_apart(
             );
         }
     }
-    if own.iter().any(|own| {
-        landing.dir.starts_with(own) || (own.starts_with(&landing.dir) && landing.recursive) || *own == landing.dir
-    }) {
+    if own.iter().any(|own| landing.dir.starts_with(own) || own.starts_with(&landing.dir)) {
         findings
             .add(place, format!("landing {:?} and a directory that veild writes to lie in each other", landing.name));
     }

@@ -64,7 +64,7 @@ pub fn explain(message: &str) -> String {
     };
     let nearest = allowed.iter().map(|key| (strsim::damerau_levenshtein(wrong, key), *key)).min();
     match nearest {
-        Some((distance, key)) if distance <= 3 && distance < key.len() => {
+        Some((distance, key)) if distance <= 3 && distance * 2 < key.len() => {
             format!("{what}, did you mean `{key}`?")
         }
         _ => format!("{what}; allowed are `{}`", allowed.join("`, `")),

@@ -216,6 +216,10 @@ mod tests {
         assert!(mask.contains("unknown mask \"partail\", did you mean \"partial\"?"), "{mask}");
         let unsafe_ = refusal("after = \"delete\"", "after = \"archive\"");
         assert!(unsafe_.contains("only \"delete\" is built yet"), "{unsafe_}");
+        let own = refusal("/srv/landing/hr", "/var/lib/veild/vault/../in");
+        assert!(own.contains("write it without `..`"), "{own}");
+        let nested = refusal("/srv/landing/hr", "/var/lib");
+        assert!(nested.contains("lie in each other"), "{nested}");
         let version = refusal("config_version = 1", "config_version = 2");
         assert!(version.contains("config.toml:") && version.contains("upgrade veild"), "{version}");
     }

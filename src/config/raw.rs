@@ -29,6 +29,9 @@ pub struct Root {
     pub landing: Vec<Spanned<Landing>>,
     #[serde(default)]
     pub policy: BTreeMap<String, Policy>,
+    pub api: Option<Spanned<Value>>,
+    pub monitor: Option<Spanned<Value>>,
+    pub recipients: Option<Spanned<Value>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -36,7 +39,7 @@ pub struct Root {
 pub struct Daemon {
     pub state_dir: Option<Spanned<String>>,
     pub workers: Option<Spanned<usize>>,
-    pub worker_memory: Option<ByteSize>,
+    pub worker_memory: Option<Spanned<ByteSize>>,
     pub max_attempts: Option<Spanned<u32>>,
     pub shutdown_grace: Option<Span>,
     pub min_free: Option<ByteSize>,
@@ -81,7 +84,7 @@ pub enum Rotate {
 #[serde(deny_unknown_fields)]
 pub struct Audit {
     pub dir: Option<Spanned<String>>,
-    pub rotate_size: Option<ByteSize>,
+    pub rotate_size: Option<Spanned<ByteSize>>,
     pub rotate: Option<Spanned<Rotate>>,
     pub keep: Option<Spanned<Value>>,
     pub total_size: Option<Spanned<Value>>,

@@ -40,6 +40,11 @@ const BEAT: Duration = Duration::from_secs(5);
 /// Longest time without an event in which `--once` looks again.
 const ONCE_BEAT: Duration = Duration::from_millis(50);
 
+/// A file may have two names for this long, in nanoseconds, before that is worth a warning.
+const LINKS_MAY_LAST_NS: i128 = 60_000_000_000;
+/// Most warnings that are remembered as said.
+const MAX_SAID: usize = 10_000;
+
 type Key = (String, PathBuf);
 
 struct Tracked {
@@ -360,7 +365,7 @@ impl State {
         };
         if stat.kind != Kind::Regular {
             self.candidates.remove(&key);
-            if self.said.len() < 10_000 && self.said.insert(format!("irregular {key:?}")) {
+            if self.said.len() < MAX_SAID && self.said.insert(format!("irregular {key:?}")) {
                 tracing::warn!(
                     code = "file_irregular",
                     landing = landing.name,
@@ -381,6 +386,7 @@ impl State {
         if known.is_none() {
             self.count("arrived");
         }
+        self.warn_of_links(&landing, &key, &candidate, now);
         let rules = Rules { complete: landing.complete, quiet: landing.quiet, sweep: landing.sweep };
         let decision = intake::decide(&candidate, now, rules, marker_there);
         let full = self.jobs.len() >= MAX_JOBS || self.paused.contains_key(&landing.name);
@@ -397,6 +403,22 @@ impl State {
             }
             Decision::Wait { until } => self.wake(until, key),
             Decision::Idle => {}
+        }
+    }
+
+    /// A rename by link and unlink has two names for a moment; one that lasts is somebody's way back into the file.
+    fn warn_of_links(&mut self, landing: &Landing, key: &Key, candidate: &Candidate, now: Now) {
+        let lasting = now.wall_ns - candidate.arrived_ns > LINKS_MAY_LAST_NS;
+        if candidate.stat.links != 1
+            && lasting
+            && self.said.len() < MAX_SAID
+            && self.said.insert(format!("links {key:?}"))
+        {
+            tracing::warn!(
+                code = "file_hardlinked",
+                landing = landing.name,
+                "a file with a second name (hard link) is left alone; remove the other name"
+            );
         }
     }
 

@@ -84,13 +84,24 @@ fn iso_date(value: &str) -> Option<Date> {
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let time_follows = match bytes.get(10) {
         None => true,
-        Some(b'T' | b' ') => bytes.len() >= 16 && bytes[11..].iter().all(|byte| b"0123456789:.,Z+- ".contains(byte)),
+        Some(b'T' | b' ') => is_time(&value[11..]),
         Some(_) => false,
     };
     if !time_follows {
         return None;
     }
     Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
+}
+
+/// HH:MM, with seconds, fraction and zone (`Z`, `+02:00`) where there are any.
+fn is_time(text: &str) -> bool {
+    let zone = text.find(['Z', '+', '-']).unwrap_or(text.len());
+    let (clock, zone) = text.split_at(zone);
+    let digits = |text: &str| text.bytes().filter(|byte| *byte != b':').all(|byte| byte.is_ascii_digit());
+    clock.is_ascii()
+        && clock.len() >= 5
+        && clock.trim_end().parse::<jiff::civil::Time>().is_ok()
+        && (matches!(zone, "" | "Z") || (matches!(zone.len(), 3 | 5 | 6) && digits(&zone[1..])))
 }
 
 #[cfg(test)]
@@ -113,6 +124,9 @@ mod tests {
         assert_eq!(masked(DateTo::Year, "1987-02-30"), None);
         assert_eq!(masked(DateTo::Year, "12.04.1987"), None);
         assert_eq!(masked(DateTo::Year, "1987-04-12 Alice"), None);
+        assert_eq!(masked(DateTo::Year, "1987-04-12 6789012345"), None);
+        assert_eq!(masked(DateTo::Year, "1987-04-12T:::::"), None);
+        assert_eq!(masked(DateTo::Year, "1987-04-12 23:59:59.123+02:00").as_deref(), Some("1987"));
     }
 
     #[test]

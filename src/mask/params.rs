@@ -175,6 +175,14 @@ fn date(params: &MaskParams) -> Result<Mask, String> {
         }
         _ => return Err(choices.to_owned()),
     };
+    if let Some(format) = &params.format {
+        let day = jiff::civil::date(2001, 12, 31);
+        let there = jiff::fmt::strtime::format(format, day);
+        let back = there.ok().and_then(|text| jiff::civil::Date::strptime(format, text).ok());
+        if back != Some(day) {
+            return Err("`format` must spell year, month and day, for example \"%d.%m.%Y\"".to_owned());
+        }
+    }
     Ok(Mask::Date(DateMask { to, format: params.format.clone() }))
 }
 
@@ -199,4 +207,30 @@ fn number(value: Option<&toml::Value>, name: &str) -> Result<Option<Decimal>, St
         Some(_) => return Err(format!("`{name}` must be a number")),
     };
     Decimal::parse(&text).map(Some).ok_or_else(|| format!("`{name}` must be a plain decimal number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(mask: &str, params: MaskParams) -> String {
+        from_params(mask, &params).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_unsafe_or_unknown_is_refused_with_a_remedy() {
+        let none = MaskParams::default;
+        assert!(refusal("partail", none()).contains("did you mean \"partial\"?"));
+        assert!(refusal("fpe", none()).contains("not built yet"));
+        assert!(refusal("redact", MaskParams { keep: Some(1), ..none() }).contains("it takes text"));
+        assert!(refusal("hash", MaskParams { length: Some(15), ..none() }).contains("16 to 64"));
+        assert!(refusal("partial", MaskParams { mask_last: Some(3), ..none() }).contains("at least 4"));
+        assert!(refusal("truncate", none()).contains("needs `keep`"));
+        let to = Some(toml::Value::from("year"));
+        assert!(
+            refusal("date", MaskParams { to: to.clone(), format: Some("%Y".to_owned()), ..none() }).contains("spell")
+        );
+        let german = MaskParams { to, format: Some("%d.%m.%Y".to_owned()), ..none() };
+        assert!(from_params("date", &german).is_ok());
+    }
 }

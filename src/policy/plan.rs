@@ -24,9 +24,9 @@ impl Matcher {
                 .build()
                 .map(|glob| Matcher::Glob(glob.compile_matcher()))
                 .map_err(|_| format!("{glob:?} is not a shell pattern")),
-            Selector::Regex(regex) => regex::RegexBuilder::new(&format!("^(?:{regex})$"))
-                .case_insensitive(true)
-                .build()
+            // Alone first: `a)|(?:b` would compile inside the anchors, and escape them.
+            Selector::Regex(regex) => regex::Regex::new(regex)
+                .and_then(|_| regex::RegexBuilder::new(&format!("^(?:{regex})$")).case_insensitive(true).build())
                 .map(Matcher::Regex)
                 .map_err(|_| format!("{regex:?} is not a regular expression")),
         }
@@ -222,6 +222,13 @@ mod tests {
         let two = policy(patterns.into_iter().map(|it| rule(it, Mask::Keep)).collect());
         assert_eq!(code(&two, &["xy"]), "ambiguous_rule");
         assert_eq!(code(&policy(vec![rule(names(&["a"]), Mask::Drop)]), &["a"]), "no_column_left");
+    }
+
+    #[test]
+    fn a_regex_cannot_escape_its_anchors() {
+        assert!(Selector::Regex("a)|(?:b".to_owned()).check().is_err());
+        let policy = policy(vec![rule(Selector::Regex("a|b".to_owned()), Mask::Keep)]);
+        assert_eq!(code(&policy, &["a", "xb"]), "unlisted_column");
     }
 
     #[test]

@@ -30,7 +30,9 @@ pub(super) fn publish(
     sign: &impl Fn(&[u8]) -> String,
 ) -> Result<Vec<Published>, PathError> {
     let staged = batch.iter().map(|finished| stage(dir, finished, sign)).collect::<Result<Vec<_>, _>>()?;
+    crate::faults::point("staged");
     make_durable(dir, &staged)?;
+    crate::faults::point("staged_durable");
     let mut dirs: Vec<&Path> = staged.iter().filter_map(|staged| staged.object.1.parent()).collect();
     dirs.sort_unstable();
     dirs.dedup();
@@ -41,12 +43,14 @@ pub(super) fn publish(
         // Replaces what an earlier attempt left: its object never became visible.
         for (from, to) in [&staged.receipt, &staged.signature] {
             fs::rename(from, to).at("rename to", to)?;
+            crate::faults::point("receipt_renamed");
         }
     }
     // With their parents: a crash may have come between a directory's creation and its fsync.
     sync_up_to(dir, &dirs)?;
     for staged in &staged {
         rename_noreplace(&staged.object.0, &staged.object.1)?;
+        crate::faults::point("object_renamed");
     }
     dirs.iter().try_for_each(|parent| fsync_dir(parent))?;
     Ok(staged.into_iter().map(|staged| staged.published).collect())

@@ -35,13 +35,26 @@ fn drop_all(sandbox: &Sandbox) {
 
 #[test]
 fn a_kill_at_any_named_step_loses_and_doubles_nothing() {
-    let steps = ["claimed", "begun", "published", "quarantined", "audited", "ledger_done", "source_removed"];
+    let steps = [
+        "claimed",
+        "begun",
+        "staged",
+        "staged_durable",
+        "receipt_renamed",
+        "object_renamed",
+        "published",
+        "quarantined",
+        "audited",
+        "ledger_done",
+        "source_removed",
+    ];
     for fault in steps.iter().flat_map(|step| [format!("{step}:1"), format!("{step}:2")]) {
         let sandbox = Sandbox::new();
         drop_all(&sandbox);
         let mut daemon = sandbox.daemon_with_fault(Some(&fault));
         // A second visit may never come: everything may have gone in one batch.
         sandbox.wait_for("the fault", || daemon.has_ended() || sandbox.landing_is_empty());
+        assert!(daemon.has_ended() || fault.ends_with(":2"), "{fault} was never reached");
         drop(daemon);
         sandbox.run_until_idle();
         assert_all_accounted(&sandbox, &fault);

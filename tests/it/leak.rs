@@ -20,6 +20,9 @@ fn no_cell_value_is_left_anywhere() {
     sandbox.drop_file("binary.csv", [CANARY.as_bytes(), b"\0\xff\xfe", CANARY.as_bytes()].concat());
     let daemon = sandbox.daemon();
     sandbox.wait_for("all files", || sandbox.receipts().len() + sandbox.quarantined().len() == 6);
+    let in_memory = daemon.memory_holds(CANARY.as_bytes());
+    assert!(!in_memory, "a cell value in the daemon's memory");
+    assert!(daemon.memory_holds(b"config.toml"), "the search of the daemon's memory finds nothing at all");
     daemon.stop();
     assert_eq!(sandbox.receipts().len(), 1, "{:?}", sandbox.quarantined());
     for path in files_below(sandbox.dir.path()) {

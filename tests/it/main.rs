@@ -4,10 +4,12 @@
 //! - `main_way.rs`: from landing to vault or quarantine, and what veild writes about it.
 //! - `crash.rs`: kills at named points and at random, and what must hold afterwards.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
+//! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
 //! - `commands.rs`: the command line as a user meets it.
 
 mod commands;
 mod crash;
 mod leak;
 mod main_way;
+mod order;
 mod sandbox;

@@ -162,6 +162,24 @@ impl Daemon {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Whether any readable byte of its memory holds this.
+    pub fn memory_holds(&self, wanted: &[u8]) -> bool {
+        use std::os::unix::fs::FileExt;
+        let of = |name: &str| format!("/proc/{}/{name}", self.child.id());
+        let memory = fs::File::open(of("mem")).unwrap();
+        let maps = fs::read_to_string(of("maps")).unwrap();
+        let regions = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with("rw")));
+        let mut found = false;
+        for region in regions {
+            let (start, end) = region.split(' ').next().unwrap().split_once('-').unwrap();
+            let (start, end) = (u64::from_str_radix(start, 16).unwrap(), u64::from_str_radix(end, 16).unwrap());
+            let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+            let read = memory.read_at(&mut bytes, start).unwrap_or(0);
+            found |= bytes[..read].windows(wanted.len()).any(|window| window == wanted);
+        }
+        found
+    }
+
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
