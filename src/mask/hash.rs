@@ -72,8 +72,8 @@ impl Keyed {
             KeyedState::Blake3(key) => *blake3::keyed_hash(key, value.as_bytes()).as_bytes(),
         };
         match self.encoding {
-            Encoding::Hex => push_bits(&digest, 4, b"0123456789abcdef", self.length, out),
-            Encoding::Base32 => push_bits(&digest, 5, b"abcdefghijklmnopqrstuvwxyz234567", self.length, out),
+            Encoding::Hex => encode_into(&digest, 4, b"0123456789abcdef", self.length, out),
+            Encoding::Base32 => encode_into(&digest, 5, b"abcdefghijklmnopqrstuvwxyz234567", self.length, out),
             Encoding::Base64Url => {
                 let mut text = [0; 43];
                 let written = URL_SAFE_NO_PAD.encode_slice(digest, &mut text).expect("32 bytes make 43 characters");
@@ -83,17 +83,18 @@ impl Keyed {
     }
 }
 
-fn push_bits(digest: &[u8; 32], bits: u32, alphabet: &[u8], length: usize, out: &mut String) {
-    let (mut buffer, mut held, mut left) = (0_u32, 0, length);
-    for byte in digest {
-        buffer = (buffer << 8) | u32::from(*byte);
-        held += 8;
-        while held >= bits && left > 0 {
-            held -= bits;
-            out.push(char::from(alphabet[(buffer >> held) as usize & ((1 << bits) - 1)]));
-            left -= 1;
+fn encode_into(digest: &[u8; 32], bits: u32, alphabet: &[u8], length: usize, out: &mut String) {
+    let mut text = [0; 64];
+    let (mut buffer, mut held, mut bytes) = (0_u32, 0, digest.iter());
+    for character in &mut text[..length] {
+        if held < bits {
+            buffer = (buffer << 8) | u32::from(*bytes.next().expect("a length is at most that of the digest"));
+            held += 8;
         }
+        held -= bits;
+        *character = alphabet[(buffer >> held) as usize & ((1 << bits) - 1)];
     }
+    out.push_str(std::str::from_utf8(&text[..length]).expect("the alphabets are ASCII"));
 }
 
 #[cfg(test)]

@@ -55,16 +55,18 @@ impl Splicer<'_> {
     /// The failure of the lowest row, and in it of the leftmost column.
     pub(super) fn splice(&self, block: &Block) -> Result<Vec<u8>, Failure> {
         let width = self.actions.len();
-        let mut masked: Vec<Option<StringChunked>> = Vec::with_capacity(width);
+        let mut masked: Vec<Option<Utf8ViewArray>> = Vec::with_capacity(width);
         let mut first: Option<Fault> = None;
         for (slot, action) in self.actions.iter().enumerate() {
             let Action::Mask { apply, public_name } = action else {
                 masked.push(None);
                 continue;
             };
-            let result = apply(&self.column(block, slot)?);
+            let result = apply(&self.column(block, slot));
             match result {
-                Ok(column) if column.len() as u64 == block.rows => masked.push(Some(column.rechunk().into_owned())),
+                Ok(column) if column.len() as u64 == block.rows => {
+                    masked.push(column.rechunk().downcast_iter().next().cloned())
+                }
                 Ok(_) => return Err(internal("a mask changed the number of rows")),
                 Err(mistyped) => {
                     let row = block.first_row + mistyped.index as u64;
@@ -110,7 +112,7 @@ impl Splicer<'_> {
     }
 
     /// The cells of one touched column; views point into the block, only cells with doubled quotes are copied.
-    fn column(&self, block: &Block, slot: usize) -> Result<StringChunked, Failure> {
+    fn column(&self, block: &Block, slot: usize) -> StringChunked {
         let data = block.data.as_slice();
         let mut extra: Vec<u8> = Vec::new();
         let mut views: Vec<View> = Vec::with_capacity(block.rows as usize);
@@ -126,20 +128,28 @@ impl Splicer<'_> {
             }
         }
         let buffers = vec![block.data.clone(), Buffer::from(extra)];
-        let array = Utf8ViewArray::try_new(ArrowDataType::Utf8View, views.into(), buffers.into(), None)
-            .map_err(|_| internal("the cells of a column are not UTF-8"))?;
-        Ok(StringChunked::with_chunk(PlSmallStr::EMPTY, array))
+        // SAFETY: every view lies in its buffer, as it was made from a slice of it. The block is UTF-8, which the
+        // scanner has checked, and cells begin and end at ASCII bytes, so each cell is UTF-8 by itself.
+        let array = unsafe {
+            Utf8ViewArray::new_unchecked_unknown_md(ArrowDataType::Utf8View, views.into(), buffers.into(), None, None)
+        };
+        StringChunked::with_chunk(PlSmallStr::EMPTY, array)
     }
 
-    fn write(&self, block: &Block, masked: &[Option<StringChunked>]) -> Result<Vec<u8>, Failure> {
+    fn write(&self, block: &Block, masked: &[Option<Utf8ViewArray>]) -> Result<Vec<u8>, Failure> {
         let data = block.data.as_slice();
         let mut out = Vec::with_capacity(data.len() + data.len() / 4);
         let mut from = 0;
         let width = self.actions.len();
-        for (n, span) in block.spans.iter().enumerate() {
-            let (row, slot) = (n / width, n % width);
+        let special = self.special();
+        let (mut row, mut slot) = (0, 0);
+        for span in &block.spans {
+            if slot == width {
+                (row, slot) = (row + 1, 0);
+            }
+            slot += 1;
             let raw = span.raw();
-            match &self.actions[slot] {
+            match &self.actions[slot - 1] {
                 Action::Keep => {}
                 Action::Sole => {
                     if let (Some(quote), true) = (self.quote, raw.is_empty()) {
@@ -149,14 +159,14 @@ impl Splicer<'_> {
                     }
                 }
                 Action::Drop => {
-                    let before = self.kept_before[slot];
+                    let before = self.kept_before[slot - 1];
                     out.extend_from_slice(&data[from..raw.start - usize::from(before)]);
                     from = raw.end + usize::from(!before);
                 }
                 Action::Mask { public_name, .. } => {
                     out.extend_from_slice(&data[from..raw.start]);
-                    let value = masked[slot].as_ref().and_then(|column| column.get(row)).unwrap_or("");
-                    if !self.cell(value.as_bytes(), *span, data, &mut out) {
+                    let value = masked[slot - 1].as_ref().and_then(|column| column.get(row)).unwrap_or("");
+                    if !self.cell(value.as_bytes(), *span, data, &special, &mut out) {
                         return Err(Failure::Reject(of_cell(
                             "unquotable_cell",
                             "a masked cell would need quotes in a format without them",
@@ -174,16 +184,24 @@ impl Splicer<'_> {
         Ok(out)
     }
 
+    /// Bytes that make a cell need quotes.
+    fn special(&self) -> [bool; 256] {
+        let mut special = [false; 256];
+        for byte in [self.delimiter, b'\r', b'\n'].into_iter().chain(self.quote) {
+            special[usize::from(byte)] = true;
+        }
+        special
+    }
+
     /// Writes one masked cell; false when it needs quotes that the format does not have.
-    fn cell(&self, value: &[u8], span: Span, data: &[u8], out: &mut Vec<u8>) -> bool {
+    fn cell(&self, value: &[u8], span: Span, data: &[u8], special: &[bool; 256], out: &mut Vec<u8>) -> bool {
         let original = &data[span.value()];
         let sole_empty = value.is_empty() && self.columns_out == 1 && self.quote.is_some();
         if self.same(value, original, span) && !(sole_empty && !span.quoted() && self.kept_before.len() > 1) {
             out.extend_from_slice(&data[span.raw()]);
             return true;
         }
-        let special = |&byte: &u8| byte == self.delimiter || Some(byte) == self.quote || matches!(byte, b'\r' | b'\n');
-        if !span.quoted() && !sole_empty && !value.iter().any(special) {
+        if !span.quoted() && !sole_empty && !value.iter().any(|byte| special[usize::from(*byte)]) {
             out.extend_from_slice(value);
             return true;
         }

@@ -6,73 +6,29 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use jiff::Timestamp;
-use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::event::Event;
-use crate::audit::{Action, Outcome, Record, Trail};
+use crate::audit::{Record, Trail};
 use crate::config::{Config, Landing};
-use crate::fsutil::{PathError, printable_name};
+use crate::fsutil::PathError;
 use crate::job::JobId;
 use crate::keys::{MaskingKeys, SigningKey};
 use crate::ledger::{Attempts, Ledger, LedgerError};
 use crate::pipeline::{Fault, Report};
 use crate::quarantine::{self, Original, Reason};
-use crate::spool::{self, Claimed, Writers};
-use crate::vault::{self, Finished, Published, Receipt};
+use crate::spool::{self, Writers};
+use crate::vault::{self, Finished, Receipt};
+
+mod job;
+mod recovery;
+mod settled;
+
+pub use job::Job;
+use settled::{Settled, SettledOutcome};
 
 /// Most outcomes committed together.
 const MAX_BATCH: usize = 256;
-
-/// A claimed file with the rules that hold for it to its end.
-#[derive(Clone)]
-pub struct Job {
-    pub config: Arc<Config>,
-    pub landing: Arc<Landing>,
-    pub claimed: Claimed,
-    pub arrived_at: Timestamp,
-}
-
-impl Job {
-    pub fn id(&self) -> JobId {
-        self.claimed.job
-    }
-
-    /// Where the worker's output for this job is written.
-    pub fn incoming(&self) -> PathBuf {
-        self.config.vault.dir.join(".incoming").join(format!("{}.age", self.id()))
-    }
-
-    /// Where the sealed original of a rejected file is written.
-    pub fn incoming_original(&self) -> PathBuf {
-        self.config.vault.dir.join(".incoming").join(format!("{}.original.age", self.id()))
-    }
-
-    /// The name for records; a keyed hash when names are opaque.
-    pub fn public_name(&self, keys: &MaskingKeys) -> String {
-        public_name(&self.config, &self.claimed.name, keys)
-    }
-
-    /// Path of the job's object below the vault.
-    pub fn object(&self) -> PathBuf {
-        vault::object_path(
-            &self.landing.name,
-            &self.claimed.sub_path,
-            self.id(),
-            &self.claimed.name,
-            self.config.vault.opaque,
-        )
-    }
-}
-
-fn public_name(config: &Config, name: &std::ffi::OsStr, keys: &MaskingKeys) -> String {
-    if !config.vault.opaque {
-        return printable_name(name);
-    }
-    use std::os::unix::ffi::OsStrExt;
-    let key = keys.derive("original-name", "");
-    blake3::keyed_hash(&key, name.as_bytes()).to_hex().to_string()
-}
 
 /// What the loop hands over.
 pub enum Paper {
@@ -355,69 +311,6 @@ impl Clerk {
             veild: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
-
-    /// Brings every state that a crash can leave to where the loop can go on: returns what is to be processed, with
-    /// the number of spooled files whose outcome only had to be completed.
-    pub fn recover(&mut self, landings: &[Arc<Landing>]) -> Result<(Vec<Job>, u64), ClerkError> {
-        self.ledger.interrupt_working()?;
-        self.catch_up_with_audit()?;
-        let (mut jobs, mut completed) = (Vec::new(), 0);
-        for landing in landings {
-            for claimed in spool::recover(&landing.dir)? {
-                let job = Job {
-                    config: self.config.clone(),
-                    landing: landing.clone(),
-                    arrived_at: claimed.job.claim_time(),
-                    claimed,
-                };
-                if self.complete(&job)? {
-                    completed += 1;
-                } else {
-                    jobs.push(job);
-                }
-            }
-        }
-        Ok((jobs, completed))
-    }
-
-    /// The audit trail runs ahead of the ledger by what a crash cut off.
-    fn catch_up_with_audit(&mut self) -> Result<(), ClerkError> {
-        let lines = crate::audit::lines_after(&self.config.audit.dir, self.ledger.applied_seq()?)?;
-        let mut outcomes = Vec::new();
-        for line in &lines {
-            let outcome = match line["event"]["action"].as_str() {
-                Some("file.sealed") => "sealed",
-                Some("file.quarantined") => "quarantined",
-                _ => continue,
-            };
-            let job = line["veild"]["job"].as_str().and_then(|job| job.parse().ok());
-            if let (Some(job), Some(landing)) = (job, line["veild"]["landing"].as_str()) {
-                outcomes.push((job, landing, outcome));
-            }
-        }
-        Ok(self.ledger.done(&outcomes, self.trail.last_seq())?)
-    }
-
-    /// Completes a job whose outcome was already visible when the daemon ended.
-    fn complete(&mut self, job: &Job) -> Result<bool, ClerkError> {
-        if self.ledger.is_done(job.id())? {
-            spool::remove(&job.landing.dir, job.id())?;
-            return Ok(true);
-        }
-        let job = Box::new(job.clone());
-        let settled = if let Some((receipt, published)) =
-            vault::find(&job.config.vault.dir, &job.object(), &self.signing.verifying())
-        {
-            Settled::sealed(job, receipt, published)
-        } else if let Some((reason, _)) = quarantine::show(&quarantine_dir(&job.config), job.id())? {
-            let outcome = SettledOutcome::Quarantined { fault: reason.fault, attempts: reason.attempts };
-            Settled { job, outcome }
-        } else {
-            return Ok(false);
-        };
-        self.settle(&[settled])?;
-        Ok(true)
-    }
 }
 
 /// `STATE/quarantine`.
@@ -441,75 +334,6 @@ impl Deed {
     fn job(&self) -> &Job {
         match self {
             Deed::Seal(job, _) | Deed::Reject { job, .. } => job,
-        }
-    }
-}
-
-/// A job whose outcome is visible, but not yet audited.
-struct Settled {
-    job: Box<Job>,
-    outcome: SettledOutcome,
-}
-
-enum SettledOutcome {
-    Sealed { receipt: Box<Receipt>, published: Published },
-    Quarantined { fault: Fault, attempts: u32 },
-}
-
-impl SettledOutcome {
-    fn name(&self) -> &'static str {
-        match self {
-            SettledOutcome::Sealed { .. } => "sealed",
-            SettledOutcome::Quarantined { .. } => "quarantined",
-        }
-    }
-}
-
-impl Settled {
-    fn sealed(job: Box<Job>, receipt: Receipt, published: Published) -> Settled {
-        Settled { job, outcome: SettledOutcome::Sealed { receipt: Box::new(receipt), published } }
-    }
-
-    fn verdict(self) -> (JobId, Verdict) {
-        let verdict = match self.outcome {
-            SettledOutcome::Sealed { receipt, published } => {
-                Verdict::Sealed { rows: receipt.rows_out, bytes: receipt.output.bytes, object: published.object }
-            }
-            SettledOutcome::Quarantined { fault, .. } => Verdict::Quarantined { fault },
-        };
-        (self.job.id(), verdict)
-    }
-
-    fn record(&self, keys: &MaskingKeys) -> Record {
-        let job = &self.job;
-        let name = job.public_name(keys);
-        match &self.outcome {
-            SettledOutcome::Sealed { receipt, published } => {
-                Record::new(Timestamp::now(), Action::FileSealed, Outcome::Success)
-                    .field("file", json!({"name": name, "size": job.claimed.stamp.bytes}))
-                    .veild("job", json!(job.id()))
-                    .veild("landing", json!(job.landing.name))
-                    .veild("arrived_at", json!(receipt.arrived_at))
-                    .veild("claimed_at", json!(receipt.claimed_at))
-                    .veild("sealed_at", json!(receipt.sealed_at))
-                    .veild("rows_in", json!(receipt.rows_in))
-                    .veild("rows_out", json!(receipt.rows_out))
-                    .veild("object", json!(receipt.output.path))
-                    .veild("object_sha256", json!(receipt.output.sha256))
-                    .veild("receipt_sha256", json!(published.receipt_sha256))
-                    .veild("policy", json!(receipt.policy))
-            }
-            SettledOutcome::Quarantined { fault, attempts } => {
-                Record::new(Timestamp::now(), Action::FileQuarantined, Outcome::Failure)
-                    .field("file", json!({"name": name, "size": job.claimed.stamp.bytes}))
-                    .field("error", json!({"code": fault.code, "message": fault.sentence}))
-                    .veild("job", json!(job.id()))
-                    .veild("landing", json!(job.landing.name))
-                    .veild("row", json!(fault.row))
-                    .veild("column", json!(fault.column))
-                    .veild("byte_offset", json!(fault.byte_offset))
-                    .veild("attempts", json!(attempts))
-            }
         }
     }
 }

@@ -1,0 +1,187 @@
+//! `[[landing]]`
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::{absolute, checked_recipients, size, time};
+use crate::config::locate::Findings;
+use crate::config::units::Span;
+use crate::config::{Complete, Landing, Patterns, raw};
+use crate::pipeline::Dialect;
+use crate::policy::Policy;
+
+const EXCLUDE: [&str; 7] = [".*", "*.part", "*.filepart", "*.partial", "*.tmp", "*.swp", "*~"];
+const LEAST_SWEEP: Duration = Duration::from_millis(100);
+const MOST_SWEEP: Duration = Duration::from_secs(86_400);
+/// Longest record that may be allowed, in bytes.
+const MAX_RECORD_BYTES: u64 = 512 << 20;
+
+fn patterns(given: Option<Spanned<Vec<String>>>, default: &[&str], findings: &mut Findings<'_>) -> Patterns {
+    let place = given.as_ref().map_or(0..0, Spanned::span);
+    let patterns = given.map_or_else(|| default.iter().map(|it| (*it).to_owned()).collect(), Spanned::into_inner);
+    let mut set = globset::GlobSetBuilder::new();
+    for pattern in &patterns {
+        match globset::Glob::new(pattern) {
+            Ok(glob) => {
+                set.add(glob);
+            }
+            Err(_) => findings.add(place.clone(), format!("{pattern:?} is not a shell pattern")),
+        }
+    }
+    Patterns { set: set.build().unwrap_or_default(), patterns }
+}
+
+pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, findings: &mut Findings<'_>) -> Landing {
+    findings.refuse("view", &raw.view);
+    findings.refuse("format", &raw.format);
+    findings.refuse("archive_recipients", &raw.archive_recipients);
+    findings.refuse("dedup_window", &raw.dedup_window);
+    for (value, only) in [(&raw.after, "delete"), (&raw.duplicates, "process")] {
+        if let Some(other) = value.as_ref().filter(|value| value.get_ref() != only) {
+            findings.add(other.span(), format!("only {only:?} is built yet"));
+        }
+    }
+    let name = raw.name.get_ref();
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    if name.is_empty() || name.len() > 63 || !name.bytes().all(is_name) || name.starts_with(['-', '_']) {
+        findings.add(
+            raw.name.span(),
+            "a landing's name is 1 to 63 of a-z, 0-9, `-` and `_`, and starts with a letter or digit",
+        );
+    }
+    if !policies.contains_key(raw.policy.get_ref()) {
+        let known: Vec<&str> = policies.keys().map(String::as_str).collect();
+        findings.add(
+            raw.policy.span(),
+            format!("there is no [policy.{}]; defined are: {}", raw.policy.get_ref(), known.join(", ")),
+        );
+    }
+    let complete = match raw.complete {
+        None | Some(raw::Complete::Close) => Complete::Close,
+        Some(raw::Complete::Rename) => Complete::Rename,
+        Some(raw::Complete::Marker) => Complete::Marker,
+        Some(raw::Complete::Stable) => Complete::Stable,
+    };
+    if let Some(marker) = &raw.marker {
+        if complete != Complete::Marker {
+            findings.add(marker.span(), "`marker` goes with `complete = \"marker\"`");
+        } else if marker.get_ref().matches("{name}").count() != 1
+            || marker.get_ref() == "{name}"
+            || marker.get_ref().contains('/')
+        {
+            findings.add(marker.span(), "a marker holds `{name}` once, something beside it, and no `/`");
+        }
+    }
+    let place = raw.name.span();
+    let recipients = landing_recipients(raw.recipients, raw.recipients_file, place.clone(), findings);
+    Landing {
+        name: raw.name.into_inner(),
+        dir: absolute(Some(raw.dir), "", findings),
+        recursive: raw.recursive,
+        include: patterns(raw.include, &["*"], findings),
+        exclude: patterns(raw.exclude, &EXCLUDE, findings),
+        complete,
+        quiet: time(raw.quiet, 2),
+        marker: raw.marker.map_or_else(|| "{name}.done".to_owned(), Spanned::into_inner),
+        sweep: sweep(raw.sweep, place.clone(), findings),
+        max_size: size(raw.max_size, 50 << 30),
+        policy: raw.policy.into_inner(),
+        recipients,
+        dialect: dialect(raw.delimited, findings),
+    }
+}
+
+fn sweep(given: Option<Span>, place: Range<usize>, findings: &mut Findings<'_>) -> Duration {
+    let sweep = time(given, 60);
+    if !(LEAST_SWEEP..=MOST_SWEEP).contains(&sweep) {
+        findings.add(place, "`sweep` of this landing must be 100ms to 1d");
+    }
+    sweep
+}
+
+fn landing_recipients(
+    given: Option<Spanned<Vec<String>>>,
+    file: Option<Spanned<String>>,
+    place: Range<usize>,
+    findings: &mut Findings<'_>,
+) -> Vec<String> {
+    let mut all = given.map(|given| checked_recipients(given, findings)).unwrap_or_default();
+    if let Some(file) = file {
+        let span = file.span();
+        let path = absolute(Some(file), "", findings);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+                let listed: Vec<String> = lines.map(str::to_owned).collect();
+                all.extend(checked_recipients(Spanned::new(span, listed), findings));
+            }
+            Err(error) => findings.add(span, format!("cannot read {}: {error}", path.display())),
+        }
+    }
+    if all.is_empty() {
+        findings.add(place, "this landing needs `recipients` or `recipients_file`");
+    }
+    all
+}
+
+fn dialect(raw: Option<Spanned<raw::Delimited>>, findings: &mut Findings<'_>) -> Dialect {
+    let mut dialect = Dialect::default();
+    let Some(raw) = raw else { return dialect };
+    let place = raw.span();
+    let raw = raw.into_inner();
+    let one = |text: &str| match text.as_bytes() {
+        [byte] if byte.is_ascii() && !b"\r\n\0".contains(byte) => Some(*byte),
+        _ => None,
+    };
+    if let Some(delimiter) = raw.delimiter {
+        dialect.delimiter = one(&delimiter);
+        if dialect.delimiter.is_none() {
+            findings.add(place.clone(), "`delimiter` is one ASCII character");
+        }
+    }
+    if let Some(quote) = raw.quote {
+        dialect.quote = one(&quote);
+        if dialect.quote.is_none() && !quote.is_empty() {
+            findings.add(place.clone(), "`quote` is one ASCII character, or \"\" for none");
+        }
+    }
+    if dialect.delimiter.is_some() && dialect.delimiter == dialect.quote {
+        findings.add(place.clone(), "`delimiter` and `quote` must differ");
+    }
+    dialect.max_record_bytes = size(raw.max_record, dialect.max_record_bytes);
+    if !(1..=MAX_RECORD_BYTES).contains(&dialect.max_record_bytes) {
+        findings.add(place, "`max_record` is 1B to 512MiB");
+    }
+    dialect
+}
+
+/// Landings must not share files with each other, nor with what veild writes.
+pub(super) fn check_apart(
+    landing: &Landing,
+    others: &[Landing],
+    own: &[PathBuf],
+    place: Range<usize>,
+    findings: &mut Findings<'_>,
+) {
+    for other in others {
+        if other.name == landing.name {
+            findings.add(place.clone(), format!("there are two landings named {:?}", landing.name));
+        }
+        let nested = (other.recursive && landing.dir.starts_with(&other.dir))
+            || (landing.recursive && other.dir.starts_with(&landing.dir));
+        if other.dir == landing.dir || nested {
+            findings.add(
+                place.clone(),
+                format!("landings {:?} and {:?} would take each other's files", other.name, landing.name),
+            );
+        }
+    }
+    if own.iter().any(|own| landing.dir.starts_with(own) || own.starts_with(&landing.dir)) {
+        findings
+            .add(place, format!("landing {:?} and a directory that veild writes to lie in each other", landing.name));
+    }
+}

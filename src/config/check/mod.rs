@@ -1,0 +1,189 @@
+//! From what is spelled to what can be used.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::locate::Findings;
+use super::units::{ByteSize, Span};
+use super::{Audit, Config, Daemon, Keys, Landing, Log, LogFormat, Quarantine, Rotation, Vault, raw};
+use crate::pipeline::DigestKind;
+use crate::policy::Policy;
+use crate::seal::Recipients;
+
+mod landing;
+mod policy;
+
+use landing::{check_apart, landing};
+pub(super) use policy::policy;
+
+/// Smaller audit segments would hold little more than their own checkpoints.
+const LEAST_SEGMENT: u64 = 1 << 20;
+/// A worker with Polars loaded and a few blocks in flight needs this much.
+const LEAST_WORKER_MEMORY: u64 = 128 << 20;
+
+pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mut Findings<'_>) -> Config {
+    if let Some(version) = &root.config_version
+        && *version.get_ref() != 1
+    {
+        findings.add(version.span(), "this veild reads config_version 1; upgrade veild");
+    }
+    findings.refuse("api", &root.api);
+    findings.refuse("monitor", &root.monitor);
+    findings.refuse("recipients", &root.recipients);
+    let policies: BTreeMap<String, Policy> =
+        root.policy.into_iter().map(|(name, raw)| (name.clone(), policy(&name, raw, findings))).collect();
+    let daemon = daemon(root.daemon, findings);
+    let audit = audit(root.audit, findings);
+    let vault = Vault {
+        dir: absolute(root.vault.dir, "/var/lib/veild/vault", findings),
+        opaque: root.vault.names == Some(raw::Names::Opaque),
+        input_digest: root.vault.input_digest.unwrap_or(DigestKind::Keyed),
+    };
+    let keys = Keys {
+        masking: secret(root.keys.masking, "/etc/veild/masking.key", findings),
+        signing: secret(root.keys.signing, "/etc/veild/signing.key", findings),
+    };
+    let log = log(root.log, findings);
+    let mut own = vec![daemon.state_dir.clone(), audit.dir.clone(), vault.dir.clone()];
+    own.extend(log.dir.clone());
+    let mut landings: Vec<Landing> = Vec::new();
+    for raw in root.landing {
+        let place = raw.span();
+        let landing = landing(raw.into_inner(), &policies, findings);
+        check_apart(&landing, &landings, &own, place, findings);
+        landings.push(landing);
+    }
+    if landings.is_empty() {
+        findings.add(0..0, "there is no [[landing]]; veild would have nothing to watch");
+    }
+    let quarantine = quarantine(root.quarantine, findings);
+    Config { path: path.to_owned(), sha256, daemon, log, audit, vault, keys, quarantine, landings, policies }
+}
+
+fn size(value: Option<ByteSize>, default: u64) -> u64 {
+    value.map_or(default, |size| size.0)
+}
+
+fn time(value: Option<Span>, default_seconds: u64) -> Duration {
+    value.map_or(Duration::from_secs(default_seconds), |span| span.0)
+}
+
+fn absolute(value: Option<Spanned<String>>, default: &str, findings: &mut Findings<'_>) -> PathBuf {
+    let Some(value) = value else { return default.into() };
+    if !value.get_ref().starts_with('/') {
+        findings.add(value.span(), "paths are absolute here: start it with `/`");
+    } else if Path::new(value.get_ref()).components().any(|part| part == Component::ParentDir) {
+        findings.add(value.span(), "paths are plain here: write it without `..`");
+    }
+    value.into_inner().into()
+}
+
+/// `credential:NAME` is what systemd's LoadCredential= put into $CREDENTIALS_DIRECTORY.
+fn secret(value: Option<Spanned<String>>, default: &str, findings: &mut Findings<'_>) -> PathBuf {
+    let Some(name) = value.as_ref().and_then(|value| value.get_ref().strip_prefix("credential:")) else {
+        return absolute(value, default, findings);
+    };
+    match std::env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(dir) if !name.is_empty() && !name.contains('/') => PathBuf::from(dir).join(name),
+        _ => {
+            let place = value.as_ref().map_or(0..0, Spanned::span);
+            let what = "there is no such systemd credential; the unit needs LoadCredential=NAME:PATH";
+            findings.add(place, what);
+            PathBuf::new()
+        }
+    }
+}
+
+fn daemon(raw: raw::Daemon, findings: &mut Findings<'_>) -> Daemon {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut at_least_one = |value: Option<Spanned<usize>>, default: usize, most: usize| match value {
+        Some(value) if !(1..=most).contains(value.get_ref()) => {
+            findings.add(value.span(), format!("must be 1 to {most}"));
+            default
+        }
+        Some(value) => value.into_inner(),
+        None => default,
+    };
+    let workers = at_least_one(raw.workers, cpus.min(4), 64);
+    let max_attempts = raw.max_attempts.map(|value| {
+        let span = value.span();
+        Spanned::new(span, value.into_inner() as usize)
+    });
+    let max_attempts = at_least_one(max_attempts, 3, 100) as u32;
+    let place = raw.worker_memory.as_ref().map_or(0..0, Spanned::span);
+    let worker_memory = size(raw.worker_memory.map(Spanned::into_inner), 1 << 30);
+    if worker_memory < LEAST_WORKER_MEMORY {
+        findings.add(place, "`worker_memory` must be at least 128MiB");
+    }
+    Daemon {
+        state_dir: absolute(raw.state_dir, "/var/lib/veild", findings),
+        workers,
+        worker_memory,
+        max_attempts,
+        shutdown_grace: time(raw.shutdown_grace, 30),
+        min_free: size(raw.min_free, 1 << 30),
+    }
+}
+
+fn rotation(raw: Option<raw::Rotate>) -> Rotation {
+    match raw {
+        None | Some(raw::Rotate::Daily) => Rotation::Daily,
+        Some(raw::Rotate::Hourly) => Rotation::Hourly,
+        Some(raw::Rotate::Never) => Rotation::Never,
+    }
+}
+
+fn log(raw: raw::Log, findings: &mut Findings<'_>) -> Log {
+    let level = match raw.level.unwrap_or(raw::Level::Info) {
+        raw::Level::Error => tracing::Level::ERROR,
+        raw::Level::Warn => tracing::Level::WARN,
+        raw::Level::Info => tracing::Level::INFO,
+        raw::Level::Debug => tracing::Level::DEBUG,
+        raw::Level::Trace => tracing::Level::TRACE,
+    };
+    Log {
+        dir: raw.dir.map(|dir| absolute(Some(dir), "", findings)),
+        format: match raw.format {
+            None | Some(raw::Format::Json) => LogFormat::Json,
+            Some(raw::Format::Text) => LogFormat::Text,
+        },
+        level,
+        rotate: rotation(raw.rotate),
+        keep: raw.keep.unwrap_or(14),
+    }
+}
+
+fn audit(raw: raw::Audit, findings: &mut Findings<'_>) -> Audit {
+    findings.refuse("keep", &raw.keep);
+    findings.refuse("total_size", &raw.total_size);
+    if let Some(rotate) = raw.rotate.as_ref().filter(|rotate| matches!(rotate.get_ref(), raw::Rotate::Hourly)) {
+        findings.add(rotate.span(), "the audit trail rotates `daily` or `never` (and by rotate_size)");
+    }
+    let place = raw.rotate_size.as_ref().map_or(0..0, Spanned::span);
+    let rotate_size = size(raw.rotate_size.map(Spanned::into_inner), 64 << 20);
+    if rotate_size < LEAST_SEGMENT {
+        findings.add(place, "`rotate_size` must be at least 1MiB");
+    }
+    Audit {
+        dir: absolute(raw.dir, "/var/log/veild/audit", findings),
+        rotate_size,
+        rotate: rotation(raw.rotate.map(Spanned::into_inner)),
+    }
+}
+
+fn quarantine(raw: raw::Quarantine, findings: &mut Findings<'_>) -> Quarantine {
+    findings.refuse("keep", &raw.keep);
+    findings.refuse("max_size", &raw.max_size);
+    let recipients = raw.recipients.map(|given| checked_recipients(given, findings)).unwrap_or_default();
+    Quarantine { recipients }
+}
+
+fn checked_recipients(given: Spanned<Vec<String>>, findings: &mut Findings<'_>) -> Vec<String> {
+    if let Err(error) = Recipients::parse(given.get_ref()) {
+        findings.add(given.span(), error.to_string());
+    }
+    given.into_inner()
+}

@@ -1,0 +1,80 @@
+//! An outcome that can be seen, on its way into audit trail and ledger.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Job, Verdict};
+use crate::audit::{Action, Outcome, Record};
+use crate::job::JobId;
+use crate::keys::MaskingKeys;
+use crate::pipeline::Fault;
+use crate::vault::{Published, Receipt};
+
+/// A job whose outcome is visible, but not yet audited.
+pub(super) struct Settled {
+    pub job: Box<Job>,
+    pub outcome: SettledOutcome,
+}
+
+pub(super) enum SettledOutcome {
+    Sealed { receipt: Box<Receipt>, published: Published },
+    Quarantined { fault: Fault, attempts: u32 },
+}
+
+impl SettledOutcome {
+    pub fn name(&self) -> &'static str {
+        match self {
+            SettledOutcome::Sealed { .. } => "sealed",
+            SettledOutcome::Quarantined { .. } => "quarantined",
+        }
+    }
+}
+
+impl Settled {
+    pub fn sealed(job: Box<Job>, receipt: Receipt, published: Published) -> Settled {
+        Settled { job, outcome: SettledOutcome::Sealed { receipt: Box::new(receipt), published } }
+    }
+
+    pub fn verdict(self) -> (JobId, Verdict) {
+        let verdict = match self.outcome {
+            SettledOutcome::Sealed { receipt, published } => {
+                Verdict::Sealed { rows: receipt.rows_out, bytes: receipt.output.bytes, object: published.object }
+            }
+            SettledOutcome::Quarantined { fault, .. } => Verdict::Quarantined { fault },
+        };
+        (self.job.id(), verdict)
+    }
+
+    pub fn record(&self, keys: &MaskingKeys) -> Record {
+        let job = &self.job;
+        let name = job.public_name(keys);
+        match &self.outcome {
+            SettledOutcome::Sealed { receipt, published } => {
+                Record::new(Timestamp::now(), Action::FileSealed, Outcome::Success)
+                    .field("file", json!({"name": name, "size": job.claimed.stamp.bytes}))
+                    .veild("job", json!(job.id()))
+                    .veild("landing", json!(job.landing.name))
+                    .veild("arrived_at", json!(receipt.arrived_at))
+                    .veild("claimed_at", json!(receipt.claimed_at))
+                    .veild("sealed_at", json!(receipt.sealed_at))
+                    .veild("rows_in", json!(receipt.rows_in))
+                    .veild("rows_out", json!(receipt.rows_out))
+                    .veild("object", json!(receipt.output.path))
+                    .veild("object_sha256", json!(receipt.output.sha256))
+                    .veild("receipt_sha256", json!(published.receipt_sha256))
+                    .veild("policy", json!(receipt.policy))
+            }
+            SettledOutcome::Quarantined { fault, attempts } => {
+                Record::new(Timestamp::now(), Action::FileQuarantined, Outcome::Failure)
+                    .field("file", json!({"name": name, "size": job.claimed.stamp.bytes}))
+                    .field("error", json!({"code": fault.code, "message": fault.sentence}))
+                    .veild("job", json!(job.id()))
+                    .veild("landing", json!(job.landing.name))
+                    .veild("row", json!(fault.row))
+                    .veild("column", json!(fault.column))
+                    .veild("byte_offset", json!(fault.byte_offset))
+                    .veild("attempts", json!(attempts))
+            }
+        }
+    }
+}

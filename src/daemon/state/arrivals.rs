@@ -1,0 +1,228 @@
+//! From hints to claims: watches, sweeps, candidates, pauses.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Key, MAX_JOBS, MAX_SAID, RETRY_AFTER, Running, State, TimerKey, Tracked};
+use crate::audit::{Action, Outcome as AuditOutcome, Record};
+use crate::config::Landing;
+use crate::daemon::clerk::{Job, Paper};
+use crate::daemon::event::Event;
+use crate::daemon::porter::{Errand, is_wanted, with_source};
+use crate::intake::{self, Candidate, Decision, Hint, Kind, Now, Rules, Stat};
+use crate::ledger::Attempts;
+use crate::pipeline::Fault;
+use crate::spool::NotClaimed;
+use crate::watch::Watch;
+
+/// A file may have two names for this long, in nanoseconds, before that is worth a warning.
+const LINKS_MAY_LAST_NS: i128 = 60_000_000_000;
+
+impl State {
+    pub(super) fn watch_landings(&mut self) {
+        let (events, lost) = (self.events.clone(), self.lost_events.clone());
+        // Never block here: the loop waits for this thread while it adds watches.
+        let watch = Watch::start(move |noticed| {
+            if events.try_send(Event::Noticed(noticed)).is_err() {
+                lost.store(true, Ordering::Relaxed);
+            }
+        });
+        let mut watch = match watch {
+            Ok(watch) => watch,
+            Err(error) => return self.watch_failed(&error.to_string()),
+        };
+        for landing in self.landings.clone() {
+            if let Err(error) = watch.add(&landing.dir, landing.recursive) {
+                self.watch_failed(&format!("{}: {:?}", landing.dir.display(), error.kind));
+            }
+        }
+        self.watch = Some(watch);
+    }
+
+    fn watch_failed(&mut self, why: &str) {
+        tracing::warn!(code = "watch_failed", "no events: {why}; sweeps go on finding files");
+    }
+
+    pub(super) fn sweep_all(&mut self) {
+        for landing in self.landings.clone() {
+            self.sweep(&landing);
+        }
+    }
+
+    pub(super) fn sweep(&mut self, landing: &Arc<Landing>) {
+        if self.sweeping.insert(landing.name.clone()) {
+            self.send(Errand::Sweep { landing: landing.clone() });
+        }
+    }
+
+    pub(super) fn on_hint(&mut self, path: &Path, hint: Hint) {
+        let landing = self.landings.iter().find(|landing| path.starts_with(&landing.dir)).cloned();
+        let Some(landing) = landing else { return };
+        let Ok(relative) = path.strip_prefix(&landing.dir) else { return };
+        if relative.as_os_str().is_empty() || relative.starts_with(crate::spool::SPOOL) {
+            return;
+        }
+        // A marker speaks for another file: look at the whole landing.
+        if landing.complete == crate::config::Complete::Marker
+            && hint != Hint::Touched
+            && !is_wanted(&landing, relative)
+        {
+            return self.sweep(&landing);
+        }
+        if is_wanted(&landing, relative) || landing.recursive {
+            self.send(Errand::Look { landing: landing.clone(), relative: relative.to_owned(), hint });
+        }
+    }
+
+    pub(super) fn on_swept(&mut self, landing: &Arc<Landing>, error: Option<String>, free_bytes: u64) {
+        self.sweeping.remove(&landing.name);
+        let at = self.now().monotonic + landing.sweep;
+        self.remind(at, TimerKey::Sweep(landing.name.clone()));
+        let low = free_bytes < self.config.daemon.min_free;
+        match (error, low) {
+            (Some(error), _) => self.pause(landing, "landing_gone", &format!("{error}; put the directory back")),
+            (None, true) => self.pause(landing, "disk_low", "less than min_free is left; make room"),
+            (None, false) => self.resume(landing),
+        }
+    }
+
+    pub(super) fn pause(&mut self, landing: &Landing, code: &'static str, why: &str) {
+        if self.paused.insert(landing.name.clone(), why.to_owned()).is_none() {
+            tracing::error!(code, landing = landing.name, "intake paused: {why}");
+            let record = Record::new(Timestamp::now(), Action::LandingPaused, AuditOutcome::Failure)
+                .veild("landing", json!(landing.name))
+                .veild("code", json!(code));
+            self.hand(Paper::Audit(Box::new(record)));
+        }
+    }
+
+    pub(super) fn resume(&mut self, landing: &Landing) {
+        if self.paused.remove(&landing.name).is_some() {
+            tracing::info!(code = "landing_back", landing = landing.name, "intake resumed");
+            let record = Record::new(Timestamp::now(), Action::LandingResumed, AuditOutcome::Success)
+                .veild("landing", json!(landing.name));
+            self.hand(Paper::Audit(Box::new(record)));
+            self.watch_landings();
+        }
+    }
+
+    pub(super) fn on_looked(
+        &mut self,
+        landing: Arc<Landing>,
+        relative: PathBuf,
+        hint: Hint,
+        stat: Option<Stat>,
+        marker_there: bool,
+    ) {
+        let key = (landing.name.clone(), relative);
+        let Some(stat) = stat else {
+            self.candidates.remove(&key);
+            return;
+        };
+        if stat.kind != Kind::Regular {
+            self.candidates.remove(&key);
+            if self.said.len() < MAX_SAID && self.said.insert(format!("irregular {key:?}")) {
+                tracing::warn!(
+                    code = "file_irregular",
+                    landing = landing.name,
+                    "a link, FIFO, socket or device is left alone; remove it"
+                );
+            }
+            return;
+        }
+        if self.stopping.is_some() || !is_wanted(&landing, &key.1) {
+            return;
+        }
+        let now = self.now();
+        let known = self.candidates.get(&key);
+        if known.is_some_and(|tracked| tracked.claiming || (tracked.deferred && hint != Hint::Due)) {
+            return;
+        }
+        let candidate = intake::observe(known.map(|tracked| tracked.candidate), now, hint, stat);
+        if known.is_none() {
+            self.count("arrived");
+        }
+        self.warn_of_links(&landing, &key, &candidate, now);
+        let rules = Rules { complete: landing.complete, quiet: landing.quiet, sweep: landing.sweep };
+        let decision = intake::decide(&candidate, now, rules, marker_there);
+        let full = self.jobs.len() >= MAX_JOBS || self.paused.contains_key(&landing.name);
+        let claiming = decision == Decision::Claim && !full;
+        self.candidates.insert(
+            key.clone(),
+            Tracked { candidate, landing: landing.clone(), claiming, deferred: decision == Decision::Claim && full },
+        );
+        match decision {
+            Decision::Claim if full => self.deferred.push_back(key),
+            Decision::Claim => {
+                let (_, relative) = key;
+                self.send(Errand::Claim { landing, relative, seen: stat, arrived_ns: candidate.arrived_ns });
+            }
+            Decision::Wait { until } => self.wake(until, key),
+            Decision::Idle => {}
+        }
+    }
+
+    /// A rename by link and unlink has two names for a moment; one that lasts is somebody's way back into the file.
+    fn warn_of_links(&mut self, landing: &Landing, key: &Key, candidate: &Candidate, now: Now) {
+        let lasting = now.wall_ns - candidate.arrived_ns > LINKS_MAY_LAST_NS;
+        if candidate.stat.links != 1
+            && lasting
+            && self.said.len() < MAX_SAID
+            && self.said.insert(format!("links {key:?}"))
+        {
+            tracing::warn!(
+                code = "file_hardlinked",
+                landing = landing.name,
+                "a file with a second name (hard link) is left alone; remove the other name"
+            );
+        }
+    }
+
+    fn wake(&mut self, at: Duration, key: Key) {
+        self.remind(at, TimerKey::Candidate(key));
+    }
+
+    pub(super) fn on_not_claimed(&mut self, landing: Arc<Landing>, relative: PathBuf, why: &NotClaimed) {
+        let key = (landing.name.clone(), relative);
+        let now = self.now().monotonic;
+        if let Some(tracked) = self.candidates.get_mut(&key) {
+            tracked.claiming = false;
+            if matches!(why, NotClaimed::OpenWriter) {
+                tracked.candidate.quiet_since = now; // its close restarts `quiet`
+            }
+        }
+        if let NotClaimed::Io(error) = why {
+            let what = with_source(error);
+            tracing::error!(code = "claim_failed", landing = landing.name, "{what}; the file stays where it is");
+            return self.wake(now + RETRY_AFTER, key);
+        }
+        self.wake(now + landing.quiet.max(Duration::from_millis(500)), key);
+    }
+
+    pub(super) fn admit(&mut self, job: Job) {
+        let id = job.id();
+        let too_large = job.claimed.stamp.bytes > job.landing.max_size;
+        self.jobs.insert(id, Running { job, attempts: Attempts::default(), rejected: None });
+        if too_large {
+            self.reject(id, file_too_large());
+        } else {
+            self.ready.push_back(id);
+        }
+    }
+}
+
+fn file_too_large() -> Fault {
+    Fault {
+        code: "file_too_large".to_owned(),
+        sentence: "the file is larger than the landing's max_size".to_owned(),
+        row: None,
+        column: None,
+        byte_offset: None,
+        advice: "raise max_size and retry the job, or ask the sender to split the file".to_owned(),
+    }
+}

@@ -1,0 +1,225 @@
+//! From a claimed file to its verdict: batches, workers, attempts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{MAX_JOBS, RETRY_AFTER, Running, State, TimerKey};
+use crate::config::Landing;
+use crate::daemon::clerk::{Paper, Verdict};
+use crate::daemon::porter::Errand;
+use crate::intake::Hint;
+use crate::job::JobId;
+use crate::ledger::Attempts;
+use crate::pipeline::{Failure, Fault};
+use crate::worker::message::{OutputSpec, Task, Work};
+use crate::worker::pool::{Assignment, Outcome, WorkerReport};
+
+/// Most small files handed to a worker together.
+const MAX_BATCH: usize = 32;
+/// A file up to this size counts as small.
+const SMALL_BYTES: u64 = 1 << 20;
+
+impl State {
+    pub(super) fn dispatch(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.look_at_deferred();
+        while !self.ready.is_empty()
+            && let Some(worker) = self.idle.pop()
+        {
+            let jobs = self.next_batch();
+            if jobs.is_empty() {
+                self.idle.push(worker);
+                return;
+            }
+            self.hand(Paper::Begin { worker, jobs });
+        }
+    }
+
+    /// Takes up finished files once half of the places in flight are free, as many as have a place.
+    pub(super) fn look_at_deferred(&mut self) {
+        if self.jobs.len() > MAX_JOBS / 2 {
+            return;
+        }
+        for _ in 0..self.deferred.len().min(MAX_JOBS - self.jobs.len()) {
+            let Some(key) = self.deferred.pop_front() else { return };
+            match self.candidates.get(&key).map(|tracked| tracked.landing.clone()) {
+                Some(landing) if self.paused.contains_key(&landing.name) => self.deferred.push_back(key),
+                Some(landing) => self.send(Errand::Look { landing, relative: key.1, hint: Hint::Due }),
+                None => {}
+            }
+        }
+    }
+
+    /// The oldest ready file with as many small ones behind it as leaves work for the other workers.
+    fn next_batch(&mut self) -> Vec<(JobId, Arc<Landing>)> {
+        let share = self.ready.len().div_ceil(self.config.daemon.workers).clamp(1, MAX_BATCH);
+        let mut batch = Vec::new();
+        while batch.len() < share
+            && let Some(id) = self.ready.front().copied()
+        {
+            let Some(running) = self.jobs.get(&id) else {
+                self.ready.pop_front();
+                continue;
+            };
+            let alone = running.job.claimed.stamp.bytes > SMALL_BYTES
+                || running.attempts.died > 0
+                || running.attempts.interrupted > 1;
+            if alone && !batch.is_empty() {
+                break;
+            }
+            batch.push((id, running.job.landing.clone()));
+            self.ready.pop_front();
+            if alone {
+                break;
+            }
+        }
+        batch
+    }
+
+    pub(super) fn on_begun(&mut self, worker: usize, jobs: Vec<(JobId, Attempts)>) {
+        let mut assignments = Vec::new();
+        for (id, attempts) in jobs {
+            let Some(running) = self.jobs.get_mut(&id) else { continue };
+            running.attempts = attempts;
+            if attempts.interrupted > 1 && self.said.insert(format!("interrupted {id}")) {
+                tracing::error!(
+                    code = "file_interrupted",
+                    job = %id,
+                    times = attempts.interrupted,
+                    "the daemon ended more than once while this file was at work; it runs alone now"
+                );
+            }
+            assignments.push(assignment(running));
+        }
+        if assignments.is_empty() {
+            self.idle.push(worker);
+        } else {
+            self.pool.assign(worker, assignments);
+        }
+    }
+
+    pub(super) fn on_worker(&mut self, report: WorkerReport) {
+        let WorkerReport { worker, job, outcome, idle } = report;
+        if idle {
+            self.idle.push(worker);
+        }
+        let Some(running) = self.jobs.get_mut(&job) else { return };
+        match outcome {
+            Outcome::Masked(Ok(report)) => {
+                let job = Box::new(running.job.clone());
+                self.hand(Paper::Commit { job, report });
+            }
+            Outcome::Masked(Err(Failure::Reject(fault))) => self.reject(job, fault),
+            Outcome::Sealed(Ok(())) => {
+                if let Some(fault) = running.rejected.clone() {
+                    let (attempts, boxed) = (running.attempts.died, Box::new(running.job.clone()));
+                    self.hand(Paper::Quarantine { job: boxed, fault, sealed: true, attempts });
+                }
+            }
+            Outcome::Masked(Err(Failure::Retry { doing, error, .. }))
+            | Outcome::Sealed(Err(Failure::Retry { doing, error, .. })) => {
+                self.try_later(job, &format!("cannot {doing}: {error}"));
+            }
+            Outcome::Sealed(Err(Failure::Reject(fault))) => self.try_later(job, &fault.sentence),
+            Outcome::NotStarted(why) => self.try_later(job, &why),
+            Outcome::Died { hung } => {
+                let code = if hung { "worker_hung" } else { "worker_died" };
+                tracing::error!(code, job = %job, "a worker ended while it had this file; a new one takes over");
+                self.count("worker_deaths");
+                self.hand(Paper::AttemptOver { job });
+            }
+        }
+    }
+
+    pub(super) fn on_attempt_over(&mut self, id: JobId, attempts: Attempts) {
+        let Some(running) = self.jobs.get_mut(&id) else { return };
+        running.attempts = attempts;
+        if attempts.died < self.config.daemon.max_attempts {
+            self.ready.push_back(id);
+        } else if running.rejected.is_some() {
+            // Even sealing the original kills the worker: keep trying, slowly, rather than leave it unsealed.
+            self.try_later(id, "workers end while sealing the original");
+        } else {
+            self.reject(id, worker_died(attempts.died));
+        }
+    }
+
+    /// Sends a file to quarantine, by way of a worker where its original is to be sealed.
+    pub(super) fn reject(&mut self, id: JobId, fault: Fault) {
+        let Some(running) = self.jobs.get_mut(&id) else { return };
+        running.rejected = Some(fault.clone());
+        if running.job.config.quarantine.recipients.is_empty() {
+            let (attempts, job) = (running.attempts.died, Box::new(running.job.clone()));
+            self.hand(Paper::Quarantine { job, fault, sealed: false, attempts });
+        } else {
+            self.ready.push_front(id);
+        }
+    }
+
+    pub(super) fn try_later(&mut self, id: JobId, why: &str) {
+        tracing::error!(code = "commit_failed", job = %id, "{why}; nothing is lost, tried again in 5 s");
+        let at = self.now().monotonic + RETRY_AFTER;
+        self.remind(at, TimerKey::Retry(id));
+    }
+
+    pub(super) fn on_verdict(&mut self, id: JobId, verdict: Verdict) {
+        let Some(running) = self.jobs.get(&id) else { return };
+        let landing = running.job.landing.name.clone();
+        match verdict {
+            Verdict::Sealed { rows, bytes, object } => {
+                let object = object.display().to_string();
+                tracing::info!(code = "file_sealed", job = %id, landing, rows, bytes, object, "sealed");
+                self.count("sealed");
+                self.jobs.remove(&id);
+            }
+            Verdict::Quarantined { fault } => {
+                tracing::warn!(code = "file_quarantined", job = %id, landing, reason = fault.code, "{}", fault.sentence);
+                self.count("quarantined");
+                self.jobs.remove(&id);
+            }
+            Verdict::Changed => {
+                tracing::warn!(code = "file_changed", job = %id, landing, "the file changed after its claim; starting over");
+                self.start_over(id);
+            }
+            Verdict::Failed(why) => self.try_later(id, &why),
+        }
+    }
+
+    fn start_over(&mut self, id: JobId) {
+        let Some(running) = self.jobs.get_mut(&id) else { return };
+        running.rejected = None;
+        let path = &running.job.claimed.path;
+        if let Ok(stamp) = crate::spool::open_regular(path).and_then(|file| crate::spool::stamp(&file, path)) {
+            running.job.claimed.stamp = stamp;
+        }
+        let at = self.now().monotonic + Duration::from_millis(500);
+        self.remind(at, TimerKey::Retry(id));
+    }
+}
+
+fn assignment(running: &Running) -> Assignment {
+    let job = &running.job;
+    let (work, incoming) = if running.rejected.is_some() {
+        let recipients = job.config.quarantine.recipients.clone();
+        (Work::Seal { recipients }, job.incoming_original())
+    } else {
+        let policy = job.config.policies[&job.landing.policy].clone();
+        let output = OutputSpec { policy, recipients: job.landing.recipients.clone() };
+        let (dialect, digest) = (job.landing.dialect.clone(), job.config.vault.input_digest);
+        (Work::Mask { dialect, digest, outputs: vec![output] }, job.incoming())
+    };
+    Assignment { task: Task { job: job.id(), work }, source: job.claimed.path.clone(), incoming: vec![incoming] }
+}
+
+fn worker_died(times: u32) -> Fault {
+    Fault {
+        code: "worker_died".to_owned(),
+        sentence: format!("{times} workers died or hung on this file"),
+        row: None,
+        column: None,
+        byte_offset: None,
+        advice: "raise worker_memory if the file has very long records; otherwise report a bug".to_owned(),
+    }
+}
