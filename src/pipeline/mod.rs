@@ -13,6 +13,8 @@ use crate::policy::Policy;
 use crate::seal::Recipients;
 
 pub mod delimited;
+mod drain;
+mod source;
 
 /// How the input is to be read; what is absent is found out from the header record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

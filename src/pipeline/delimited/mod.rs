@@ -8,7 +8,6 @@
 mod bits;
 mod fault;
 mod header;
-mod io;
 mod run;
 mod scan;
 mod splice;
@@ -16,9 +15,10 @@ mod splice;
 mod tests;
 
 use self::header::Header;
-use self::io::{Digester, Drain, Source};
 use self::scan::Scanner;
 use self::splice::{Action, Splicer};
+use super::drain::Drain;
+use super::source::{Digester, Source};
 use super::{ColumnReport, Dialect, Failure, Fault, Input, InputReport, Output, OutputReport, Report};
 use crate::keys::MaskingKeys;
 use crate::policy::Plan;

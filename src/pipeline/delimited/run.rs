@@ -10,10 +10,11 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::fault::{Broken, Kind};
-use super::io::{Drain, Source};
 use super::scan::Scanner;
 use super::splice::{Block, Splicer, internal};
 use crate::pipeline::Failure;
+use crate::pipeline::drain::Drain;
+use crate::pipeline::source::Source;
 
 const BLOCK: usize = 2 << 20;
 

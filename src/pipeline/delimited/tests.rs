@@ -7,10 +7,11 @@ use proptest::prelude::*;
 
 use super::bits::Finder;
 use super::fault::Kind;
-use super::io::{Digester, Drain, Source};
 use super::scan::{Scanner, Span};
 use super::{Fate, Fates, header, run};
 use crate::mask::Mistyped;
+use crate::pipeline::drain::Drain;
+use crate::pipeline::source::{Digester, Source};
 use crate::pipeline::{Dialect, Failure, Sink};
 
 #[derive(Clone, Default)]
