@@ -1,6 +1,7 @@
 //! A site in a temporary folder, driven through the real binary.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +23,22 @@ impl Sandbox {
         let made = sandbox.bare(&["init", sandbox.path("site").to_str().unwrap(), "--store-identity"]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         sandbox.edit_config("quiet = \"1s\"", "quiet = \"0s\"");
+        sandbox
+    }
+
+    /// A site that an earlier version left behind, as `tests/fixtures/<name>/README.md` describes it.
+    pub fn from_fixture(name: &str) -> Sandbox {
+        let sandbox = Sandbox { dir: tempfile::tempdir().unwrap() };
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name).join("site");
+        for from in files_below(&fixture) {
+            let to = sandbox.site("").join(from.strip_prefix(&fixture).unwrap());
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(&from, &to).unwrap();
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let config = sandbox.site("config.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, text.replace("@SITE@", sandbox.path("site").to_str().unwrap())).unwrap();
         sandbox
     }
 
