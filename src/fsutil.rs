@@ -36,8 +36,9 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
     }
 }
 
-/// Makes a directory's entries durable.
+/// Makes a directory's entries durable; the empty path, parent of a plain relative name, is the current directory.
 pub fn fsync_dir(dir: &Path) -> Result<(), PathError> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir).at("open", dir)?.sync_all().at("make durable", dir)
 }
 

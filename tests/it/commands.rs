@@ -17,6 +17,18 @@ fn check_passes_on_a_fresh_site_and_names_what_is_missing() {
 }
 
 #[test]
+fn init_takes_a_relative_folder() {
+    let sandbox = Sandbox::new();
+    let made = std::process::Command::new(env!("CARGO_BIN_EXE_veild"))
+        .args(["init", "another"])
+        .current_dir(sandbox.dir.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(sandbox.path("another/config.toml").exists());
+}
+
+#[test]
 fn a_configuration_error_exits_78_with_its_place() {
     let sandbox = Sandbox::new();
     sandbox.edit_config("recipients =", "recipent =");
