@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Key, MAX_JOBS, MAX_SAID, RETRY_AFTER, Running, State, TimerKey, Tracked};
+use super::{Key, MAX_JOBS, MAX_SAID, RETRY_AFTER, Running, State, Sweep, TimerKey, Tracked};
 use crate::audit::{Action, Outcome as AuditOutcome, Record};
 use crate::config::Landing;
 use crate::daemon::clerk::{Job, Paper};
@@ -55,8 +55,19 @@ impl State {
     }
 
     pub(super) fn sweep(&mut self, landing: &Arc<Landing>) {
-        if self.sweeping.insert(landing.name.clone()) {
+        if !matches!(self.sweeps.get(&landing.name), Some(Sweep::UnderWay(_))) {
+            self.sweeps.insert(landing.name.clone(), Sweep::UnderWay(landing.clone()));
             self.send(Errand::Sweep { landing: landing.clone() });
+        }
+    }
+
+    /// A timer that another sweep has overtaken means nothing.
+    pub(super) fn on_sweep_due(&mut self, at: Duration, name: &str) {
+        if !matches!(self.sweeps.get(name), Some(Sweep::Due(due)) if *due == at) {
+            return;
+        }
+        if let Some(landing) = self.landings.iter().find(|landing| landing.name == name).cloned() {
+            self.sweep(&landing);
         }
     }
 
@@ -80,8 +91,11 @@ impl State {
     }
 
     pub(super) fn on_swept(&mut self, landing: &Arc<Landing>, error: Option<String>, free_bytes: u64) {
-        self.sweeping.remove(&landing.name);
+        if !matches!(self.sweeps.get(&landing.name), Some(Sweep::UnderWay(of)) if Arc::ptr_eq(of, landing)) {
+            return; // of a landing that a reload has replaced
+        }
         let at = self.now().monotonic + landing.sweep;
+        self.sweeps.insert(landing.name.clone(), Sweep::Due(at));
         self.remind(at, TimerKey::Sweep(landing.name.clone()));
         let low = free_bytes < self.config.daemon.min_free;
         match (error, low) {
@@ -144,6 +158,7 @@ impl State {
             return;
         }
         let candidate = intake::observe(known.map(|tracked| tracked.candidate), now, hint, stat);
+        let due = known.and_then(|tracked| tracked.due);
         if known.is_none() {
             self.count("arrived");
         }
@@ -152,10 +167,8 @@ impl State {
         let decision = intake::decide(&candidate, now, rules, marker_there);
         let full = self.jobs.len() >= MAX_JOBS || self.paused.contains_key(&landing.name);
         let claiming = decision == Decision::Claim && !full;
-        self.candidates.insert(
-            key.clone(),
-            Tracked { candidate, landing: landing.clone(), claiming, deferred: decision == Decision::Claim && full },
-        );
+        let deferred = decision == Decision::Claim && full;
+        self.candidates.insert(key.clone(), Tracked { candidate, landing: landing.clone(), claiming, deferred, due });
         match decision {
             Decision::Claim if full => self.deferred.push_back(key),
             Decision::Claim => {
@@ -183,8 +196,24 @@ impl State {
         }
     }
 
+    /// Looks at a candidate again at `at`, or earlier. Each has one timer at most, however many events it has: what the
+    /// timer finds unfinished is given another.
     fn wake(&mut self, at: Duration, key: Key) {
-        self.remind(at, TimerKey::Candidate(key));
+        let Some(tracked) = self.candidates.get_mut(&key) else { return };
+        if tracked.due.is_none_or(|due| due > at) {
+            tracked.due = Some(at);
+            self.remind(at, TimerKey::Candidate(key));
+        }
+    }
+
+    pub(super) fn on_candidate_due(&mut self, at: Duration, key: Key) {
+        let Some(tracked) = self.candidates.get_mut(&key).filter(|tracked| tracked.due == Some(at)) else { return };
+        tracked.due = None;
+        if tracked.deferred {
+            return; // its turn comes
+        }
+        let landing = tracked.landing.clone();
+        self.send(Errand::Look { landing, relative: key.1, hint: Hint::Due });
     }
 
     pub(super) fn on_not_claimed(&mut self, landing: Arc<Landing>, relative: PathBuf, why: &NotClaimed) {

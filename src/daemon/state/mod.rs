@@ -21,7 +21,7 @@ use super::porter::Errand;
 use super::{DaemonError, control, tell_systemd};
 use crate::audit::{Action, Outcome as AuditOutcome, Record};
 use crate::config::{Config, Landing};
-use crate::intake::{Candidate, Hint, Now};
+use crate::intake::{Candidate, Now};
 use crate::job::JobId;
 use crate::ledger::Attempts;
 use crate::pipeline::Fault;
@@ -51,6 +51,15 @@ struct Tracked {
     claiming: bool,
     /// Finished, and in `deferred`.
     deferred: bool,
+    /// When its only timer goes off.
+    due: Option<Duration>,
+}
+
+/// Where a landing stands between its sweeps.
+enum Sweep {
+    UnderWay(Arc<Landing>),
+    /// When its only timer goes off.
+    Due(Duration),
 }
 
 struct Running {
@@ -70,7 +79,8 @@ pub(super) struct State {
     jobs: HashMap<JobId, Running>,
     ready: VecDeque<JobId>,
     idle: Vec<usize>,
-    sweeping: HashSet<String>,
+    /// By name of the landing.
+    sweeps: HashMap<String, Sweep>,
     said: HashSet<String>,
     counts: BTreeMap<&'static str, u64>,
     pool: Pool,
@@ -117,7 +127,7 @@ impl State {
             timers: BinaryHeap::new(),
             jobs: HashMap::new(),
             ready: VecDeque::new(),
-            sweeping: HashSet::new(),
+            sweeps: HashMap::new(),
             said: HashSet::new(),
             counts: BTreeMap::new(),
             pool,
@@ -179,11 +189,15 @@ impl State {
         if let Some(deadline) = self.stopping {
             return !working || now >= deadline;
         }
-        if !self.once || !self.jobs.is_empty() || !self.sweeping.is_empty() {
+        if !self.once || !self.jobs.is_empty() || self.is_sweeping() {
             return false;
         }
         let waited = self.began.elapsed() >= self.config.daemon.shutdown_grace;
         self.candidates.is_empty() || (waited && self.candidates.values().all(|tracked| !tracked.claiming))
+    }
+
+    fn is_sweeping(&self) -> bool {
+        self.sweeps.values().any(|sweep| matches!(sweep, Sweep::UnderWay(_)))
     }
 
     fn stop(&mut self, socket: &Path) {
@@ -264,18 +278,10 @@ impl State {
     fn on_time(&mut self) {
         let now = self.now().monotonic;
         while self.timers.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            let Some(Reverse((_, timer))) = self.timers.pop() else { return };
+            let Some(Reverse((at, timer))) = self.timers.pop() else { return };
             match timer {
-                TimerKey::Candidate(key) => {
-                    if let Some(landing) = self.candidates.get(&key).map(|tracked| tracked.landing.clone()) {
-                        self.send(Errand::Look { landing, relative: key.1, hint: Hint::Due });
-                    }
-                }
-                TimerKey::Sweep(name) => {
-                    if let Some(landing) = self.landings.iter().find(|landing| landing.name == name).cloned() {
-                        self.sweep(&landing);
-                    }
-                }
+                TimerKey::Candidate(key) => self.on_candidate_due(at, key),
+                TimerKey::Sweep(name) => self.on_sweep_due(at, &name),
                 TimerKey::Retry(id) => {
                     if self.jobs.contains_key(&id) && !self.ready.contains(&id) {
                         self.ready.push_back(id);
@@ -319,6 +325,7 @@ impl State {
                 self.landings = config.landings.iter().cloned().map(Arc::new).collect();
                 self.config = Arc::new(config);
                 self.candidates.retain(|_, tracked| tracked.claiming);
+                self.sweeps.clear();
                 self.watch_landings();
                 self.sweep_all();
                 record
