@@ -47,12 +47,14 @@ fn cannot_start(error: impl std::error::Error) -> DaemonError {
 }
 
 /// Takes the state directory for this process alone; the lock goes when the file is closed, also by SIGKILL.
+///
+/// A record lock, because `flock` would live on for a moment in a worker that was being forked when the daemon died.
 pub fn lock_state(config: &Config) -> Result<std::fs::File, DaemonError> {
     let state_dir = &config.daemon.state_dir;
     create_dir_durable(state_dir, 0o750).map_err(cannot_start)?;
     let path = state_dir.join("lock");
     let lock = std::fs::File::options().create(true).truncate(false).write(true).open(&path).map_err(cannot_start)?;
-    match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+    match rustix::fs::fcntl_lock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
         Err(_) => Err(DaemonError::AlreadyRuns(state_dir.clone())),
     }
