@@ -118,12 +118,22 @@ pub fn writers(file: &File) -> Writers {
     }
 }
 
-/// Creates a landing's spool and proves with a real rename that landing and spool are one file system.
+/// Creates a landing's spool and proves with a real rename that landing and spool are one file system; for the holder
+/// of the state directory's lock, which finds what a crash left of its last proof.
 pub fn prepare(landing: &Path) -> Result<(), PathError> {
+    probe(landing, "daemon")
+}
+
+/// As [`prepare`], next to a running daemon.
+pub fn check(landing: &Path) -> Result<(), PathError> {
+    probe(landing, &JobId::claimed_at(Timestamp::now()).to_string())
+}
+
+fn probe(landing: &Path, prober: &str) -> Result<(), PathError> {
     let spool = landing.join(SPOOL);
     crate::fsutil::create_dir_durable(&spool, 0o700)?;
-    let probe = JobId::claimed_at(Timestamp::now()).to_string();
-    let (from, to) = (landing.join(format!(".veild-probe-{probe}")), spool.join(format!("probe-{probe}")));
+    let (from, to) = (landing.join(format!(".veild-probe-{prober}")), spool.join(format!("probe-{prober}")));
+    crate::fsutil::remove_if_there(&from)?;
     File::create_new(&from).at("create", &from)?;
     let renamed = fs::rename(&from, &to).at("rename into the spool, from", &from);
     let _ = fs::remove_file(&from); // gone unless the rename failed

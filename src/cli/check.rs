@@ -79,7 +79,7 @@ fn check_landing(landing: &Landing, error: &mut impl FnMut(String)) {
             landing.name
         ));
     }
-    if let Err(problem) = crate::spool::prepare(&landing.dir) {
+    if let Err(problem) = crate::spool::check(&landing.dir) {
         error(format!("landing {}: {problem}: {}", landing.name, problem.source));
     }
 }
