@@ -188,6 +188,26 @@ pub fn claim(landing: &Path, relative: &Path, seen: Stat, now: Timestamp) -> Res
     Ok((Claimed { job, name, sub_path, path, stamp: stamp_of(&now_there) }, writers))
 }
 
+/// Moves a file that lies ready in the spool into a new job's directory, as a claim would; durable when this returns.
+pub fn place(landing: &Path, job: JobId, below: &Path, ready: &Path) -> Result<(), PathError> {
+    let path = job_dir(landing, job).join(below);
+    let parent = path.parent().unwrap_or(landing);
+    crate::fsutil::create_dir_durable(parent, 0o700)?;
+    rename_noreplace(ready, &path)?;
+    fsync_dir(parent)?;
+    fsync_dir(&landing.join(SPOOL))
+}
+
+/// What the spool holds of one job, or `None`.
+pub fn find(landing: &Path, job: JobId) -> Result<Option<Claimed>, PathError> {
+    let dir = job_dir(landing, job);
+    let mut found = Vec::new();
+    match collect(job, &dir, Path::new(""), &mut found) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        other => other.map(|()| found.pop()),
+    }
+}
+
 /// Everything that a landing's spool holds, oldest first; empty job directories are removed on the way.
 pub fn recover(landing: &Path) -> Result<Vec<Claimed>, PathError> {
     let spool = landing.join(SPOOL);

@@ -12,7 +12,7 @@ use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
 use crate::daemon::clerk::quarantine_dir;
 use crate::daemon::{control, event::Request};
-use crate::fsutil::{copy_in_kernel, create_dir_durable, create_new, fsync_dir, rename_noreplace};
+use crate::fsutil::{copy_in_kernel, create_new, fsync_dir};
 use crate::job::JobId;
 use crate::quarantine::{self, Reason};
 
@@ -65,7 +65,8 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
         Arguments::Show { job, json } => show(&dir, *job, *json),
         Arguments::Retry { job, reason, identity } => retry(&config, *job, reason, identity.as_deref()),
         Arguments::Release { job, to, reason } => {
-            let (entry, original) = find(&dir, *job)?;
+            let _lock = quarantine::retry::lock(&dir, *job)?;
+            let (entry, original) = find_undecided(&dir, *job)?;
             let from = File::open(&original).with_context(|| format!("cannot open {}", original.display()))?;
             place(&from, to)?;
             super::record(&config, acted(Action::FileReleased, &entry, reason))?;
@@ -74,7 +75,8 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
             Ok(())
         }
         Arguments::Discard { job, reason } => {
-            let (entry, _) = find(&dir, *job)?;
+            let _lock = quarantine::retry::lock(&dir, *job)?;
+            let (entry, _) = find_undecided(&dir, *job)?;
             super::record(&config, acted(Action::FileDiscarded, &entry, reason))?;
             quarantine::remove(&dir, *job)?;
             println!("discarded {job}");
@@ -95,6 +97,13 @@ fn acted(action: Action, entry: &Reason, reason: &str) -> Record {
 fn find(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
     quarantine::show(dir, job)?
         .with_context(|| format!("job {job} is not in quarantine; `veild quarantine list` shows what is"))
+}
+
+/// One whose retry has begun is as good as gone.
+fn find_undecided(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
+    let decided = quarantine::retry::is_decided(dir, job);
+    anyhow::ensure!(!decided, "a retry of job {job} was cut off after it had begun; finish it with `quarantine retry`");
+    find(dir, job)
 }
 
 fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
@@ -131,33 +140,51 @@ fn place(from: &File, to: &Path) -> anyhow::Result<()> {
     Ok(fsync_dir(to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?)
 }
 
-/// Puts the original back where the file landed, under its own name and by a rename, as an uploader would.
+/// Hands the original to its landing's spool as a job of its own. Given again after it was cut off, it finishes what the
+/// first one began.
 fn retry(config: &Config, job: JobId, reason: &str, identity: Option<&Path>) -> anyhow::Result<()> {
     let dir = quarantine_dir(config);
+    let _lock = quarantine::retry::lock(&dir, job)?;
     let (entry, original) = find(&dir, job)?;
-    let landing =
-        config.landing(&entry.landing).with_context(|| format!("there is no landing {:?} any more", entry.landing))?;
-    let name = Path::new(&entry.original_name).file_name().context("the file has no name")?;
-    let target = landing.dir.join(name);
-    let temporary = landing.dir.join(format!(".veild-retry-{job}"));
-    create_dir_durable(&landing.dir, 0o750)?;
-    let from = File::open(&original).with_context(|| format!("cannot open {}", original.display()))?;
-    crate::fsutil::remove_if_there(&temporary)?; // of a retry that was cut off
-    if entry.sealed {
-        let identity = identity.context("the original is sealed: give `--identity`")?;
-        let identity = fs::read(identity).with_context(|| format!("cannot read {}", identity.display()))?;
-        let mut file = create_new(&temporary, 0o600)?;
-        io::copy(&mut crate::seal::open(from, &identity)?, &mut file)?;
-        file.sync_all()?;
-    } else {
-        place(&from, &temporary)?;
+    if !quarantine::retry::is_decided(&dir, job) {
+        let landing = config
+            .landing(&entry.landing)
+            .with_context(|| format!("there is no landing {:?} any more", entry.landing))?;
+        make_ready(&landing.dir, &entry, &original, identity)?;
+        crate::faults::point("retry_ready");
+        let retried_as = JobId::claimed_at(Timestamp::now());
+        let record = acted(Action::FileRetried, &entry, reason).veild("retried_as", json!(retried_as));
+        super::record(config, record)?;
+        crate::faults::point("retry_recorded");
+        quarantine::retry::decide(&dir, job, &landing.dir, retried_as)?;
     }
-    super::record(config, acted(Action::FileRetried, &entry, reason))?;
-    // From here on the landing holds it; the entry goes after that, so that a crash loses nothing.
-    rename_noreplace(&temporary, &target)?;
-    fsync_dir(&landing.dir)?;
+    crate::faults::point("retry_decided");
+    let (retried_as, landing_dir) = quarantine::retry::place(&dir, &entry)?;
+    crate::faults::point("retry_placed");
+    let request = Request::Adopt { landing_dir, job: retried_as };
+    let running = control::ask(&config.daemon.state_dir, &request)?.is_some();
     quarantine::remove(&dir, job)?;
-    control::ask(&config.daemon.state_dir, &Request::Sweep)?;
-    println!("{} is back in landing {}", entry.original_name, entry.landing);
+    let when = if running { "" } else { " when the daemon starts" };
+    println!("{} goes through landing {} again{when}, as job {retried_as}", entry.original_name, entry.landing);
     Ok(())
+}
+
+/// A whole and durable copy in the landing's spool, which only veild can reach.
+fn make_ready(landing: &Path, entry: &Reason, original: &Path, identity: Option<&Path>) -> anyhow::Result<()> {
+    crate::spool::prepare(landing)?;
+    let ready = quarantine::retry::ready_path(landing, entry.job);
+    let from = File::open(original).with_context(|| format!("cannot open {}", original.display()))?;
+    crate::fsutil::remove_if_there(&ready)?; // of a retry that was cut off
+    if !entry.sealed {
+        return place(&from, &ready);
+    }
+    let identity = identity.context("the original is sealed: give `--identity`")?;
+    let identity = fs::read(identity).with_context(|| format!("cannot read {}", identity.display()))?;
+    let mut plain = crate::seal::open(from, &identity)?;
+    let mut file = create_new(&ready, 0o600)?;
+    io::copy(&mut plain, &mut file)
+        .and_then(|_| file.sync_all())
+        .inspect_err(|_| drop(fs::remove_file(&ready))) // half a file is worse than none
+        .context("the original does not decrypt to its end")?;
+    Ok(fsync_dir(&landing.join(crate::spool::SPOOL))?)
 }

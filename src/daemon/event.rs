@@ -75,8 +75,13 @@ pub enum Event {
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     Status,
-    /// Look at everything now, spools included.
+    /// Look at everything now.
     Sweep,
+    /// Take up what a command has put into a landing's spool.
+    Adopt {
+        landing_dir: PathBuf,
+        job: JobId,
+    },
     /// Append a record on behalf of a command.
     Audit(Box<crate::audit::Record>),
 }

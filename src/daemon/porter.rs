@@ -13,6 +13,7 @@ use super::event::Event;
 use crate::config::{Complete, Landing};
 use crate::fsutil::{At, PathError};
 use crate::intake::{Hint, Kind, Stat};
+use crate::job::JobId;
 use crate::spool::{self, SPOOL, Writers};
 
 /// Deepest directory below a recursive landing.
@@ -20,9 +21,25 @@ const MAX_DEPTH: usize = 32;
 
 /// What the loop asks for.
 pub enum Errand {
-    Look { landing: Arc<Landing>, relative: PathBuf, hint: Hint },
-    Sweep { landing: Arc<Landing> },
-    Claim { landing: Arc<Landing>, relative: PathBuf, seen: Stat, arrived_ns: i128 },
+    Look {
+        landing: Arc<Landing>,
+        relative: PathBuf,
+        hint: Hint,
+    },
+    Sweep {
+        landing: Arc<Landing>,
+    },
+    Claim {
+        landing: Arc<Landing>,
+        relative: PathBuf,
+        seen: Stat,
+        arrived_ns: i128,
+    },
+    /// Look for a job that a command has put into the spool.
+    Adopt {
+        landing: Arc<Landing>,
+        job: JobId,
+    },
 }
 
 /// Starts the thread; it ends when the sender is dropped.
@@ -45,6 +62,7 @@ fn work(inbox: &Receiver<Errand>, events: &mpsc::Sender<Event>) {
                     free_bytes,
                 })
             }
+            Errand::Adopt { landing, job } => adopt(landing, job, events),
             Errand::Claim { landing, relative, seen, arrived_ns } => {
                 let result = spool::claim(&landing.dir, &relative, seen, Timestamp::now());
                 crate::faults::point("claimed");
@@ -75,6 +93,20 @@ fn restore_spool(landing: &Landing, events: &mpsc::Sender<Event>) -> Result<(), 
     spool::prepare(&landing.dir)?;
     let _ = events.blocking_send(Event::WatchAgain); // the loop may have ended
     Ok(())
+}
+
+fn adopt(landing: Arc<Landing>, job: JobId, events: &mpsc::Sender<Event>) -> Delivered {
+    match spool::find(&landing.dir, job) {
+        Ok(Some(claimed)) => {
+            let (relative, arrived_ns) = (PathBuf::new(), job.claim_time().as_nanosecond());
+            events.blocking_send(Event::Claimed { landing, relative, arrived_ns, claimed, lease_known: true })
+        }
+        Ok(None) => Ok(()), // already done
+        Err(error) => {
+            tracing::error!(code = "claim_failed", %job, "{}; the next start takes it up", with_source(&error));
+            Ok(())
+        }
+    }
 }
 
 /// An I/O error with what the system said.

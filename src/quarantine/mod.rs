@@ -1,7 +1,8 @@
 //! `STATE/quarantine/<job>/`: rejected originals with their reasons.
 //!
 //! `original` (or `original.age`) is there and durable before `reason.json`, which appears last and atomically: a
-//! directory without `reason.json` is unfinished and is completed or taken back at recovery.
+//! directory without `reason.json` is unfinished and is completed or taken back at recovery. `retry.json` is there while
+//! a retry is under way ([`retry`]).
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -17,6 +18,11 @@ use crate::fsutil::{
 use crate::job::JobId;
 use crate::pipeline::Fault;
 
+pub mod retry;
+
+/// Version of `reason.json`.
+const REASON_VERSION: u32 = 1;
+
 /// `reason.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reason {
@@ -24,6 +30,10 @@ pub struct Reason {
     pub job: JobId,
     pub landing: String,
     pub original_name: String,
+    /// Directory below the landing that it came from, in the same spelling; absent at its top, and when names are
+    /// opaque.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_path: Option<String>,
     pub policy: String,
     pub arrived_at: Timestamp,
     pub quarantined_at: Timestamp,
@@ -77,7 +87,7 @@ pub fn store(dir: &Path, original: &Original<'_>, reason: &Reason) -> Result<Pat
     // An earlier attempt under another configuration may have left the other kind, perhaps in the clear.
     remove_if_there(&entry.join(original_file(!sealed)))?;
     fsync_dir(&entry)?;
-    write_reason(&entry, reason)?;
+    write_whole(&entry, "reason.json", reason)?;
     Ok(stored)
 }
 
@@ -85,9 +95,10 @@ fn gone() -> io::Error {
     io::Error::from(io::ErrorKind::NotFound)
 }
 
-fn write_reason(entry: &Path, reason: &Reason) -> Result<(), PathError> {
-    let (tmp, path) = (entry.join("reason.json.tmp"), entry.join("reason.json"));
-    let mut json = serde_json::to_vec_pretty(reason).at("write", &path)?;
+/// Writes a JSON file of an entry, whole and durable or not at all.
+fn write_whole(entry: &Path, name: &str, content: &impl Serialize) -> Result<(), PathError> {
+    let (tmp, path) = (entry.join(format!("{name}.tmp")), entry.join(name));
+    let mut json = serde_json::to_vec_pretty(content).at("write", &path)?;
     json.push(b'\n');
     remove_if_there(&tmp)?;
     write_new_synced(&tmp, 0o600, &json)?;
@@ -170,6 +181,14 @@ pub fn show(dir: &Path, job: JobId) -> Result<Option<(Reason, PathBuf)>, PathErr
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.at("read", &path)?,
     };
+    #[derive(Deserialize)]
+    struct Version {
+        reason_version: u32,
+    }
+    let version: Version = serde_json::from_slice(&json).at("read", &path)?;
+    if version.reason_version > REASON_VERSION {
+        return Err(io::Error::other("it was written by a newer veild; upgrade veild")).at("read", &path);
+    }
     let reason: Reason = serde_json::from_slice(&json).at("read", &path)?;
     let original = entry.join(original_file(reason.sealed));
     Ok(Some((reason, original)))
@@ -184,7 +203,7 @@ pub fn remove(dir: &Path, job: JobId) -> Result<(), PathError> {
     }
     remove_if_there(&entry.join("reason.json"))?;
     fsync_dir(&entry)?;
-    for name in ["original", "original.age", "original.tmp", "reason.json.tmp"] {
+    for name in ["original", "original.age", "original.tmp", "reason.json.tmp", "retry.json.tmp", "retry.json"] {
         remove_if_there(&entry.join(name))?;
     }
     fs::remove_dir(&entry).at("remove", &entry)?;

@@ -7,6 +7,7 @@ fn reason(sealed: bool) -> Reason {
         job: JobId::claimed_at(now),
         landing: "l".into(),
         original_name: "a.csv".into(),
+        sub_path: None,
         policy: "p".into(),
         arrived_at: now,
         quarantined_at: now,

@@ -5,6 +5,7 @@
 //! - `crash.rs`: kills at named points and at random, and what must hold afterwards.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
+//! - `retry.rs`: rejected files on their way back, through kills at every step.
 //! - `versions.rs`: what earlier versions left behind, kept in `tests/fixtures/`.
 //! - `commands.rs`: the command line as a user meets it.
 
@@ -13,5 +14,6 @@ mod crash;
 mod leak;
 mod main_way;
 mod order;
+mod retry;
 mod sandbox;
 mod versions;

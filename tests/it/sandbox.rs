@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -67,6 +68,14 @@ impl Sandbox {
         let mut all = vec!["--config", config.to_str().unwrap()];
         all.extend(arguments);
         self.bare(&all)
+    }
+
+    /// Runs a command that a named fault ends.
+    pub fn veild_until(&self, fault: &str, arguments: &[&str]) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_veild"));
+        command.env("VEILD_FAULT", fault).arg("--config").arg(self.site("config.toml")).args(arguments);
+        let ended = command.stdin(Stdio::null()).output().unwrap().status;
+        assert_eq!(ended.signal(), Some(9), "{fault} was never reached");
     }
 
     /// A query's answer.

@@ -41,6 +41,13 @@ impl Job {
         public_name(&self.config, &self.claimed.name, keys)
     }
 
+    /// The directory below the landing for records; absent at its top, and when names are opaque.
+    pub fn public_sub_path(&self) -> Option<String> {
+        let parts = self.claimed.sub_path.components().map(|part| printable_name(part.as_os_str()));
+        let path = parts.collect::<Vec<_>>().join("/");
+        Some(path).filter(|path| !path.is_empty() && !self.config.vault.opaque)
+    }
+
     /// Path of the job's object below the vault.
     pub fn object(&self) -> PathBuf {
         vault::object_path(

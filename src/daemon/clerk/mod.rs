@@ -267,6 +267,7 @@ impl Clerk {
             job: job.id(),
             landing: job.landing.name.clone(),
             original_name: job.public_name(&self.keys),
+            sub_path: job.public_sub_path(),
             policy: job.landing.policy.clone(),
             arrived_at: job.arrived_at,
             quarantined_at: Timestamp::now(),

@@ -1,5 +1,6 @@
 //! What a crash can leave, brought to where the loop can go on.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::settled::{Settled, SettledOutcome};
@@ -13,6 +14,8 @@ impl Clerk {
     pub fn recover(&mut self, landings: &[Arc<Landing>]) -> Result<(Vec<Job>, u64), ClerkError> {
         self.ledger.interrupt_working()?;
         self.catch_up_with_audit()?;
+        let dirs: Vec<&Path> = landings.iter().map(|landing| landing.dir.as_path()).collect();
+        quarantine::retry::recover(&quarantine_dir(&self.config), &dirs)?;
         let (mut jobs, mut completed) = (Vec::new(), 0);
         for landing in landings {
             for claimed in spool::recover(&landing.dir)? {

@@ -226,6 +226,9 @@ impl State {
             Event::SweepOver { landing, error, free_bytes } => self.on_swept(&landing, error, free_bytes),
             Event::Claimed { landing, relative, arrived_ns, claimed, lease_known } => {
                 self.candidates.remove(&(landing.name.clone(), relative));
+                if self.jobs.contains_key(&claimed.job) {
+                    return; // adopted twice
+                }
                 if !lease_known && self.said.insert(format!("lease {}", landing.name)) {
                     tracing::warn!(
                         code = "lease_unavailable",
@@ -345,6 +348,13 @@ impl State {
             Request::Status => self.status(),
             Request::Sweep => {
                 self.sweep_all();
+                json!({"ok": true})
+            }
+            Request::Adopt { landing_dir, job } => {
+                let landing = self.landings.iter().find(|landing| landing.dir == landing_dir).cloned();
+                if let Some(landing) = landing.filter(|_| !self.jobs.contains_key(&job)) {
+                    self.send(Errand::Adopt { landing, job });
+                }
                 json!({"ok": true})
             }
             Request::Audit(record) => {

@@ -1,0 +1,98 @@
+//! `quarantine retry`: whatever cuts it off, one rejected file never becomes two, and none is lost.
+
+use std::fs;
+
+use crate::sandbox::Sandbox;
+
+const IBAN: &str = "id,name,ssn,email,dob,iban,notes\n1,Ann,123-45-6789,a@example.com,1987-04-12,DE02,x\n";
+
+/// A site with one file in quarantine, which today's policy would let through; and its job.
+fn rejected() -> (Sandbox, String) {
+    let sandbox = Sandbox::new();
+    sandbox.edit_config("quiet = ", "recursive = true\nquiet = ");
+    fs::create_dir_all(sandbox.site("landing/from/acme")).unwrap();
+    sandbox.drop_file("from/acme/a.csv", IBAN);
+    sandbox.run_until_idle();
+    sandbox.edit_config("\"country\"", "\"iban\"");
+    let job = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+    (sandbox, job)
+}
+
+fn retry(sandbox: &Sandbox, job: &str) -> bool {
+    sandbox.veild(&["quarantine", "retry", job, "--reason", "policy mended"]).status.success()
+}
+
+fn assert_sealed_once(sandbox: &Sandbox, after: &str) {
+    let receipts = sandbox.receipts();
+    assert_eq!(receipts.len(), 1, "after {after}: {receipts:?}");
+    let path = receipts[0]["output"]["path"].as_str().unwrap();
+    assert!(path.contains("/from/acme/a."), "its directory was lost: {path}");
+    assert!(sandbox.quarantined().is_empty(), "after {after}");
+    assert_eq!(fs::read_dir(sandbox.site("landing/.veild")).unwrap().count(), 0, "after {after}");
+    assert_eq!(fs::read_dir(sandbox.site("state/quarantine")).unwrap().count(), 0, "after {after}");
+    let audit = sandbox.audit();
+    let retried = audit.iter().filter(|it| it["event"]["action"] == "file.retried");
+    assert!(retried.into_iter().any(|it| it["veild"]["retried_as"] == receipts[0]["job"]), "after {after}");
+    sandbox.assert_audit_holds();
+}
+
+#[test]
+fn a_kill_at_any_step_followed_by_another_retry() {
+    for fault in ["retry_ready", "retry_recorded", "retry_decided", "retry_placed"] {
+        let (sandbox, job) = rejected();
+        sandbox.veild_until(fault, &["quarantine", "retry", &job, "--reason", "first"]);
+        assert!(retry(&sandbox, &job), "after {fault}");
+        sandbox.run_until_idle();
+        assert_sealed_once(&sandbox, fault);
+        assert!(!retry(&sandbox, &job), "after {fault}: it was retried again");
+    }
+}
+
+#[test]
+fn a_kill_at_any_step_followed_by_a_start() {
+    for (fault, decided) in
+        [("retry_ready", false), ("retry_recorded", false), ("retry_decided", true), ("retry_placed", true)]
+    {
+        let (sandbox, job) = rejected();
+        sandbox.veild_until(fault, &["quarantine", "retry", &job, "--reason", "first"]);
+        if decided {
+            let discard = sandbox.veild(&["quarantine", "discard", &job, "--reason", "too late"]);
+            assert!(!discard.status.success(), "after {fault}: what is being retried was discarded");
+        }
+        sandbox.run_until_idle();
+        assert_eq!(fs::read_dir(sandbox.site("landing/.veild")).unwrap().count(), 0, "after {fault}");
+        if !decided {
+            assert_eq!(sandbox.quarantined().len(), 1, "after {fault}");
+            assert!(retry(&sandbox, &job), "after {fault}");
+            sandbox.run_until_idle();
+        }
+        assert_sealed_once(&sandbox, fault);
+    }
+}
+
+#[test]
+fn a_running_daemon_takes_it_up_at_once() {
+    let (sandbox, job) = rejected();
+    let daemon = sandbox.daemon();
+    sandbox.wait_for("the daemon", || sandbox.site("state/control.sock").exists());
+    assert!(retry(&sandbox, &job));
+    sandbox.wait_for("the retried file", || sandbox.receipts().len() == 1);
+    daemon.stop();
+    assert_sealed_once(&sandbox, "a retry");
+}
+
+#[test]
+fn a_copy_on_another_file_system_is_not_mistaken_for_one_that_was_placed() {
+    let (sandbox, job) = rejected();
+    sandbox.veild_until("retry_decided", &["quarantine", "retry", &job, "--reason", "first"]);
+    // The landing's file system is not mounted: an empty mount point stands there.
+    fs::rename(sandbox.site("landing"), sandbox.path("unmounted")).unwrap();
+    fs::create_dir(sandbox.site("landing")).unwrap();
+    sandbox.run_until_idle();
+    assert!(!retry(&sandbox, &job));
+    assert_eq!(sandbox.quarantined().len(), 1);
+    fs::remove_dir_all(sandbox.site("landing")).unwrap();
+    fs::rename(sandbox.path("unmounted"), sandbox.site("landing")).unwrap();
+    sandbox.run_until_idle();
+    assert_sealed_once(&sandbox, "the mount");
+}
