@@ -6,8 +6,9 @@ use std::io::{self, BufReader, Read, Write};
 
 use sha2::{Digest, Sha256};
 
-/// Sealed bytes are handed on in pieces of at least this size; age itself writes 64 KiB at a time.
-const BUFFER: usize = 512 << 10;
+/// Size of the buffers on both ways. age writes its header in small pieces, then chunks of a little more than this,
+/// which pass through uncopied.
+const BUFFER: usize = 64 << 10;
 
 /// Checked recipients of one output.
 #[derive(Clone, Debug)]
@@ -101,7 +102,7 @@ pub struct Sealed {
     pub bytes: u64,
 }
 
-/// Collects sealed bytes into large pieces, hashes and counts them. Not `BufWriter`, which writes in its `Drop`.
+/// Gathers small pieces of sealed bytes, hashes and counts all. Not `BufWriter`, which writes in its `Drop`.
 struct Tally<W: Write> {
     inner: W,
     buffer: Vec<u8>,
@@ -113,33 +114,44 @@ struct Tally<W: Write> {
 
 impl<W: Write> Tally<W> {
     fn new(inner: W) -> Tally<W> {
-        Tally { inner, buffer: Vec::with_capacity(BUFFER), hash: Sha256::new(), bytes: 0, broken: false }
+        Tally { inner, buffer: Vec::new(), hash: Sha256::new(), bytes: 0, broken: false }
     }
 
-    fn pass_on(&mut self) -> io::Result<()> {
+    fn pass_on(&mut self, sealed: &[u8]) -> io::Result<()> {
         if std::mem::replace(&mut self.broken, true) {
             return Err(io::Error::other("the sealed stream is broken by an earlier error"));
         }
-        self.hash.update(&self.buffer);
-        self.inner.write_all(&self.buffer)?;
+        self.hash.update(sealed);
+        self.inner.write_all(sealed)?;
         self.broken = false;
-        self.bytes += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.bytes += sealed.len() as u64;
         Ok(())
+    }
+
+    fn pass_on_buffer(&mut self) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let passed = self.pass_on(&buffer);
+        buffer.clear();
+        self.buffer = buffer;
+        passed
     }
 }
 
 impl<W: Write> Write for Tally<W> {
     fn write(&mut self, sealed: &[u8]) -> io::Result<usize> {
         if self.buffer.len() + sealed.len() > BUFFER {
-            self.pass_on()?;
+            self.pass_on_buffer()?;
         }
-        self.buffer.extend_from_slice(sealed);
+        if sealed.len() >= BUFFER {
+            self.pass_on(sealed)?;
+        } else {
+            self.buffer.extend_from_slice(sealed);
+        }
         Ok(sealed.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.pass_on()?;
+        self.pass_on_buffer()?;
         self.inner.flush()
     }
 }

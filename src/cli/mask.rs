@@ -48,6 +48,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     anyhow::ensure!(arguments.output.is_none() || arguments.files.len() == 1, "`-o` takes one FILE");
     let policy = super::find_policy(config, &arguments.policy)?;
     let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
+    crate::pipeline::keep_freed_memory();
     for file in &arguments.files {
         if to_stdout {
             let sink = Sink::Plain(Box::new(io::stdout()));

@@ -40,6 +40,12 @@ impl DateMask {
         let Some(date) = date else { return false };
         let (year, month) = (date.year(), date.month());
         let written = match &self.to {
+            DateTo::Year if year >= 0 => {
+                // Formatting machinery would cost more than all the rest of this mask.
+                let digits = [1000, 100, 10, 1].map(|unit| char::from(b'0' + (year / unit % 10) as u8));
+                out.extend(digits);
+                Ok(())
+            }
             DateTo::Year => write!(out, "{year:04}"),
             DateTo::Quarter => write!(out, "{year:04}-Q{}", (month + 2) / 3),
             DateTo::Month => write!(out, "{year:04}-{month:02}"),

@@ -5,17 +5,18 @@
 //! that it cannot read.
 
 use polars::prelude::StringChunked;
-use polars_arrow::array::MutableBinaryViewArray;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::MaskingKeys;
 
+mod cells;
 mod date;
 mod hash;
 mod number;
 mod params;
 mod partial;
 
+use cells::Cells;
 use params::REDACTED;
 
 /// The parameters of a column rule as they stand in the configuration, all optional; which ones a mask takes is
@@ -132,8 +133,8 @@ impl Prepared {
     pub fn apply(&self, column: &StringChunked, mistyped: OnMistyped) -> Result<StringChunked, Mistyped> {
         match &self.mask {
             Mask::Keep | Mask::Drop => Ok(column.clone()),
-            Mask::Null => readable(column, |_, _| {}),
-            Mask::Redact { text } => readable(column, |_, out| out.push_str(text)),
+            Mask::Null => Ok(fixed(column, "")),
+            Mask::Redact { text } => Ok(fixed(column, text)),
             Mask::Partial(partial) => readable(column, |value, out| partial.mask_into(value, out)),
             Mask::Hash(_) => {
                 let (keyed, _) = self.keyed.as_ref().expect("prepare() makes the key of every hash");
@@ -162,32 +163,39 @@ fn readable(column: &StringChunked, mask: impl Fn(&str, &mut String)) -> Result<
     })
 }
 
-/// Builds the masked column; one buffer is reused for all cells, null and empty pass.
+/// Builds the masked column; null and empty pass. `mask` appends to the text of the cells before.
 fn masked(
     column: &StringChunked,
     on_mistyped: OnMistyped,
     expected: &'static str,
     mask: impl Fn(&str, &mut String) -> bool,
 ) -> Result<StringChunked, Mistyped> {
-    let mut array = MutableBinaryViewArray::<str>::with_capacity(column.len());
-    let mut cell = String::new();
-    for (index, value) in column.iter().enumerate() {
-        let Some(value) = value.filter(|value| !value.is_empty()) else {
-            array.push(value);
-            continue;
-        };
-        cell.clear();
-        if !mask(value, &mut cell) {
-            cell.clear();
-            match on_mistyped {
-                OnMistyped::Reject => return Err(Mistyped { index, expected }),
-                OnMistyped::Null => {}
-                OnMistyped::Redact => cell.push_str(REDACTED),
-            }
+    let mut cells = Cells::with_capacity(column.len());
+    for value in column.downcast_iter().flat_map(|chunk| chunk.iter()) {
+        match value.filter(|value| !value.is_empty()) {
+            None => cells.push_empty(),
+            Some(value) if cells.push_with(|text| mask(value, text)) => {}
+            Some(_) => match on_mistyped {
+                OnMistyped::Reject => return Err(Mistyped { index: cells.len(), expected }),
+                OnMistyped::Null => cells.push_empty(),
+                OnMistyped::Redact => cells.push(REDACTED),
+            },
         }
-        array.push_value(cell.as_str());
     }
-    Ok(StringChunked::with_chunk(column.name().clone(), array.freeze()))
+    Ok(cells.finish(column))
+}
+
+/// One text in place of every value; null and empty pass.
+fn fixed(column: &StringChunked, text: &str) -> StringChunked {
+    let mut cells = Cells::with_capacity(0);
+    let view = cells.keep(text);
+    for value in column.downcast_iter().flat_map(|chunk| chunk.iter()) {
+        match value.filter(|value| !value.is_empty()) {
+            None => cells.push_empty(),
+            Some(_) => cells.push_view(view),
+        }
+    }
+    cells.finish(column)
 }
 
 /// What happens to a cell that the mask cannot read.

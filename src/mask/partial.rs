@@ -8,6 +8,17 @@ const LEAST_HIDDEN: usize = 4;
 /// Longest value in bytes that is masked on the stack.
 const SHORT: usize = 64;
 
+/// Whether an ASCII byte counts: a letter or digit.
+const COUNTS: [bool; 256] = {
+    let mut counts = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        counts[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    counts
+};
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartialMask {
     pub window: Window,
@@ -31,7 +42,7 @@ impl PartialMask {
     /// Appends the masked value to `out`.
     pub fn mask_into(&self, value: &str, out: &mut String) {
         if value.len() <= SHORT && value.is_ascii() && self.character.is_ascii() {
-            return self.mask_short_ascii(value.as_bytes(), out);
+            return self.mask_short_ascii(value, out);
         }
         let count = value.chars().filter(|character| !is_separator(*character)).count();
         let hides = self.hidden(count);
@@ -46,31 +57,51 @@ impl PartialMask {
         }
     }
 
-    /// The same for what most cells are; no character has to be decoded.
-    fn mask_short_ascii(&self, value: &[u8], out: &mut String) {
-        let mut text = [0; SHORT];
-        let text = &mut text[..value.len()];
-        let count = value.iter().filter(|byte| byte.is_ascii_alphanumeric()).count();
-        let hides = self.hidden(count);
-        let mut index = 0;
-        for (masked, byte) in text.iter_mut().zip(value) {
-            let counts = byte.is_ascii_alphanumeric();
-            *masked = if counts && hides(index) { self.character as u8 } else { *byte };
-            index += usize::from(counts);
+    /// The same for what most cells are, with one bit for each byte.
+    fn mask_short_ascii(&self, value: &str, out: &mut String) {
+        let counted = value.bytes().rev().fold(0_u64, |bits, byte| bits << 1 | u64::from(COUNTS[usize::from(byte)]));
+        let (first, last, keeps) = self.window();
+        let ends = lowest(counted, first) | (counted & !lowest(counted, counted.count_ones().saturating_sub(last)));
+        let hidden = if keeps { counted & !ends } else { ends };
+        let mut hidden = if (hidden.count_ones() as usize) < LEAST_HIDDEN { counted } else { hidden };
+        let start = out.len();
+        out.push_str(value);
+        // SAFETY: an ASCII byte takes the place of another, which leaves UTF-8.
+        let bytes = unsafe { &mut out.as_bytes_mut()[start..] };
+        while hidden != 0 {
+            bytes[hidden.trailing_zeros() as usize] = self.character as u8;
+            hidden &= hidden - 1;
         }
-        out.push_str(std::str::from_utf8(text).expect("ASCII with ASCII put in is ASCII"));
+    }
+
+    /// How many at the beginning and at the end, and whether they are kept or masked.
+    fn window(&self) -> (u32, u32, bool) {
+        match self.window {
+            Window::Keep { first, last } => (first, last, true),
+            Window::Mask { first, last } => (first, last, false),
+        }
     }
 
     fn hidden(&self, count: usize) -> impl Fn(usize) -> bool + use<> {
-        let (first, last, keeps) = match self.window {
-            Window::Keep { first, last } => (first as usize, last as usize, true),
-            Window::Mask { first, last } => (first as usize, last as usize, false),
-        };
+        let (first, last, keeps) = self.window();
+        let (first, last) = (first as usize, last as usize);
         let at_the_ends = first.saturating_add(last).min(count);
         let hidden = if keeps { count - at_the_ends } else { at_the_ends };
         let everything = hidden < LEAST_HIDDEN;
         move |index| everything || (index < first || index >= count.saturating_sub(last)) != keeps
     }
+}
+
+/// The lowest `count` of the bits that are set.
+fn lowest(bits: u64, count: u32) -> u64 {
+    let mut rest = bits;
+    for _ in 0..count {
+        if rest == 0 {
+            break;
+        }
+        rest &= rest - 1;
+    }
+    bits & !rest
 }
 
 #[cfg(test)]

@@ -146,6 +146,16 @@ pub struct Fault {
     pub advice: String,
 }
 
+/// Keeps freed memory for the next block instead of giving it back to the system and faulting it in again: a fifth of
+/// the system time of a large file. To be called once, by processes that do little else than [`process`].
+pub fn keep_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    for (option, bytes) in [(libc::M_MMAP_THRESHOLD, 32 << 20), (libc::M_TRIM_THRESHOLD, 64 << 20)] {
+        // SAFETY: mallopt changes the allocator's own settings and touches nothing else of ours.
+        unsafe { libc::mallopt(option, bytes) };
+    }
+}
+
 /// Processes one input into all outputs, reading it once.
 ///
 /// `threads` bounds the masking threads; scanning and sealing have one of their own. `progress` is called now and then

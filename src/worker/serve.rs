@@ -21,6 +21,7 @@ pub fn serve(socket: &UnixStream) -> io::Result<()> {
     forbid_core_dumps()?;
     let Some((hello, _)) = receive::<Hello>(socket)? else { return Ok(()) };
     limit_memory(hello.memory_bytes)?;
+    pipeline::keep_freed_memory();
     while let Some((task, fds)) = receive::<Task>(socket)? {
         send(socket, &Reply::Started { job: task.job }, &[])?;
         let reply = perform(task, fds, &hello.keys, hello.threads, socket);

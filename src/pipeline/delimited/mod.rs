@@ -8,6 +8,7 @@
 mod bits;
 mod fault;
 mod header;
+mod piece;
 mod run;
 mod scan;
 mod splice;
@@ -190,7 +191,8 @@ fn splicers<'a>(
                 });
             }
         }
-        Splicer { delimiter: header.delimiter, quote, columns_out, kept_before, actions }
+        let special = bits::Finder::new([header.delimiter, quote.unwrap_or(b'\n'), b'\r', b'\n']);
+        Splicer { delimiter: header.delimiter, quote, columns_out, kept_before, actions, special }
     });
     Ok((touched, splicers.collect()))
 }

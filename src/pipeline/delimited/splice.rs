@@ -1,12 +1,16 @@
 //! Puts masked cells between the original bytes of a block. Everything that no rule touches is copied as it is.
 
+use std::ops::Range;
+
 use polars::prelude::{PlSmallStr, StringChunked};
-use polars_arrow::array::{Utf8ViewArray, View};
+use polars_arrow::array::{Array, Utf8ViewArray, View};
 use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::Buffer;
 
+use super::bits::Finder;
 use super::fault::of_cell;
 use super::header::Header;
+use super::piece::Piece;
 use super::scan::Span;
 use crate::mask::Mistyped;
 use crate::pipeline::{Failure, Fault};
@@ -34,6 +38,8 @@ pub(super) struct Splicer<'a> {
     /// For each touched column: whether a kept column comes before it.
     pub kept_before: Vec<bool>,
     pub actions: Vec<Action<'a>>,
+    /// Finds the bytes that make a cell need quotes.
+    pub special: Finder,
 }
 
 /// Whole records, checked, with the spans of their touched cells.
@@ -47,6 +53,20 @@ pub(super) struct Block {
     pub base: u64,
 }
 
+/// A masked column in one piece.
+struct Masked {
+    cells: Utf8ViewArray,
+    /// Whether no cell is null.
+    whole: bool,
+}
+
+impl Masked {
+    fn new(column: &StringChunked) -> Option<Masked> {
+        let cells = column.rechunk().downcast_iter().next()?.clone();
+        Some(Masked { whole: cells.null_count() == 0, cells })
+    }
+}
+
 impl Splicer<'_> {
     /// The block's output.
     ///
@@ -55,18 +75,17 @@ impl Splicer<'_> {
     /// The failure of the lowest row, and in it of the leftmost column.
     pub(super) fn splice(&self, block: &Block) -> Result<Vec<u8>, Failure> {
         let width = self.actions.len();
-        let mut masked: Vec<Option<Utf8ViewArray>> = Vec::with_capacity(width);
+        let mut masked: Vec<Option<Masked>> = Vec::with_capacity(width);
+        let mut columns = self.columns(block).into_iter();
         let mut first: Option<Fault> = None;
         for (slot, action) in self.actions.iter().enumerate() {
             let Action::Mask { apply, public_name } = action else {
                 masked.push(None);
                 continue;
             };
-            let result = apply(&self.column(block, slot));
-            match result {
-                Ok(column) if column.len() as u64 == block.rows => {
-                    masked.push(column.rechunk().downcast_iter().next().cloned())
-                }
+            let column = columns.next().expect("columns() makes one for every mask");
+            match apply(&column) {
+                Ok(column) if column.len() as u64 == block.rows => masked.push(Masked::new(&column)),
                 Ok(_) => return Err(internal("a mask changed the number of rows")),
                 Err(mistyped) => {
                     let row = block.first_row + mistyped.index as u64;
@@ -95,6 +114,7 @@ impl Splicer<'_> {
                 .iter()
                 .map(|action| if matches!(action, Action::Drop) { Action::Drop } else { Action::Keep })
                 .collect(),
+            special: self.special,
         };
         only_drops.write(header, &[])
     }
@@ -111,37 +131,52 @@ impl Splicer<'_> {
         )
     }
 
-    /// The cells of one touched column; views point into the block, only cells with doubled quotes are copied.
-    fn column(&self, block: &Block, slot: usize) -> StringChunked {
+    /// The cells of the masked columns; views point into the block, only cells with doubled quotes are copied.
+    fn columns(&self, block: &Block) -> Vec<StringChunked> {
         let data = block.data.as_slice();
+        let masks = |action: &Action<'_>| matches!(action, Action::Mask { .. });
+        let slots: Vec<usize> = (0..self.actions.len()).filter(|slot| masks(&self.actions[*slot])).collect();
+        if slots.is_empty() {
+            return Vec::new();
+        }
+        let mut views = vec![Vec::<View>::with_capacity(block.rows as usize); slots.len()];
         let mut extra: Vec<u8> = Vec::new();
-        let mut views: Vec<View> = Vec::with_capacity(block.rows as usize);
-        for span in block.spans.iter().skip(slot).step_by(self.actions.len()) {
-            let value = &data[span.value()];
-            match self.quote {
-                Some(quote) if span.quoted() && memchr::memchr(quote, value).is_some() => {
-                    let start = extra.len();
-                    undouble(value, quote, &mut extra);
-                    views.push(View::new_from_bytes(&extra[start..], 1, start as u32));
-                }
-                _ => views.push(View::new_from_bytes(value, 0, span.value().start as u32)),
+        for row in block.spans.chunks_exact(self.actions.len()) {
+            for (views, slot) in views.iter_mut().zip(&slots) {
+                let span = row[*slot];
+                views.push(match self.quote {
+                    Some(quote) if span.quoted() && memchr::memchr(quote, &data[span.value()]).is_some() => {
+                        let start = extra.len();
+                        undouble(&data[span.value()], quote, &mut extra);
+                        View::new_from_bytes(&extra[start..], 1, start as u32)
+                    }
+                    _ => view(data, span.value()),
+                });
             }
         }
-        let buffers = vec![block.data.clone(), Buffer::from(extra)];
-        // SAFETY: every view lies in its buffer, as it was made from a slice of it. The block is UTF-8, which the
-        // scanner has checked, and cells begin and end at ASCII bytes, so each cell is UTF-8 by itself.
-        let array = unsafe {
-            Utf8ViewArray::new_unchecked_unknown_md(ArrowDataType::Utf8View, views.into(), buffers.into(), None, None)
-        };
-        StringChunked::with_chunk(PlSmallStr::EMPTY, array)
+        let buffers: Buffer<Buffer<u8>> = vec![block.data.clone(), Buffer::from(extra)].into();
+        let columns = views.into_iter().map(|views| {
+            // SAFETY: every view lies in its buffer, as it was made from a slice of it. The block is UTF-8, which the
+            // scanner has checked, and cells begin and end at ASCII bytes, so each cell is UTF-8 by itself.
+            let array = unsafe {
+                Utf8ViewArray::new_unchecked_unknown_md(
+                    ArrowDataType::Utf8View,
+                    views.into(),
+                    buffers.clone(),
+                    None,
+                    None,
+                )
+            };
+            StringChunked::with_chunk(PlSmallStr::EMPTY, array)
+        });
+        columns.collect()
     }
 
-    fn write(&self, block: &Block, masked: &[Option<Utf8ViewArray>]) -> Result<Vec<u8>, Failure> {
+    fn write(&self, block: &Block, masked: &[Option<Masked>]) -> Result<Vec<u8>, Failure> {
         let data = block.data.as_slice();
-        let mut out = Vec::with_capacity(data.len() + data.len() / 4);
+        let mut out = Piece::with_capacity(data.len() + data.len() / 4);
         let mut from = 0;
         let width = self.actions.len();
-        let special = self.special();
         let (mut row, mut slot) = (0, 0);
         for span in &block.spans {
             if slot == width {
@@ -153,20 +188,20 @@ impl Splicer<'_> {
                 Action::Keep => {}
                 Action::Sole => {
                     if let (Some(quote), true) = (self.quote, raw.is_empty()) {
-                        out.extend_from_slice(&data[from..raw.start]);
-                        out.extend_from_slice(&[quote, quote]);
+                        out.put_range(data, from..raw.start);
+                        out.put(&[quote, quote]);
                         from = raw.end;
                     }
                 }
                 Action::Drop => {
                     let before = self.kept_before[slot - 1];
-                    out.extend_from_slice(&data[from..raw.start - usize::from(before)]);
+                    out.put_range(data, from..raw.start - usize::from(before));
                     from = raw.end + usize::from(!before);
                 }
                 Action::Mask { public_name, .. } => {
-                    out.extend_from_slice(&data[from..raw.start]);
-                    let value = masked[slot - 1].as_ref().and_then(|column| column.get(row)).unwrap_or("");
-                    if !self.cell(value.as_bytes(), *span, data, &special, &mut out) {
+                    out.put_range(data, from..raw.start);
+                    let column = masked[slot - 1].as_ref().ok_or_else(|| internal("a masked column is missing"))?;
+                    if !self.cell(column, row, *span, data, &mut out) {
                         return Err(Failure::Reject(of_cell(
                             "unquotable_cell",
                             "a masked cell would need quotes in a format without them",
@@ -180,41 +215,60 @@ impl Splicer<'_> {
                 }
             }
         }
-        out.extend_from_slice(&data[from..]);
-        Ok(out)
-    }
-
-    /// Bytes that make a cell need quotes.
-    fn special(&self) -> [bool; 256] {
-        let mut special = [false; 256];
-        for byte in [self.delimiter, b'\r', b'\n'].into_iter().chain(self.quote) {
-            special[usize::from(byte)] = true;
-        }
-        special
+        out.put(&data[from..]);
+        Ok(out.into_bytes())
     }
 
     /// Writes one masked cell; false when it needs quotes that the format does not have.
-    fn cell(&self, value: &[u8], span: Span, data: &[u8], special: &[bool; 256], out: &mut Vec<u8>) -> bool {
+    #[inline]
+    fn cell(&self, column: &Masked, row: usize, span: Span, data: &[u8], out: &mut Piece) -> bool {
+        let view = column.cells.views()[row];
+        let length = view.length as usize;
+        if !span.quoted() && length > 0 && column.whole {
+            let start = out.len();
+            if view.is_inline() {
+                out.put_start(&(view.as_u128() >> 32).to_le_bytes(), length);
+            } else {
+                let buffer = &column.cells.data_buffers()[view.buffer_idx as usize];
+                out.put_range(buffer, view.offset as usize..view.offset as usize + length);
+            }
+            let plain = match out.window(start) {
+                Some(window) => self.special.find(window) & bits_below(length) == 0,
+                None => !out.since(start).iter().any(|byte| self.needs_quotes(*byte)),
+            };
+            if plain {
+                return true;
+            }
+            out.truncate(start);
+        }
+        self.quoted_cell(column.cells.get(row).unwrap_or("").as_bytes(), span, data, out)
+    }
+
+    fn needs_quotes(&self, byte: u8) -> bool {
+        byte == self.delimiter || Some(byte) == self.quote || matches!(byte, b'\r' | b'\n')
+    }
+
+    fn quoted_cell(&self, value: &[u8], span: Span, data: &[u8], out: &mut Piece) -> bool {
         let original = &data[span.value()];
         let sole_empty = value.is_empty() && self.columns_out == 1 && self.quote.is_some();
         if self.same(value, original, span) && !(sole_empty && !span.quoted() && self.kept_before.len() > 1) {
-            out.extend_from_slice(&data[span.raw()]);
+            out.put(&data[span.raw()]);
             return true;
         }
-        if !span.quoted() && !sole_empty && !value.iter().any(|byte| special[usize::from(*byte)]) {
-            out.extend_from_slice(value);
+        if !span.quoted() && !sole_empty && !value.iter().any(|byte| self.needs_quotes(*byte)) {
+            out.put(value);
             return true;
         }
         let Some(quote) = self.quote else { return false };
-        out.push(quote);
+        out.put(&[quote]);
         let mut rest = value;
         while let Some(at) = memchr::memchr(quote, rest) {
-            out.extend_from_slice(&rest[..=at]);
-            out.push(quote);
+            out.put(&rest[..=at]);
+            out.put(&[quote]);
             rest = &rest[at + 1..];
         }
-        out.extend_from_slice(rest);
-        out.push(quote);
+        out.put(rest);
+        out.put(&[quote]);
         true
     }
 
@@ -239,6 +293,24 @@ pub(super) fn header(data: &[u8], header: &Header, touched: &[usize]) -> Block {
         first_row: 0,
         base: 0,
     }
+}
+
+/// A view of a range of the block. Short cells stand in the view itself, read in one piece where the block goes on.
+#[inline]
+fn view(data: &[u8], range: Range<usize>) -> View {
+    let length = range.len();
+    match data.get(range.start..).and_then(|rest| rest.first_chunk::<16>()) {
+        Some(ahead) if length <= View::MAX_INLINE_SIZE as usize => {
+            let inline = u128::from_le_bytes(*ahead) & ((1 << (8 * length)) - 1);
+            View::from(inline << 32 | length as u128)
+        }
+        _ => View::new_from_bytes(&data[range.clone()], 0, range.start as u32),
+    }
+}
+
+/// The lowest `count` bits, all of them from 64 on.
+fn bits_below(count: usize) -> u64 {
+    1_u64.checked_shl(count as u32).map_or(u64::MAX, |bit| bit - 1)
 }
 
 /// In a well-formed cell quotes come in pairs only.

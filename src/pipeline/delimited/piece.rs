@@ -1,0 +1,93 @@
+//! One block's output under construction.
+//!
+//! Behind what is written there is always room for [`SLACK`] bytes, so that a cell that was just written can be
+//! searched where it lies, in one step of the scanner's own finder.
+
+use std::ops::Range;
+
+/// Longest text in bytes that is copied with a fixed length.
+const SHORT: usize = 32;
+/// Bytes that one step of the finder looks at.
+const SLACK: usize = 64;
+
+pub(super) struct Piece {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Piece {
+    pub(super) fn with_capacity(bytes: usize) -> Piece {
+        Piece { bytes: vec![0; bytes + SLACK], at: 0 }
+    }
+
+    #[inline]
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        let start = self.at;
+        self.at += bytes.len();
+        self.keep_slack();
+        self.bytes[start..self.at].copy_from_slice(bytes);
+    }
+
+    /// The same for a range of a larger text. Most cells are short: a copy of fixed length costs less than one that
+    /// must look at its length, and what it writes too much lies in the slack.
+    #[inline]
+    pub(super) fn put_range(&mut self, text: &[u8], range: Range<usize>) {
+        let ahead = text.get(range.start..).and_then(|rest| rest.first_chunk::<SHORT>());
+        let room = self.bytes.get_mut(self.at..).and_then(|rest| rest.first_chunk_mut::<SHORT>());
+        match (ahead, room) {
+            (Some(ahead), Some(room)) if range.len() <= SHORT => {
+                *room = *ahead;
+                self.at += range.len();
+                self.keep_slack();
+            }
+            _ => self.put(&text[range]),
+        }
+    }
+
+    /// The first `count` of these bytes, copied with a fixed length.
+    #[inline]
+    pub(super) fn put_start(&mut self, bytes: &[u8; 16], count: usize) {
+        match self.bytes.get_mut(self.at..).and_then(|rest| rest.first_chunk_mut()) {
+            Some(room) if count <= bytes.len() => {
+                *room = *bytes;
+                self.at += count;
+                self.keep_slack();
+            }
+            _ => unreachable!("the slack is longer than this, and so are the bytes"),
+        }
+    }
+
+    #[inline]
+    fn keep_slack(&mut self) {
+        if self.at + SLACK > self.bytes.len() {
+            self.bytes.resize((self.at + SLACK).max(self.bytes.len() * 2), 0);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.at
+    }
+
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.at = self.at.min(len);
+    }
+
+    /// The 64 bytes from `from` on, where no more than that have been written since.
+    #[inline]
+    pub(super) fn window(&self, from: usize) -> Option<&[u8; SLACK]> {
+        if self.at - from > SLACK {
+            return None;
+        }
+        self.bytes[from..].first_chunk()
+    }
+
+    pub(super) fn since(&self, from: usize) -> &[u8] {
+        &self.bytes[from..self.at]
+    }
+
+    /// What was written.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.at);
+        self.bytes
+    }
+}
