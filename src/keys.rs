@@ -61,7 +61,7 @@ impl MaskingKeys {
         ))
     }
 
-    fn parse(text: &str) -> Result<MaskingKeys, KeyError> {
+    pub(crate) fn parse(text: &str) -> Result<MaskingKeys, KeyError> {
         let fail = |line: usize, what: &str| KeyError(format!("line {line}: {what}"));
         let mut lines = text.lines();
         let format = lines.next().and_then(|line| line.strip_prefix(MASKING_MAGIC)).map(str::trim);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::fsutil::{create_new, fsync_dir, printable_name, rename_noreplace, write_new_synced};
 use crate::job::JobId;
 use crate::keys::{MaskingKeys, SigningKey};
-use crate::pipeline::{Dialect, DigestKind, Input, Output, Report, Sink, process};
+use crate::pipeline::{Compress, DigestKind, Input, Output, Reading, Report, Sink, process};
 use crate::policy::Policy;
 use crate::seal::Recipients;
 use crate::vault::{Receipt, ReceiptOutput, ReceiptPolicy};
@@ -37,9 +37,8 @@ pub struct Arguments {
     /// Signing key of the receipt, instead of the configuration's
     #[arg(long)]
     signing_key: Option<PathBuf>,
-    /// Field separator, instead of sniffing it
-    #[arg(long)]
-    delimiter: Option<char>,
+    #[command(flatten)]
+    reading: super::reading::ReadingArguments,
 }
 
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
@@ -52,7 +51,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     for file in &arguments.files {
         if to_stdout {
             let sink = Sink::Plain(Box::new(io::stdout()));
-            process_file(file, &policy, &keys, arguments.delimiter, sink)?;
+            process_file(file, &policy, &keys, arguments.reading.of(config, file)?, sink)?;
             continue;
         }
         seal_file(config, arguments, file, &policy, &keys)?;
@@ -65,16 +64,14 @@ pub fn process_file(
     path: &Path,
     policy: &Policy,
     keys: &MaskingKeys,
-    delimiter: Option<char>,
+    (reading, compress): (Reading, Compress),
     sink: Sink,
 ) -> anyhow::Result<Report> {
     // A panic message may quote what it was working on.
     std::panic::set_hook(Box::new(|_| {}));
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let delimiter = delimiter.map(u8::try_from).transpose().context("a delimiter is one ASCII character")?;
-    let dialect = Dialect { delimiter, ..Dialect::default() };
-    let input = Input { file, dialect, digest: DigestKind::Keyed };
-    let output = Output { policy: policy.clone(), sink };
+    let input = Input { file, reading, digest: DigestKind::Keyed };
+    let output = Output { policy: policy.clone(), compress, sink };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
     process(input, vec![output], keys, threads, &|_| {})
         .map_err(|failure| anyhow::anyhow!("{}: {failure}", path.display()))
@@ -93,12 +90,16 @@ fn seal_file(
         None => SigningKey::load(&crate::config::Config::load(config)?.keys.signing)?,
     };
     let recipients = Recipients::parse(&arguments.recipient)?;
-    let object = arguments.output.clone().unwrap_or_else(|| with_suffix(path, ".age"));
+    let (reading, compress) = arguments.reading.of(config, path)?;
+    let object = arguments.output.clone().unwrap_or_else(|| {
+        let name = compress.name_of_output(path.file_name().unwrap_or_default()).into_owned();
+        with_suffix(&path.with_file_name(name), ".age")
+    });
     let temporary = with_suffix(&object, ".incoming");
     let file = create_new(&temporary, 0o600)?;
     let kept = file.try_clone()?;
     let started = Timestamp::now();
-    let report = process_file(path, policy, keys, arguments.delimiter, Sink::Sealed { file, recipients });
+    let report = process_file(path, policy, keys, (reading, compress), Sink::Sealed { file, recipients });
     let published = report.and_then(|report| {
         kept.sync_all()?;
         publish(arguments, path, policy, report, &signing, &object, &temporary, started)

@@ -17,6 +17,7 @@ mod key;
 mod mask;
 mod policy;
 mod quarantine;
+mod reading;
 mod run;
 mod status;
 mod vault;

@@ -16,18 +16,18 @@ pub enum Arguments {
         /// Masking key, instead of the configuration's
         #[arg(long)]
         masking_key: Option<PathBuf>,
-        #[arg(long)]
-        delimiter: Option<char>,
+        #[command(flatten)]
+        reading: super::reading::ReadingArguments,
         #[arg(long)]
         json: bool,
     },
 }
 
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
-    let Arguments::Test { file, policy, masking_key, delimiter, json } = arguments;
+    let Arguments::Test { file, policy, masking_key, reading, json } = arguments;
     let policy = super::find_policy(config, policy)?;
     let keys = super::masking_keys(config, masking_key.as_deref())?;
-    let report = super::mask::process_file(file, &policy, &keys, *delimiter, Sink::Discard)
+    let report = super::mask::process_file(file, &policy, &keys, reading.of(config, file)?, Sink::Discard)
         .map_err(|error| Problems(format!("would be quarantined: {error:#}")))?;
     if *json {
         return super::print_json(&report);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::pipeline::{Dialect, DigestKind};
+use crate::pipeline::{Compress, DigestKind, Reading};
 use crate::policy::Policy;
 
 mod check;
@@ -110,7 +110,9 @@ pub struct Landing {
     pub policy: String,
     /// Those of `recipients` and of `recipients_file`, each checked.
     pub recipients: Vec<String>,
-    pub dialect: Dialect,
+    /// How its files are read; without a file's own extension.
+    pub reading: Reading,
+    pub compress: Compress,
 }
 
 /// When a file is finished.

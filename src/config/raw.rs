@@ -144,6 +144,25 @@ pub struct Landing {
     pub view: Option<Spanned<Value>>,
     pub format: Option<Spanned<Value>>,
     pub delimited: Option<Spanned<Delimited>>,
+    #[serde(default)]
+    pub output: Output,
+    pub limits: Option<Spanned<Limits>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    pub format: Option<Spanned<Value>>,
+    #[serde(default)]
+    pub compress: crate::pipeline::Compress,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub max_record: Option<ByteSize>,
+    pub max_expanded: Option<ByteSize>,
+    pub max_expansion: Option<u64>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -160,7 +179,6 @@ pub enum Complete {
 pub struct Delimited {
     pub delimiter: Option<String>,
     pub quote: Option<String>,
-    pub max_record: Option<ByteSize>,
 }
 
 #[derive(Deserialize)]

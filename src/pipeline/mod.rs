@@ -11,27 +11,17 @@ use serde::{Deserialize, Serialize};
 use crate::keys::MaskingKeys;
 use crate::policy::Policy;
 use crate::seal::Recipients;
+use source::{Digester, Source};
 
 pub mod delimited;
 mod drain;
+mod kind;
+mod reading;
 mod source;
+#[cfg(test)]
+mod tests;
 
-/// How the input is to be read; what is absent is found out from the header record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dialect {
-    /// Field separator; absent: sniffed among `,` `;` tab `|`.
-    pub delimiter: Option<u8>,
-    /// Quote; `None` inside means that the format has no quoting.
-    pub quote: Option<u8>,
-    /// Longest record in bytes, its line ending included.
-    pub max_record_bytes: u64,
-}
-
-impl Default for Dialect {
-    fn default() -> Dialect {
-        Dialect { delimiter: None, quote: Some(b'"'), max_record_bytes: 16 << 20 }
-    }
-}
+pub use reading::{Compress, Compression, Dialect, Format, Limits, Reading, extension};
 
 /// How the input's digest is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,13 +38,14 @@ pub enum DigestKind {
 /// One input file.
 pub struct Input {
     pub file: File,
-    pub dialect: Dialect,
+    pub reading: Reading,
     pub digest: DigestKind,
 }
 
 /// One output of the reading.
 pub struct Output {
     pub policy: Policy,
+    pub compress: Compress,
     pub sink: Sink,
 }
 
@@ -85,7 +76,7 @@ pub struct InputReport {
     pub digest: Option<String>,
     pub digest_kind: DigestKind,
     pub bytes: u64,
-    /// `csv`, and later others.
+    /// Format and compression: `csv`, `csv.gz` …
     pub format: String,
 }
 
@@ -171,5 +162,8 @@ pub fn process(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
-    delimited::process(input, outputs, keys, threads, progress)
+    let source = Source::open(input.file, Digester::new(input.digest, keys), input.reading.limits, progress)?;
+    match kind::recognise(source.head().0, &input.reading).map_err(Failure::Reject)? {
+        Format::Csv => delimited::process(source, &input.reading, input.digest, outputs, keys, threads),
+    }
 }

@@ -1,12 +1,21 @@
-//! The input: read once, in order, with the digest of its bytes as they came.
+//! The input: read once, in order, with the digest of its bytes as they came, and decompressed where it is compressed.
+//!
+//! What comes out of a compressed input is bounded; what is wrong with it is told by kind and position.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 
+use flate2::bufread::GzDecoder;
 use sha2::{Digest, Sha256};
 
-use super::{DigestKind, Failure};
+use super::reading::{Compression, Limits};
+use super::{DigestKind, Failure, Fault};
 use crate::keys::MaskingKeys;
+
+/// First bytes that are looked at to recognise the format.
+const HEAD: usize = 64 << 10;
+/// Raw bytes that a decompressor gets at a time.
+const CHUNK: usize = 256 << 10;
 
 pub(super) fn retry(doing: &str, error: &io::Error) -> Failure {
     Failure::Retry { doing: doing.to_owned(), error: error.to_string(), errno: error.raw_os_error() }
@@ -55,39 +64,289 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The input, read once in order.
-pub(super) struct Source {
+/// The file's own bytes, digested and counted as they are read.
+struct Raw<'a> {
     file: File,
     digester: Digester,
-    pub bytes: u64,
-    pub eof: bool,
+    bytes: u64,
+    /// Bytes read ahead, from [`Raw::replayed`] on still to be handed out.
+    head: Vec<u8>,
+    replayed: usize,
+    /// The operating system's own error: the file is not to blame for it.
+    failed: Option<io::Error>,
+    progress: &'a (dyn Fn(u64) + Sync),
 }
 
-impl Source {
-    pub(super) fn new(file: File, digester: Digester) -> Source {
-        Source { file, digester, bytes: 0, eof: false }
-    }
-
-    /// Fills `buffer` up to `size` bytes or the end of the file.
-    pub(super) fn fill(&mut self, buffer: &mut Vec<u8>, size: usize) -> Result<(), Failure> {
-        if self.eof {
-            return Ok(());
-        }
+impl Raw<'_> {
+    /// Appends what one read gives; false at the end of the file.
+    fn read_more(&mut self, buffer: &mut Vec<u8>) -> Result<bool, Failure> {
         let start = buffer.len();
-        buffer.reserve_exact(size.saturating_sub(start));
-        while buffer.len() < size && !self.eof {
+        loop {
             match rustix::io::read(&self.file, rustix::buffer::spare_capacity(buffer)) {
-                Ok(0) => self.eof = true,
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(retry("read the input", &errno.into())),
             }
         }
         self.digester.update(&buffer[start..]);
         self.bytes += (buffer.len() - start) as u64;
+        (self.progress)(self.bytes);
+        Ok(buffer.len() > start)
+    }
+}
+
+impl Read for Raw<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.replayed < self.head.len() {
+            let count = (&self.head[self.replayed..]).read(out)?;
+            self.replayed += count;
+            return Ok(count);
+        }
+        loop {
+            match rustix::io::read(&self.file, &mut *out) {
+                Ok(count) => {
+                    self.digester.update(&out[..count]);
+                    self.bytes += count as u64;
+                    (self.progress)(self.bytes);
+                    return Ok(count);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => {
+                    self.failed = Some(errno.into());
+                    return Err(errno.into());
+                }
+            }
+        }
+    }
+}
+
+enum Stage<'a> {
+    Plain(Raw<'a>),
+    /// `None` only while one member follows another.
+    Gzip(Option<Box<GzDecoder<BufReader<Raw<'a>>>>>),
+    Zstd(Box<zstd::Decoder<'static, BufReader<Raw<'a>>>>),
+}
+
+/// The input, read once in order.
+pub(super) struct Source<'a> {
+    stage: Stage<'a>,
+    limits: Limits,
+    /// Decoded bytes that were looked at and are still to be handed out.
+    ahead: Vec<u8>,
+    /// All decoded bytes, those in `ahead` included.
+    decoded: u64,
+    /// Nothing is left to decode.
+    ended: bool,
+    /// Everything was handed out.
+    pub eof: bool,
+}
+
+impl<'a> Source<'a> {
+    /// Reads the beginning of a file and recognises its compression.
+    pub(super) fn open(
+        file: File,
+        digester: Digester,
+        limits: Limits,
+        progress: &'a (dyn Fn(u64) + Sync),
+    ) -> Result<Source<'a>, Failure> {
+        let mut raw = Raw { file, digester, bytes: 0, head: Vec::new(), replayed: 0, failed: None, progress };
+        let mut head = Vec::with_capacity(HEAD);
+        let mut ended = false;
+        while head.len() < HEAD && !ended {
+            ended = !raw.read_more(&mut head)?;
+        }
+        let Some(compression) = compression(&head) else {
+            let decoded = head.len() as u64;
+            let eof = ended && head.is_empty();
+            return Ok(Source { stage: Stage::Plain(raw), limits, ahead: head, decoded, ended, eof });
+        };
+        raw.head = head;
+        let reader = BufReader::with_capacity(CHUNK, raw);
+        let stage = match compression {
+            Compression::Gzip => Stage::Gzip(Some(Box::new(GzDecoder::new(reader)))),
+            Compression::Zstd => {
+                let decoder =
+                    zstd::Decoder::with_buffer(reader).map_err(|error| retry("begin to decompress", &error))?;
+                Stage::Zstd(Box::new(decoder))
+            }
+        };
+        let mut source = Source { stage, limits, ahead: Vec::new(), decoded: 0, ended: false, eof: false };
+        let mut ahead = Vec::new();
+        source.decode(&mut ahead, HEAD)?;
+        source.eof = source.ended && ahead.is_empty();
+        source.ahead = ahead;
+        Ok(source)
+    }
+
+    pub(super) fn compression(&self) -> Option<Compression> {
+        match self.stage {
+            Stage::Plain(_) => None,
+            Stage::Gzip(_) => Some(Compression::Gzip),
+            Stage::Zstd(_) => Some(Compression::Zstd),
+        }
+    }
+
+    /// The first decoded bytes, before any was taken, and whether they are all.
+    pub(super) fn head(&self) -> (&[u8], bool) {
+        (&self.ahead, self.ended)
+    }
+
+    /// Number of the file's own bytes read.
+    pub(super) fn bytes(&self) -> u64 {
+        self.raw().bytes
+    }
+
+    /// Fills `buffer` up to `size` bytes or the end of the input.
+    pub(super) fn fill(&mut self, buffer: &mut Vec<u8>, size: usize) -> Result<(), Failure> {
+        let missing = size.saturating_sub(buffer.len());
+        buffer.reserve_exact(missing);
+        if !self.ahead.is_empty() {
+            let take = missing.min(self.ahead.len());
+            buffer.extend(self.ahead.drain(..take));
+        }
+        if self.ahead.is_empty() {
+            self.decode(buffer, size)?;
+            self.eof = self.ended;
+        }
         Ok(())
     }
 
+    /// Digest of the file's own bytes.
     pub(super) fn digest(self) -> Option<String> {
-        self.digester.finish()
+        let raw = match self.stage {
+            Stage::Plain(raw) => raw,
+            Stage::Gzip(decoder) => decoder.expect("present between two calls").into_inner().into_inner(),
+            Stage::Zstd(decoder) => decoder.finish().into_inner(),
+        };
+        raw.digester.finish()
+    }
+
+    fn raw(&self) -> &Raw<'a> {
+        match &self.stage {
+            Stage::Plain(raw) => raw,
+            Stage::Gzip(decoder) => decoder.as_ref().expect("present between two calls").get_ref().get_ref(),
+            Stage::Zstd(decoder) => decoder.get_ref().get_ref(),
+        }
+    }
+
+    /// Appends decoded bytes until `buffer` has `size` bytes or nothing is left.
+    fn decode(&mut self, buffer: &mut Vec<u8>, size: usize) -> Result<(), Failure> {
+        if let Stage::Plain(raw) = &mut self.stage {
+            while buffer.len() < size && !self.ended {
+                self.ended = !raw.read_more(buffer)?;
+            }
+            return Ok(());
+        }
+        let mut filled = buffer.len();
+        buffer.resize(size.max(filled), 0);
+        while filled < size && !self.ended {
+            let read = match &mut self.stage {
+                Stage::Plain(_) => unreachable!("handled above"),
+                Stage::Gzip(decoder) => read_members(decoder, &mut buffer[filled..]),
+                Stage::Zstd(decoder) => decoder.read(&mut buffer[filled..]),
+            };
+            match read {
+                Ok(0) => self.ended = true,
+                Ok(count) => {
+                    filled += count;
+                    self.decoded += count as u64;
+                    self.check_expansion()?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.undecodable(&error)),
+            }
+        }
+        buffer.truncate(filled);
+        Ok(())
+    }
+
+    fn check_expansion(&self) -> Result<(), Failure> {
+        let Limits { max_expanded_bytes, max_expansion, .. } = self.limits;
+        let read = self.bytes();
+        let (what, advice) = if self.decoded > max_expanded_bytes {
+            (format!("more than {max_expanded_bytes} bytes come out of it"), "raise `max_expanded`")
+        } else if self.decoded > Limits::FREE_BYTES.max(read.saturating_mul(max_expansion)) {
+            let what = format!("more than {max_expansion} bytes come out of each byte of it");
+            (what, "raise `max_expansion`")
+        } else {
+            return Ok(());
+        };
+        Err(self.reject("expansion_exceeded", &what, &format!("If the file is honest, {advice} in the limits.")))
+    }
+
+    /// The decompressors' own messages are not passed on: only what went wrong, and where.
+    fn undecodable(&mut self, error: &io::Error) -> Failure {
+        let failed = match &mut self.stage {
+            Stage::Plain(raw) => raw.failed.take(),
+            Stage::Gzip(decoder) => decoder.as_mut().and_then(|decoder| decoder.get_mut().get_mut().failed.take()),
+            Stage::Zstd(decoder) => decoder.get_mut().get_mut().failed.take(),
+        };
+        if let Some(failed) = failed {
+            return retry("read the input", &failed);
+        }
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                self.reject("compression_cut_off", "it ends in the middle", "Have the file sent again.")
+            }
+            // What zstd says is its own text, never the data's.
+            _ if error.to_string().contains("memory") => self.reject(
+                "compression_window",
+                "it asks for a window of more than 128 MiB",
+                "Have it compressed without `--long`.",
+            ),
+            _ => self.reject(
+                "compression_damaged",
+                "it is damaged, or something else follows it",
+                "Have the file compressed and sent again.",
+            ),
+        }
+    }
+
+    fn reject(&self, code: &str, what: &str, advice: &str) -> Failure {
+        let (name, read) = (self.compression().map_or("", Compression::name), self.bytes());
+        Failure::Reject(Fault {
+            code: code.to_owned(),
+            sentence: format!(
+                "the {name} stream cannot be read: {what}, at or before byte offset {read}, after {} decompressed bytes",
+                self.decoded
+            ),
+            row: None,
+            column: None,
+            byte_offset: Some(read),
+            advice: advice.to_owned(),
+        })
+    }
+}
+
+/// The compression that the first bytes show.
+fn compression(head: &[u8]) -> Option<Compression> {
+    match head {
+        [0x1f, 0x8b, 8, ..] => Some(Compression::Gzip),
+        // A skippable frame may come first.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Compression::Zstd),
+        _ => None,
+    }
+}
+
+type Member<'a> = Option<Box<GzDecoder<BufReader<Raw<'a>>>>>;
+
+/// Reads on over the ends of members. Zeros behind the last one are padding, anything else is refused.
+fn read_members(slot: &mut Member<'_>, out: &mut [u8]) -> io::Result<usize> {
+    loop {
+        let decoder = slot.as_mut().expect("present between two calls");
+        let count = decoder.read(out)?;
+        if count > 0 {
+            return Ok(count);
+        }
+        let reader = decoder.get_mut();
+        loop {
+            match reader.fill_buf()? {
+                [] => return Ok(0),
+                [0, ..] => reader.consume(1),
+                _ => break,
+            }
+        }
+        let reader = slot.take().expect("present between two calls").into_inner();
+        *slot = Some(Box::new(GzDecoder::new(reader)));
     }
 }

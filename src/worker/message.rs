@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::job::JobId;
 use crate::keys::MaskingKeys;
-use crate::pipeline::{Dialect, DigestKind, Failure, Report};
+use crate::pipeline::{Compress, DigestKind, Failure, Reading, Report};
 use crate::policy::Policy;
 
 /// Longest message in bytes; a policy of thousands of columns stays far below.
@@ -40,7 +40,7 @@ pub struct Task {
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     /// Mask and seal, once for each output.
-    Mask { dialect: Dialect, digest: DigestKind, outputs: Vec<OutputSpec> },
+    Mask { reading: Reading, digest: DigestKind, outputs: Vec<OutputSpec> },
     /// Seal the bytes as they are, for the quarantine.
     Seal { recipients: Vec<String> },
 }
@@ -48,6 +48,7 @@ pub enum Work {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct OutputSpec {
     pub policy: Policy,
+    pub compress: Compress,
     pub recipients: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::message::{Hello, OutputSpec, Reply, Task, Work, receive, send};
 use crate::keys::MaskingKeys;
-use crate::pipeline::{self, Dialect, DigestKind, Failure, Input, Output, Report, Sink};
+use crate::pipeline::{self, DigestKind, Failure, Input, Output, Reading, Report, Sink};
 use crate::seal::{Recipients, Sealer};
 
 /// Time between two signs of life while a long file is at work.
@@ -52,8 +52,8 @@ fn perform(task: Task, fds: Vec<OwnedFd>, keys: &MaskingKeys, threads: usize, so
     let mut files = fds.into_iter().map(File::from);
     let input = files.next();
     match task.work {
-        Work::Mask { dialect, digest, outputs } => {
-            let result = mask(input, files, dialect, digest, outputs, keys, threads, socket);
+        Work::Mask { reading, digest, outputs } => {
+            let result = mask(input, files, reading, digest, outputs, keys, threads, socket);
             Reply::Masked { job: task.job, result }
         }
         Work::Seal { recipients } => Reply::Sealed { job: task.job, result: seal(input, files.next(), &recipients) },
@@ -64,7 +64,7 @@ fn perform(task: Task, fds: Vec<OwnedFd>, keys: &MaskingKeys, threads: usize, so
 fn mask(
     input: Option<File>,
     sinks: impl Iterator<Item = File>,
-    dialect: Dialect,
+    reading: Reading,
     digest: DigestKind,
     outputs: Vec<OutputSpec>,
     keys: &MaskingKeys,
@@ -83,7 +83,7 @@ fn mask(
             let _ = send(socket, &Reply::Progress { bytes }, &[]);
         }
     };
-    pipeline::process(Input { file, dialect, digest }, outputs, keys, threads, &progress)
+    pipeline::process(Input { file, reading, digest }, outputs, keys, threads, &progress)
 }
 
 fn sealed_output(output: OutputSpec, file: File) -> Result<Output, Failure> {
@@ -92,7 +92,7 @@ fn sealed_output(output: OutputSpec, file: File) -> Result<Output, Failure> {
         error: error.to_string(),
         errno: None,
     })?;
-    Ok(Output { policy: output.policy, sink: Sink::Sealed { file, recipients } })
+    Ok(Output { policy: output.policy, compress: output.compress, sink: Sink::Sealed { file, recipients } })
 }
 
 fn no_descriptor() -> Failure {

@@ -3,6 +3,7 @@
 //! - `sandbox.rs`: a site in a temporary folder and the real binary; no tests.
 //! - `main_way.rs`: from landing to vault or quarantine, and what veild writes about it.
 //! - `crash.rs`: kills at named points and at random, and what must hold afterwards.
+//! - `formats.rs`: every format, made and read by the stock tools.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
 //! - `retry.rs`: rejected files on their way back, through kills at every step.
@@ -11,6 +12,7 @@
 
 mod commands;
 mod crash;
+mod formats;
 mod leak;
 mod main_way;
 mod order;

@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::{absolute, checked_recipients, size, time};
+use super::{absolute, checked_recipients, reading, size, time};
 use crate::config::locate::Findings;
 use crate::config::units::Span;
 use crate::config::{Complete, Landing, Patterns, raw};
-use crate::pipeline::Dialect;
 use crate::policy::Policy;
 
 const EXCLUDE: [&str; 7] = [".*", "*.part", "*.filepart", "*.partial", "*.tmp", "*.swp", "*~"];
 const LEAST_SWEEP: Duration = Duration::from_millis(100);
 const MOST_SWEEP: Duration = Duration::from_secs(86_400);
-/// Longest record that may be allowed, in bytes.
-const MAX_RECORD_BYTES: u64 = 512 << 20;
 
 fn patterns(given: Option<Spanned<Vec<String>>>, default: &[&str], findings: &mut Findings<'_>) -> Patterns {
     let place = given.as_ref().map_or(0..0, Spanned::span);
@@ -37,7 +34,7 @@ fn patterns(given: Option<Spanned<Vec<String>>>, default: &[&str], findings: &mu
 
 pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, findings: &mut Findings<'_>) -> Landing {
     findings.refuse("view", &raw.view);
-    findings.refuse("format", &raw.format);
+    findings.refuse("output.format", &raw.output.format);
     findings.refuse("archive_recipients", &raw.archive_recipients);
     findings.refuse("dedup_window", &raw.dedup_window);
     for (value, only) in [(&raw.after, "delete"), (&raw.duplicates, "process")] {
@@ -91,7 +88,8 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
         max_size: size(raw.max_size, 50 << 30),
         policy: raw.policy.into_inner(),
         recipients,
-        dialect: dialect(raw.delimited, findings),
+        reading: reading::reading(raw.format, raw.delimited, raw.limits, findings),
+        compress: raw.output.compress,
     }
 }
 
@@ -126,37 +124,6 @@ fn landing_recipients(
         findings.add(place, "this landing needs `recipients` or `recipients_file`");
     }
     all
-}
-
-fn dialect(raw: Option<Spanned<raw::Delimited>>, findings: &mut Findings<'_>) -> Dialect {
-    let mut dialect = Dialect::default();
-    let Some(raw) = raw else { return dialect };
-    let place = raw.span();
-    let raw = raw.into_inner();
-    let one = |text: &str| match text.as_bytes() {
-        [byte] if byte.is_ascii() && !b"\r\n\0".contains(byte) => Some(*byte),
-        _ => None,
-    };
-    if let Some(delimiter) = raw.delimiter {
-        dialect.delimiter = one(&delimiter);
-        if dialect.delimiter.is_none() {
-            findings.add(place.clone(), "`delimiter` is one ASCII character");
-        }
-    }
-    if let Some(quote) = raw.quote {
-        dialect.quote = one(&quote);
-        if dialect.quote.is_none() && !quote.is_empty() {
-            findings.add(place.clone(), "`quote` is one ASCII character, or \"\" for none");
-        }
-    }
-    if dialect.delimiter.is_some() && dialect.delimiter == dialect.quote {
-        findings.add(place.clone(), "`delimiter` and `quote` must differ");
-    }
-    dialect.max_record_bytes = size(raw.max_record, dialect.max_record_bytes);
-    if !(1..=MAX_RECORD_BYTES).contains(&dialect.max_record_bytes) {
-        findings.add(place, "`max_record` is 1B to 512MiB");
-    }
-    dialect
 }
 
 /// Landings must not share files with each other, nor with what veild writes.

@@ -15,6 +15,7 @@ use crate::seal::Recipients;
 
 mod landing;
 mod policy;
+mod reading;
 
 use landing::{check_apart, landing};
 pub(super) use policy::policy;

@@ -54,7 +54,7 @@ impl Job {
             &self.landing.name,
             &self.claimed.sub_path,
             self.id(),
-            &self.claimed.name,
+            &self.landing.compress.name_of_output(&self.claimed.name),
             self.config.vault.opaque,
         )
     }

@@ -10,7 +10,7 @@ use crate::daemon::porter::Errand;
 use crate::intake::Hint;
 use crate::job::JobId;
 use crate::ledger::Attempts;
-use crate::pipeline::{Failure, Fault};
+use crate::pipeline::{Failure, Fault, Reading};
 use crate::worker::message::{OutputSpec, Task, Work};
 use crate::worker::pool::{Assignment, Outcome, WorkerReport};
 
@@ -206,9 +206,12 @@ fn assignment(running: &Running) -> Assignment {
         (Work::Seal { recipients }, job.incoming_original())
     } else {
         let policy = job.config.policies[&job.landing.policy].clone();
-        let output = OutputSpec { policy, recipients: job.landing.recipients.clone() };
-        let (dialect, digest) = (job.landing.dialect.clone(), job.config.vault.input_digest);
-        (Work::Mask { dialect, digest, outputs: vec![output] }, job.incoming())
+        let (recipients, compress) = (job.landing.recipients.clone(), job.landing.compress);
+        let output = OutputSpec { policy, compress, recipients };
+        let extension = crate::pipeline::extension(&job.claimed.name);
+        let reading = Reading { extension, ..job.landing.reading.clone() };
+        let digest = job.config.vault.input_digest;
+        (Work::Mask { reading, digest, outputs: vec![output] }, job.incoming())
     };
     Assignment { task: Task { job: job.id(), work }, source: job.claimed.path.clone(), incoming: vec![incoming] }
 }

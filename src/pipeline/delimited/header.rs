@@ -21,7 +21,7 @@ pub(super) struct Header {
 /// # Errors
 ///
 /// A [`Fault`] for an unusable dialect, encoding or header record.
-pub(super) fn read(data: &[u8], eof: bool, dialect: &Dialect) -> Result<Option<Header>, Fault> {
+pub(super) fn read(data: &[u8], eof: bool, dialect: &Dialect, max_record_bytes: u64) -> Result<Option<Header>, Fault> {
     check_dialect(dialect)?;
     if data.starts_with(b"\xff\xfe") || data.starts_with(b"\xfe\xff") {
         return Err(of_file(
@@ -38,7 +38,7 @@ pub(super) fn read(data: &[u8], eof: bool, dialect: &Dialect) -> Result<Option<H
             "Ask the sender for the file.",
         ));
     }
-    let Some((delimiter, spans, end)) = choose(data, start, eof, dialect)? else { return Ok(None) };
+    let Some((delimiter, spans, end)) = choose(data, start, eof, dialect, max_record_bytes)? else { return Ok(None) };
     if let Err(error) = simdutf8::compat::from_utf8(&data[..end]) {
         let at = error.valid_up_to();
         return Err(Broken { kind: Kind::InvalidUtf8, at, column: None }.describe(0, 0, &[]));
@@ -64,7 +64,13 @@ fn check_dialect(dialect: &Dialect) -> Result<(), Fault> {
 
 type Choice = (u8, Vec<Span>, usize);
 
-fn choose(data: &[u8], start: usize, eof: bool, dialect: &Dialect) -> Result<Option<Choice>, Fault> {
+fn choose(
+    data: &[u8],
+    start: usize,
+    eof: bool,
+    dialect: &Dialect,
+    max_record_bytes: u64,
+) -> Result<Option<Choice>, Fault> {
     let candidates = match &dialect.delimiter {
         Some(one) => std::slice::from_ref(one),
         None => &CANDIDATES[..],
@@ -91,14 +97,10 @@ fn choose(data: &[u8], start: usize, eof: bool, dialect: &Dialect) -> Result<Opt
         ));
     }
     match (best, broken) {
-        (Some(best), _) if (best.2 - start) as u64 > dialect.max_record_bytes => {
-            Err(too_long(dialect.max_record_bytes, start))
-        }
+        (Some(best), _) if (best.2 - start) as u64 > max_record_bytes => Err(too_long(max_record_bytes, start)),
         (Some(best), _) => Ok(Some(best)),
         (None, Some(broken)) => Err(broken.describe(0, 0, &[])),
-        (None, None) if (data.len() - start) as u64 > dialect.max_record_bytes => {
-            Err(too_long(dialect.max_record_bytes, start))
-        }
+        (None, None) if (data.len() - start) as u64 > max_record_bytes => Err(too_long(max_record_bytes, start)),
         (None, None) => Ok(None),
     }
 }

@@ -19,8 +19,8 @@ use self::header::Header;
 use self::scan::Scanner;
 use self::splice::{Action, Splicer};
 use super::drain::Drain;
-use super::source::{Digester, Source};
-use super::{ColumnReport, Dialect, Failure, Fault, Input, InputReport, Output, OutputReport, Report};
+use super::source::Source;
+use super::{ColumnReport, DigestKind, Failure, Fault, Format, InputReport, Output, OutputReport, Reading, Report};
 use crate::keys::MaskingKeys;
 use crate::policy::Plan;
 
@@ -40,14 +40,21 @@ enum Fate<'a> {
 type Fates<'a> = Vec<(String, Fate<'a>)>;
 
 pub(super) fn process(
-    input: Input,
+    source: Source<'_>,
+    reading: &Reading,
+    digest_kind: DigestKind,
     outputs: Vec<Output>,
     keys: &MaskingKeys,
     threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
-    let source = Source::new(input.file, Digester::new(input.digest, keys));
-    let (policies, sinks): (Vec<_>, Vec<_>) = outputs.into_iter().map(|output| (output.policy, output.sink)).unzip();
+    let compression = source.compression();
+    let (mut policies, mut drains, mut formats) = (Vec::new(), Vec::new(), Vec::new());
+    for output in outputs {
+        let compression = output.compress.of(compression);
+        policies.push(output.policy);
+        drains.push(Drain::open(output.sink, compression)?);
+        formats.push(Format::Csv.compressed(compression));
+    }
     let mut columns = Vec::new();
     let planner = |names: &[&str]| {
         let mut all = Vec::with_capacity(policies.len());
@@ -58,21 +65,16 @@ pub(super) fn process(
         }
         Ok(all)
     };
-    let drains = sinks.into_iter().map(Drain::open).collect::<Result<Vec<_>, _>>()?;
-    let ran = run(source, &input.dialect, planner, drains, threads, progress)?;
-    let outputs = ran.outputs.into_iter().zip(columns).map(|((sha256, bytes), columns)| OutputReport {
-        sha256,
-        bytes,
-        format: "csv".to_owned(),
-        rows_out: ran.rows,
-        columns,
+    let ran = run(source, reading, planner, drains, threads)?;
+    let outputs = ran.outputs.into_iter().zip(columns).zip(formats).map(|(((sha256, bytes), columns), format)| {
+        OutputReport { sha256, bytes, format, rows_out: ran.rows, columns }
     });
     Ok(Report {
         input: InputReport {
             digest: ran.digest,
-            digest_kind: input.digest,
+            digest_kind,
             bytes: ran.bytes,
-            format: "csv".to_owned(),
+            format: Format::Csv.compressed(compression),
         },
         rows_in: ran.rows,
         outputs: outputs.collect(),
@@ -108,19 +110,19 @@ struct Ran {
 }
 
 fn run<'a>(
-    mut source: Source,
-    dialect: &Dialect,
+    mut source: Source<'_>,
+    reading: &Reading,
     planner: impl FnOnce(&[&str]) -> Result<Vec<Fates<'a>>, Fault>,
     mut drains: Vec<Drain>,
     threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Ran, Failure> {
-    let dialect = Dialect { max_record_bytes: dialect.max_record_bytes.min(LONGEST_RECORD), ..dialect.clone() };
+    let dialect = &reading.dialect;
+    let max_record_bytes = reading.limits.max_record_bytes.min(LONGEST_RECORD);
     let mut buffer = Vec::new();
     let mut size = SMALL;
     let header = loop {
         source.fill(&mut buffer, size)?;
-        if let Some(header) = header::read(&buffer, source.eof, &dialect).map_err(Failure::Reject)? {
+        if let Some(header) = header::read(&buffer, source.eof, dialect, max_record_bytes).map_err(Failure::Reject)? {
             break header;
         }
         size *= 2;
@@ -139,20 +141,20 @@ fn run<'a>(
         delimiter: header.delimiter,
         quote,
         columns: header.names.len(),
-        max_record_bytes: dialect.max_record_bytes,
+        max_record_bytes,
         touched,
         finder: bits::Finder::new(Scanner::needles(header.delimiter, quote)),
     };
     buffer.drain(..header.end);
     let base = header.end as u64;
     let small = source.eof;
-    let mut cutter = run::Cutter { source, scanner, names: public, buffer, base, rows: 0, progress, failed: None };
+    let mut cutter = run::Cutter { source, scanner, names: public, buffer, base, rows: 0, failed: None };
     if small {
         run::inline(&mut cutter, &splicers, &mut drains)?;
     } else {
         run::threaded(&mut cutter, &splicers, &mut drains, threads)?;
     }
-    let (rows, bytes) = (cutter.rows, cutter.source.bytes);
+    let (rows, bytes) = (cutter.rows, cutter.source.bytes());
     let outputs = drains.into_iter().map(Drain::finish).collect::<Result<Vec<_>, _>>()?;
     Ok(Ran { digest: cutter.source.digest(), bytes, rows, outputs })
 }

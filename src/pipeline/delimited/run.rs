@@ -20,7 +20,7 @@ const BLOCK: usize = 2 << 20;
 
 /// Cuts the input into blocks of whole records.
 pub(super) struct Cutter<'a> {
-    pub source: Source,
+    pub source: Source<'a>,
     pub scanner: Scanner,
     /// Public column names, for faults.
     pub names: Vec<String>,
@@ -29,7 +29,6 @@ pub(super) struct Cutter<'a> {
     /// Offset of `buffer` in the file.
     pub base: u64,
     pub rows: u64,
-    pub progress: &'a (dyn Fn(u64) + Sync),
     /// A fault behind the block handed out last.
     pub failed: Option<Failure>,
 }
@@ -62,7 +61,6 @@ impl Cutter<'_> {
                 };
                 self.rows += scanned.rows;
                 self.base += scanned.end as u64;
-                (self.progress)(self.base);
                 return Ok(Some(block));
             }
             if let Some(failure) = failure {

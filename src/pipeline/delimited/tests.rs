@@ -12,7 +12,7 @@ use super::{Fate, Fates, header, run};
 use crate::mask::Mistyped;
 use crate::pipeline::drain::Drain;
 use crate::pipeline::source::{Digester, Source};
-use crate::pipeline::{Dialect, Failure, Sink};
+use crate::pipeline::{Dialect, Failure, Limits, Reading, Sink};
 
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -64,24 +64,28 @@ fn fates(kinds: &str) -> Fates<'static> {
     kinds.chars().enumerate().map(|(n, kind)| (format!("c{n}"), fate(kind))).collect()
 }
 
-fn mask_all(input: &[u8], plans: &[&str], dialect: &Dialect) -> Result<(Vec<Vec<u8>>, u64), Failure> {
+fn mask_all(input: &[u8], plans: &[&str], reading: &Reading) -> Result<(Vec<Vec<u8>>, u64), Failure> {
     let sinks: Vec<Shared> = plans.iter().map(|_| Shared::default()).collect();
-    let drains =
-        sinks.iter().map(|sink| Drain::open(Sink::Plain(Box::new(sink.clone())))).collect::<Result<_, _>>().unwrap();
+    let drains = sinks
+        .iter()
+        .map(|sink| Drain::open(Sink::Plain(Box::new(sink.clone())), None))
+        .collect::<Result<_, _>>()
+        .unwrap();
     let planner = |_: &[&str]| Ok(plans.iter().map(|kinds| fates(kinds)).collect());
-    let ran = run(Source::new(file(input), Digester::None), dialect, planner, drains, 2, &|_| ())?;
+    let source = Source::open(file(input), Digester::None, reading.limits, &|_| ())?;
+    let ran = run(source, reading, planner, drains, 2)?;
     assert_eq!(ran.bytes, input.len() as u64);
     let outputs = sinks.iter().map(|sink| sink.0.lock().unwrap().clone()).collect();
     Ok((outputs, ran.rows))
 }
 
 fn masked(input: &str, kinds: &str) -> String {
-    let (mut outputs, _) = mask_all(input.as_bytes(), &[kinds], &Dialect::default()).unwrap();
+    let (mut outputs, _) = mask_all(input.as_bytes(), &[kinds], &Reading::default()).unwrap();
     String::from_utf8(outputs.remove(0)).unwrap()
 }
 
 fn fault(input: &[u8], kinds: &str) -> crate::pipeline::Fault {
-    match mask_all(input, &[kinds], &Dialect::default()) {
+    match mask_all(input, &[kinds], &Reading::default()) {
         Err(Failure::Reject(fault)) => fault,
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("accepted"),
@@ -149,18 +153,19 @@ fn faults_have_codes_and_places() {
 
 #[test]
 fn formats_without_quotes_take_them_as_data() {
-    let dialect = Dialect { quote: None, ..Dialect::default() };
-    let (outputs, _) = mask_all(b"a|b\n\"x|y\"\n", &["uk"], &dialect).unwrap();
+    let reading = Reading { dialect: Dialect { quote: None, ..Dialect::default() }, ..Reading::default() };
+    let (outputs, _) = mask_all(b"a|b\n\"x|y\"\n", &["uk"], &reading).unwrap();
     assert_eq!(outputs[0], b"a|b\n\"X|y\"\n");
-    let Err(Failure::Reject(fault)) = mask_all(b"a|b\n1|2\n", &["|k"], &dialect) else { panic!("accepted") };
+    let Err(Failure::Reject(fault)) = mask_all(b"a|b\n1|2\n", &["|k"], &reading) else { panic!("accepted") };
     assert_eq!((fault.code.as_str(), fault.row), ("unquotable_cell", Some(1)));
 }
 
 #[test]
 fn long_records_are_refused_exactly() {
-    let dialect = Dialect { max_record_bytes: 8, ..Dialect::default() };
-    assert!(mask_all(b"a,b\n123456,\n", &["kk"], &dialect).is_ok());
-    let Err(Failure::Reject(fault)) = mask_all(b"a,b\n1234567,\n", &["kk"], &dialect) else { panic!("accepted") };
+    let limits = Limits { max_record_bytes: 8, ..Limits::default() };
+    let reading = Reading { limits, ..Reading::default() };
+    assert!(mask_all(b"a,b\n123456,\n", &["kk"], &reading).is_ok());
+    let Err(Failure::Reject(fault)) = mask_all(b"a,b\n1234567,\n", &["kk"], &reading) else { panic!("accepted") };
     assert_eq!((fault.code.as_str(), fault.byte_offset), ("record_too_long", Some(4)));
 }
 
@@ -176,7 +181,7 @@ fn big(rows: usize) -> String {
 #[test]
 fn threads_keep_the_order_and_views_differ() {
     let input = big(150_000);
-    let (outputs, rows) = mask_all(input.as_bytes(), &["sss", "kdk"], &Dialect::default()).unwrap();
+    let (outputs, rows) = mask_all(input.as_bytes(), &["sss", "kdk"], &Reading::default()).unwrap();
     assert_eq!(rows, 150_000);
     assert!(outputs[0] == input.as_bytes());
     assert!(outputs[1].starts_with(b"id,note\n0,\"x\ny\"\n1,"));
@@ -188,12 +193,12 @@ fn the_first_failure_by_position_wins_and_a_panic_hangs_nobody() {
     input.push_str("ragged\n");
     assert_eq!(fault(input.as_bytes(), "kkk").row, Some(150_001));
     assert_eq!(fault(input.as_bytes(), "knk").row, Some(1));
-    let two = mask_all(b"a,b\n1,x\ny,2\n", &["nk", "kn"], &Dialect::default());
+    let two = mask_all(b"a,b\n1,x\ny,2\n", &["nk", "kn"], &Reading::default());
     assert!(
         matches!(two, Err(Failure::Reject(fault)) if fault.row == Some(1) && fault.column.as_deref() == Some("c1"))
     );
-    assert!(matches!(mask_all(b"a\n1\n", &["p"], &Dialect::default()), Err(Failure::Retry { .. })));
-    assert!(matches!(mask_all(input.as_bytes(), &["kpk"], &Dialect::default()), Err(Failure::Retry { .. })));
+    assert!(matches!(mask_all(b"a\n1\n", &["p"], &Reading::default()), Err(Failure::Retry { .. })));
+    assert!(matches!(mask_all(input.as_bytes(), &["kpk"], &Reading::default()), Err(Failure::Retry { .. })));
 }
 
 type Found = (Vec<Span>, u64, Option<(Kind, usize)>);
@@ -258,7 +263,7 @@ proptest! {
             text.push_str(&format!("{a},{b},{c}"));
         }
         if last { text.push('\n'); }
-        let (outputs, found) = mask_all(text.as_bytes(), &["kkk", "sss", "ksk"], &Dialect::default()).unwrap();
+        let (outputs, found) = mask_all(text.as_bytes(), &["kkk", "sss", "ksk"], &Reading::default()).unwrap();
         prop_assert_eq!(found, rows.len() as u64);
         for output in outputs {
             prop_assert!(output == text.as_bytes());

@@ -1,0 +1,46 @@
+//! How a FILE on the command line is to be read.
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::config::Config;
+use crate::pipeline::{Compress, Format, Reading, extension};
+
+#[derive(clap::Args)]
+pub struct ReadingArguments {
+    /// Read the file as this landing of the configuration does (format, dialect, limits, output)
+    #[arg(long)]
+    landing: Option<String>,
+    /// Format, instead of telling it by the content
+    #[arg(long, value_parser = format)]
+    format: Option<Format>,
+    /// Field separator, instead of sniffing it
+    #[arg(long)]
+    delimiter: Option<char>,
+}
+
+fn format(name: &str) -> Result<Format, String> {
+    let known = || Format::ALL.map(Format::name).join(", ");
+    Format::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| format!("formats are {}", known()))
+}
+
+impl ReadingArguments {
+    /// The reading of one file, and the compression of its output.
+    pub fn of(&self, config: &Path, file: &Path) -> anyhow::Result<(Reading, Compress)> {
+        let (mut reading, compress) = match &self.landing {
+            None => (Reading::default(), Compress::default()),
+            Some(name) => {
+                let config = Config::load(config)?;
+                let landing = config.landing(name).with_context(|| format!("there is no landing {name:?}"))?;
+                (landing.reading.clone(), landing.compress)
+            }
+        };
+        reading.extension = file.file_name().and_then(extension);
+        reading.accept = self.format.map_or(reading.accept, |format| vec![format]);
+        if let Some(delimiter) = self.delimiter {
+            reading.dialect.delimiter = Some(u8::try_from(delimiter).context("a delimiter is one ASCII character")?);
+        }
+        Ok((reading, compress))
+    }
+}

@@ -1,0 +1,88 @@
+//! `format`, `delimited` and `limits` of a `[[landing]]`.
+
+use toml::{Spanned, Value};
+
+use super::size;
+use crate::config::locate::Findings;
+use crate::config::raw;
+use crate::pipeline::{Dialect, Format, Limits, Reading};
+
+/// Longest record that may be allowed, in bytes.
+const MAX_RECORD_BYTES: u64 = 512 << 20;
+
+pub(super) fn reading(
+    format: Option<Spanned<Value>>,
+    delimited: Option<Spanned<raw::Delimited>>,
+    given: Option<Spanned<raw::Limits>>,
+    findings: &mut Findings<'_>,
+) -> Reading {
+    Reading {
+        accept: format.map(|format| accept(format, findings)).unwrap_or_default(),
+        extension: None,
+        dialect: dialect(delimited, findings),
+        limits: given.map(|given| limits(given, findings)).unwrap_or_default(),
+    }
+}
+
+fn accept(given: Spanned<Value>, findings: &mut Findings<'_>) -> Vec<Format> {
+    let place = given.span();
+    let names = match given.into_inner() {
+        Value::Array(names) => names,
+        one => vec![one],
+    };
+    let formats: Option<Vec<Format>> =
+        names.iter().map(|name| Format::ALL.into_iter().find(|format| name.as_str() == Some(format.name()))).collect();
+    match formats {
+        Some(formats) if !formats.is_empty() => formats,
+        _ => {
+            let known: Vec<&str> = Format::ALL.iter().map(|format| format.name()).collect();
+            findings.add(place, format!("`format` is one of {}, or a list of them", known.join(", ")));
+            Vec::new()
+        }
+    }
+}
+
+fn limits(given: Spanned<raw::Limits>, findings: &mut Findings<'_>) -> Limits {
+    let place = given.span();
+    let given = given.into_inner();
+    let default = Limits::default();
+    let limits = Limits {
+        max_record_bytes: size(given.max_record, default.max_record_bytes),
+        max_expanded_bytes: size(given.max_expanded, default.max_expanded_bytes),
+        max_expansion: given.max_expansion.unwrap_or(default.max_expansion),
+    };
+    if !(1..=MAX_RECORD_BYTES).contains(&limits.max_record_bytes) {
+        findings.add(place.clone(), "`max_record` is 1B to 512MiB");
+    }
+    if limits.max_expansion == 0 || limits.max_expanded_bytes == 0 {
+        findings.add(place, "`max_expanded` and `max_expansion` are at least 1");
+    }
+    limits
+}
+
+fn dialect(raw: Option<Spanned<raw::Delimited>>, findings: &mut Findings<'_>) -> Dialect {
+    let mut dialect = Dialect::default();
+    let Some(raw) = raw else { return dialect };
+    let place = raw.span();
+    let raw = raw.into_inner();
+    let one = |text: &str| match text.as_bytes() {
+        [byte] if byte.is_ascii() && !b"\r\n\0".contains(byte) => Some(*byte),
+        _ => None,
+    };
+    if let Some(delimiter) = raw.delimiter {
+        dialect.delimiter = one(&delimiter);
+        if dialect.delimiter.is_none() {
+            findings.add(place.clone(), "`delimiter` is one ASCII character");
+        }
+    }
+    if let Some(quote) = raw.quote {
+        dialect.quote = one(&quote);
+        if dialect.quote.is_none() && !quote.is_empty() {
+            findings.add(place.clone(), "`quote` is one ASCII character, or \"\" for none");
+        }
+    }
+    if dialect.delimiter.is_some() && dialect.delimiter == dialect.quote {
+        findings.add(place, "`delimiter` and `quote` must differ");
+    }
+    dialect
+}

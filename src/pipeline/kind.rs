@@ -1,0 +1,143 @@
+//! What a file is: by its content first, by its name where the content leaves a doubt.
+
+use std::borrow::Cow;
+
+use super::Fault;
+use super::reading::{Format, Reading};
+
+/// Extensions of text; what bears one is read as text, so that the reader can say where it is none.
+const TEXT_EXTENSIONS: [&str; 6] = ["csv", "tsv", "psv", "tab", "txt", "dat"];
+/// Bytes that text does not hold; the others below space are tab, line ends and form feed.
+const BINARY: [u8; 27] =
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 127];
+/// Formats that begin as text would; their beginning is long enough to be sure.
+const TEXT_LIKE: [&str; 7] = ["pdf", "rtf", "ps", "pem", "html", "xml", "sh"];
+
+/// Decides how to read a file from its first decoded bytes.
+///
+/// # Errors
+///
+/// A [`Fault`] that names what the file is, when it is nothing that is read, or nothing that is accepted here.
+pub(super) fn recognise(head: &[u8], reading: &Reading) -> Result<Format, Fault> {
+    if let Some(foreign) = foreign(head, reading.extension.as_deref()) {
+        return Err(unrecognised(&foreign, reading));
+    }
+    match reading.accept[..] {
+        [one] => Ok(one),
+        [] => Ok(Format::Csv),
+        ref several => match Format::Csv {
+            found if several.contains(&found) => Ok(found),
+            found => Err(unrecognised(found.title(), reading)),
+        },
+    }
+}
+
+fn unrecognised(what: &str, reading: &Reading) -> Fault {
+    let accepted = if reading.accept.is_empty() { &Format::ALL[..] } else { &reading.accept[..] };
+    let accepted: Vec<&str> = accepted.iter().map(|format| format.name()).collect();
+    Fault {
+        code: "unrecognised_format".to_owned(),
+        sentence: format!("the file is {what}; read here: {}", accepted.join(", ")),
+        row: None,
+        column: None,
+        byte_offset: None,
+        advice: "Ask the sender for a format that is read here, or drop the file on a landing that accepts it."
+            .to_owned(),
+    }
+}
+
+/// What a file is that no reader takes, with its article.
+fn foreign(head: &[u8], extension: Option<&str>) -> Option<Cow<'static, str>> {
+    if let Some(name) = known(head) {
+        return Some(name.into());
+    }
+    let is_text = !head.iter().any(|byte| BINARY.contains(byte)) || utf16(head);
+    let guess = infer::get(head).filter(|guess| !is_text || TEXT_LIKE.contains(&guess.extension()));
+    if let Some(guess) = guess {
+        return Some(format!("{} ({})", described(&guess), guess.mime_type()).into());
+    }
+    let named_text = extension.is_some_and(|extension| TEXT_EXTENSIONS.contains(&extension));
+    (!is_text && !named_text).then_some(Cow::Borrowed("binary data of an unknown kind"))
+}
+
+/// Formats of data and secrets that `infer` does not know.
+fn known(head: &[u8]) -> Option<&'static str> {
+    const KNOWN: [(&[u8], &str); 14] = [
+        (b"PAR1", "a Parquet file"),
+        (b"PARE", "an encrypted Parquet file"),
+        (b"ARROW1\0\0", "an Arrow IPC file"),
+        (b"\xff\xff\xff\xff", "an Arrow IPC stream"),
+        (b"FEA1", "a Feather file of version 1"),
+        (b"Obj\x01", "an Avro file"),
+        (b"ORC\n\x0b", "an ORC file"),
+        (b"ORC\x03", "an ORC file"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (b"age-encryption.org/v1\n", "a file that is already sealed with age"),
+        (b"-----BEGIN AGE ENCRYPTED FILE-----", "a file that is already sealed with age"),
+        (b"-----BEGIN PGP MESSAGE-----", "an OpenPGP message"),
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----", "a private key"),
+        (b"\x04\x22\x4d\x18", "an lz4 stream"),
+    ];
+    KNOWN.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, name)| *name)
+}
+
+fn described(guess: &infer::Type) -> &'static str {
+    use infer::MatcherType;
+    match (guess.extension(), guess.matcher_type()) {
+        ("pdf", _) => "a PDF document",
+        ("html" | "xml", _) => "markup",
+        ("sh", _) => "a script",
+        ("der" | "pem", _) => "a certificate",
+        (_, MatcherType::App) => "a program",
+        (_, MatcherType::Archive) => "an archive or a container",
+        (_, MatcherType::Audio) => "a sound file",
+        (_, MatcherType::Book) => "a book",
+        (_, MatcherType::Doc) => "a document",
+        (_, MatcherType::Font) => "a font",
+        (_, MatcherType::Image) => "an image",
+        (_, MatcherType::Video) => "a video",
+        _ => "something else",
+    }
+}
+
+fn utf16(head: &[u8]) -> bool {
+    head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentence(head: &[u8], extension: Option<&str>) -> String {
+        let reading = Reading { extension: extension.map(str::to_owned), ..Reading::default() };
+        recognise(head, &reading).map_or_else(|fault| fault.sentence, |format| format.name().to_owned())
+    }
+
+    #[test]
+    fn what_is_not_read_is_named() {
+        for (head, what) in [
+            (&b"%PDF-1.7\n%\xe2\xe3"[..], "a PDF document (application/pdf)"),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "an image (image/png)"),
+            (b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0>\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "a program"),
+            (b"PK\x03\x04\x14\0\0\0\x08\0", "an archive or a container (application/zip)"),
+            (b"SQLite format 3\0", "(application/vnd.sqlite3)"),
+            (b"age-encryption.org/v1\n-> X25519 ", "already sealed"),
+            (b"<?xml version=\"1.0\"?><a/>", "markup"),
+            (b"BZh91AY&SY\0\0", "application/x-bzip2"),
+            (b"\x01\x02\x03", "binary data of an unknown kind"),
+        ] {
+            let sentence = sentence(head, Some("x"));
+            assert!(sentence.starts_with("the file is ") && sentence.contains(what), "{what}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn text_is_not_taken_for_what_it_is_not() {
+        for head in ["", "BM,size\n1,2\n", "MZ,b\n", "id,name\n1,\u{1f600}\n", "II*,x\n", "ID3,tag\n", "a\tb\n\x0c"] {
+            assert_eq!(sentence(head.as_bytes(), None), "csv", "{head}");
+        }
+        // The reader says where it stops being text.
+        assert_eq!(sentence(b"a,b\n1,\0\n", Some("csv")), "csv");
+        assert!(sentence(b"%PDF-1.7\n", Some("csv")).contains("PDF"));
+    }
+}

@@ -1,0 +1,190 @@
+//! How an input is to be read and what it may cost: what the landing says, as it travels to the worker.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use serde::{Deserialize, Serialize};
+
+/// What is known about an input before its first byte is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Formats that are accepted; empty: all. One alone is not guessed at.
+    pub accept: Vec<Format>,
+    /// Extension of the name, a hint where the content leaves a doubt; see [`extension`].
+    pub extension: Option<String>,
+    pub dialect: Dialect,
+    pub limits: Limits,
+}
+
+/// A format that is read, its compression aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Delimited text, whatever its delimiter.
+    Csv,
+}
+
+impl Format {
+    /// Every format, in the order in which messages list them.
+    pub const ALL: [Format; 1] = [Format::Csv];
+
+    /// The name in configuration and receipts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+        }
+    }
+
+    /// The name with a compression's suffix, as receipts give it: `csv.gz`.
+    pub fn compressed(self, compression: Option<Compression>) -> String {
+        format!("{}{}", self.name(), compression.map_or("", Compression::suffix))
+    }
+
+    /// The format as a person says it, with its article.
+    pub fn title(self) -> &'static str {
+        match self {
+            Format::Csv => "delimited text",
+        }
+    }
+}
+
+/// A compression around a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// What stands behind a format's name for it.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Compression::Gzip => ".gz",
+            Compression::Zstd => ".zst",
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::Gzip => "gzip",
+            Compression::Zstd => "zstd",
+        }
+    }
+}
+
+/// How an output is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compress {
+    /// As the input was.
+    #[default]
+    Same,
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compress {
+    /// The output's compression for an input's.
+    pub fn of(self, input: Option<Compression>) -> Option<Compression> {
+        match self {
+            Compress::Same => input,
+            Compress::None => None,
+            Compress::Gzip => Some(Compression::Gzip),
+            Compress::Zstd => Some(Compression::Zstd),
+        }
+    }
+}
+
+impl Compress {
+    /// The output's name for an input's: a compression that is chosen shows in the suffix.
+    pub fn name_of_output(self, name: &OsStr) -> Cow<'_, OsStr> {
+        let bytes = name.as_bytes();
+        if self == Compress::Same {
+            return Cow::Borrowed(name);
+        }
+        let suffix = self.of(None).map_or("", Compression::suffix);
+        let ends = |suffix: &str| bytes.len() > suffix.len() && bytes.to_ascii_lowercase().ends_with(suffix.as_bytes());
+        let old = [".gz", ".zst"].into_iter().find(|suffix| ends(suffix)).unwrap_or("");
+        let stem = OsStr::from_bytes(&bytes[..bytes.len() - old.len()]);
+        Cow::Owned([stem, OsStr::new(suffix)].into_iter().collect::<OsString>())
+    }
+}
+
+/// How delimited text is to be read; what is absent is found out from the header record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dialect {
+    /// Field separator; absent: sniffed among `,` `;` tab `|`.
+    pub delimiter: Option<u8>,
+    /// Quote; `None` inside means that the format has no quoting.
+    pub quote: Option<u8>,
+}
+
+impl Default for Dialect {
+    fn default() -> Dialect {
+        Dialect { delimiter: None, quote: Some(b'"') }
+    }
+}
+
+/// Bounds on what a hostile or broken input may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Longest record in bytes, its line ending included.
+    pub max_record_bytes: u64,
+    /// Most bytes that come out of a compressed input.
+    pub max_expanded_bytes: u64,
+    /// Most bytes that come out of a compressed input for each byte of it, once [`Limits::FREE_BYTES`] came out.
+    pub max_expansion: u64,
+}
+
+impl Limits {
+    /// What any compressed input may hold, however small it is.
+    pub const FREE_BYTES: u64 = 16 << 20;
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { max_record_bytes: 16 << 20, max_expanded_bytes: 200 << 30, max_expansion: 500 }
+    }
+}
+
+/// The extension that tells a name's format, in lower case; a compression's suffix behind it is passed over.
+pub fn extension(name: &OsStr) -> Option<String> {
+    let name = name.to_str()?.to_ascii_lowercase();
+    let name = [".gz", ".zst"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);
+    name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map(|(_, extension)| extension.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_are_those_of_the_format() {
+        for (name, expected) in [
+            ("people.CSV", Some("csv")),
+            ("people.csv.gz", Some("csv")),
+            ("a.b.json.zst", Some("json")),
+            ("people.gz", None),
+            (".csv", None),
+            ("people", None),
+        ] {
+            assert_eq!(extension(OsStr::new(name)).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_chosen_compression_shows_in_the_name() {
+        for (compress, name, expected) in [
+            (Compress::Same, "a.csv.gz", "a.csv.gz"),
+            (Compress::None, "a.csv.GZ", "a.csv"),
+            (Compress::Zstd, "a.csv.gz", "a.csv.zst"),
+            (Compress::Gzip, "a.csv", "a.csv.gz"),
+            (Compress::None, ".gz", ".gz"),
+        ] {
+            assert_eq!(&*compress.name_of_output(OsStr::new(name)), OsStr::new(expected), "{name}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Whole files through [`process`], for what holds in every format.
+
+mod compression;
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::sync::{Arc, Mutex};
+
+use super::{Compress, DigestKind, Failure, Fault, Input, Output, Reading, Report, Sink, process};
+use crate::keys::MaskingKeys;
+use crate::mask::{Mask, MaskParams, OnMistyped};
+use crate::policy::{ColumnRule, OnMissing, OnUnlisted, Policy, Selector};
+
+#[derive(Clone, Default)]
+pub(super) struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) fn file(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+/// A policy of rules `name=mask`; the masks' parameters are fixed ones.
+pub(super) fn policy(rules: &[&str]) -> Policy {
+    let params = |mask: &str| match mask {
+        "partial" => MaskParams { keep_last: Some(4), ..MaskParams::default() },
+        "truncate" => MaskParams { keep: Some(3), ..MaskParams::default() },
+        "round" => MaskParams { to: Some(toml::Value::Integer(10)), ..MaskParams::default() },
+        "clamp" => MaskParams { max: Some(toml::Value::Integer(50)), ..MaskParams::default() },
+        "date" => MaskParams { to: Some(toml::Value::from("year")), ..MaskParams::default() },
+        _ => MaskParams::default(),
+    };
+    let rule = |text: &&str| {
+        let (name, mask) = text.rsplit_once('=').unwrap();
+        let mask = Mask::from_params(mask, &params(mask)).unwrap();
+        ColumnRule { columns: Selector::Names(vec![name.to_owned()]), mask, mistyped: None }
+    };
+    Policy {
+        name: "p".to_owned(),
+        unlisted: OnUnlisted::Reject,
+        missing: OnMissing::Reject,
+        mistyped: OnMistyped::Reject,
+        columns: rules.iter().map(rule).collect(),
+        sha256: String::new(),
+    }
+}
+
+fn keys() -> MaskingKeys {
+    MaskingKeys::parse(&MaskingKeys::generate(jiff::Timestamp::UNIX_EPOCH)).unwrap()
+}
+
+pub(super) fn run(
+    input: &[u8],
+    reading: &Reading,
+    policy: &Policy,
+    compress: Compress,
+) -> Result<(Vec<u8>, Report), Failure> {
+    let shared = Shared::default();
+    let output = Output { policy: policy.clone(), compress, sink: Sink::Plain(Box::new(shared.clone())) };
+    let input = Input { file: file(input), reading: reading.clone(), digest: DigestKind::Sha256 };
+    let report = process(input, vec![output], &keys(), 2, &|_| {})?;
+    let bytes = shared.0.lock().unwrap().clone();
+    Ok((bytes, report))
+}
+
+pub(super) fn fault(input: &[u8], reading: &Reading, policy: &Policy) -> Fault {
+    match run(input, reading, policy, Compress::Same) {
+        Err(Failure::Reject(fault)) => fault,
+        Err(failure) => panic!("not the file's fault: {failure:?}"),
+        Ok(_) => panic!("accepted"),
+    }
+}

@@ -1,0 +1,84 @@
+//! Files of every format from landing to vault or quarantine, made and read by the stock tools.
+
+use std::fs;
+use std::process::Command;
+
+use crate::sandbox::Sandbox;
+
+const PEOPLE: &str = "id,name,ssn,email,dob,country,notes\n\
+    007,Alice Liddell,123-45-6789,alice@example.com,1987-04-12,US,\"said \"\"hi\"\", left\"\n";
+
+fn gzip(sandbox: &Sandbox, name: &str, content: &str) -> Vec<u8> {
+    let path = sandbox.path(name);
+    fs::write(&path, content).unwrap();
+    assert!(Command::new("gzip").arg("-f").arg(&path).status().unwrap().success());
+    fs::read(path.with_extension("csv.gz")).unwrap()
+}
+
+#[test]
+fn a_gzip_file_comes_out_as_one_and_as_the_landing_says() {
+    let sandbox = Sandbox::new();
+    let packed = gzip(&sandbox, "Alice-salaries.csv", PEOPLE);
+    assert!(packed.windows(5).any(|it| it == b"Alice"), "gzip kept the name");
+    sandbox.drop_file("people.csv.gz", &packed);
+    sandbox.run_until_idle();
+    let masked = sandbox.vault_plaintext("people.csv.gz");
+    assert!(!masked.windows(5).any(|it| it == b"Alice"), "veild did not");
+    fs::write(sandbox.path("out.gz"), masked).unwrap();
+    let unpacked = Command::new("gzip").arg("-dc").arg(sandbox.path("out.gz")).output().unwrap();
+    assert!(String::from_utf8(unpacked.stdout).unwrap().contains("\n007,***,***-**-6789,"));
+    let receipt = &sandbox.receipts()[0];
+    assert_eq!((&receipt["input"]["format"], &receipt["output"]["format"]), (&"csv.gz".into(), &"csv.gz".into()));
+    assert!(receipt["output"]["path"].as_str().unwrap().ends_with(".csv.gz.age"));
+
+    sandbox.edit_config("policy = \"people\"", "policy = \"people\"\noutput.compress = \"none\"");
+    sandbox.drop_file("second.csv.gz", &packed);
+    sandbox.run_until_idle();
+    assert!(sandbox.vault_plaintext("second.csv.gz").starts_with(b"id,name,"));
+    let receipts = sandbox.receipts();
+    let second = receipts.iter().find(|it| it["original_name"] == "second.csv.gz").unwrap();
+    assert_eq!((&second["input"]["format"], &second["output"]["format"]), (&"csv.gz".into(), &"csv".into()));
+    assert!(second["output"]["path"].as_str().unwrap().ends_with(".csv.age"), "{second}");
+    sandbox.assert_audit_holds();
+}
+
+#[test]
+fn what_is_not_read_is_quarantined_by_its_name() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("scan.csv", b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n");
+    sandbox.drop_file("photo.jpg", b"\xff\xd8\xff\xe0\0\x10JFIF\0");
+    sandbox.drop_file("tool", fs::read(env!("CARGO_BIN_EXE_veild")).unwrap().get(..4096).unwrap());
+    sandbox.drop_file("half.csv.gz", &gzip(&sandbox, "half.csv", PEOPLE)[..60]);
+    sandbox.run_until_idle();
+    let reasons = sandbox.quarantined();
+    let of = |name: &str| reasons.iter().find(|it| it["original_name"] == name).unwrap().clone();
+    for (name, what) in [("scan.csv", "a PDF document"), ("photo.jpg", "an image (image/jpeg)"), ("tool", "a program")]
+    {
+        let reason = of(name);
+        assert_eq!(reason["code"], "unrecognised_format", "{reason}");
+        assert!(reason["sentence"].as_str().unwrap().contains(what), "{reason}");
+    }
+    assert_eq!(
+        (&of("half.csv.gz")["code"], &of("half.csv.gz")["byte_offset"]),
+        (&"compression_cut_off".into(), &60.into())
+    );
+    assert!(sandbox.receipts().is_empty());
+}
+
+#[test]
+fn one_shot_reads_a_file_as_a_landing_does() {
+    let sandbox = Sandbox::new();
+    sandbox.edit_config(
+        "policy = \"people\"",
+        "policy = \"people\"\ndelimited.delimiter = \"#\"\noutput.compress = \"gzip\"",
+    );
+    let file = sandbox.path("people.txt");
+    fs::write(&file, PEOPLE.replace(',', "#")).unwrap();
+    let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let masked =
+        sandbox.veild(&["mask", file.to_str().unwrap(), "--policy", "people", "--landing", "people", "-r", recipient]);
+    assert!(masked.status.success(), "{}", String::from_utf8_lossy(&masked.stderr));
+    assert!(sandbox.path("people.txt.gz.age").exists());
+    let receipt = fs::read_to_string(sandbox.path("people.txt.gz.receipt.json")).unwrap();
+    assert!(receipt.contains("\"csv.gz\""), "{receipt}");
+}
