@@ -220,13 +220,18 @@ pub struct Column {
     pub to: Option<Value>,
     pub format: Option<String>,
     pub as_of: Option<String>,
-    pub width: Option<u32>,
+    pub width: Option<Value>,
+    pub edges: Option<Vec<Value>>,
+    pub hierarchy: Option<Spanned<String>>,
+    pub level: Option<u32>,
+    pub pattern: Option<String>,
+    pub replace: Option<String>,
     pub min: Option<Value>,
     pub max: Option<Value>,
 }
 
 impl Column {
-    /// The parameters for the mask.
+    /// The parameters for the mask, the hierarchy's file not yet read.
     pub fn params(&self) -> MaskParams {
         MaskParams {
             text: self.text.clone(),
@@ -244,7 +249,12 @@ impl Column {
             to: self.to.clone(),
             format: self.format.clone(),
             as_of: self.as_of.clone(),
-            width: self.width,
+            width: self.width.clone(),
+            edges: self.edges.clone(),
+            hierarchy: None,
+            level: self.level,
+            pattern: self.pattern.clone(),
+            replace: self.replace.clone(),
             min: self.min.clone(),
             max: self.max.clone(),
         }

@@ -11,17 +11,23 @@ use crate::keys::MaskingKeys;
 
 mod cells;
 mod date;
+mod generalize;
 mod hash;
 mod number;
 mod params;
 mod partial;
+mod pattern;
+mod truncate;
+
+pub use generalize::Hierarchy;
 
 use cells::Cells;
+use number::NUMBER;
 use params::REDACTED;
 
 /// The parameters of a column rule as they stand in the configuration, all optional; which ones a mask takes is
 /// [`Mask::from_params`]' business.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MaskParams {
     pub text: Option<String>,
     pub keep_first: Option<u32>,
@@ -38,7 +44,13 @@ pub struct MaskParams {
     pub to: Option<toml::Value>,
     pub format: Option<String>,
     pub as_of: Option<String>,
-    pub width: Option<u32>,
+    pub width: Option<toml::Value>,
+    pub edges: Option<Vec<toml::Value>>,
+    /// The content of the file that the configuration names.
+    pub hierarchy: Option<Hierarchy>,
+    pub level: Option<u32>,
+    pub pattern: Option<String>,
+    pub replace: Option<String>,
     pub min: Option<toml::Value>,
     pub max: Option<toml::Value>,
 }
@@ -53,7 +65,9 @@ pub enum Mask {
     Redact { text: String },
     Partial(partial::PartialMask),
     Hash(hash::HashMask),
-    Truncate { keep: u32 },
+    Truncate(truncate::TruncateMask),
+    Generalize(generalize::GeneralizeMask),
+    Pattern(pattern::PatternMask),
     Date(date::DateMask),
     Round(number::RoundMask),
     Clamp(number::ClampMask),
@@ -84,7 +98,9 @@ impl Mask {
             Mask::Redact { .. } => "redact",
             Mask::Partial(_) => "partial",
             Mask::Hash(_) => "hash",
-            Mask::Truncate { .. } => "truncate",
+            Mask::Truncate(_) => "truncate",
+            Mask::Generalize(_) => "generalize",
+            Mask::Pattern(_) => "pattern",
             Mask::Date(_) => "date",
             Mask::Round(_) => "round",
             Mask::Clamp(_) => "clamp",
@@ -105,24 +121,52 @@ impl Mask {
     ///
     /// `namespace` is the normalised column name; a namespace in the mask's parameters goes before it.
     pub fn prepare(&self, namespace: &str, keys: &MaskingKeys) -> Prepared {
-        let Mask::Hash(hash) = self else {
-            return Prepared { mask: self.clone(), keyed: None };
-        };
-        let key = keys.derive("mask/hash", hash.namespace.as_deref().unwrap_or(namespace));
-        Prepared { mask: self.clone(), keyed: Some((hash::Keyed::new(hash, &key), keys.current_version())) }
+        Prepared(match self {
+            Mask::Keep | Mask::Drop => Tool::Pass,
+            Mask::Null => Tool::Fixed(String::new()),
+            Mask::Redact { text } => Tool::Fixed(text.clone()),
+            Mask::Partial(partial) => Tool::Partial(partial.clone()),
+            Mask::Hash(hash) => {
+                let key = keys.derive("mask/hash", hash.namespace.as_deref().unwrap_or(namespace));
+                Tool::Hash(hash::Keyed::new(hash, &key), keys.current_version())
+            }
+            Mask::Truncate(truncate) => Tool::Truncate(truncate.clone()),
+            Mask::Generalize(generalize) => Tool::Generalize(generalize.clone()),
+            Mask::Pattern(pattern) => {
+                Tool::Pattern(pattern.compile().expect("a pattern is compiled once when the configuration is read"))
+            }
+            Mask::Date(date) => Tool::Date(date.clone()),
+            Mask::Round(round) => Tool::Round(round.clone()),
+            Mask::Clamp(clamp) => Tool::Clamp(clamp.clone()),
+        })
     }
 }
 
 /// A mask ready to work on one column; shared by the masking threads.
-pub struct Prepared {
-    mask: Mask,
-    keyed: Option<(hash::Keyed, u32)>,
+pub struct Prepared(Tool);
+
+/// What a mask works with, keys derived and patterns compiled.
+enum Tool {
+    Pass,
+    Fixed(String),
+    Partial(partial::PartialMask),
+    /// With the version of its key.
+    Hash(hash::Keyed, u32),
+    Truncate(truncate::TruncateMask),
+    Generalize(generalize::GeneralizeMask),
+    Pattern(pattern::Replacer),
+    Date(date::DateMask),
+    Round(number::RoundMask),
+    Clamp(number::ClampMask),
 }
 
 impl Prepared {
     /// Version of the masking key used, where the mask is keyed.
     pub fn key_version(&self) -> Option<u32> {
-        self.keyed.as_ref().map(|(_, version)| *version)
+        match &self.0 {
+            Tool::Hash(_, version) => Some(*version),
+            _ => None,
+        }
     }
 
     /// Masks a column.
@@ -131,26 +175,23 @@ impl Prepared {
     ///
     /// [`Mistyped`] names the first cell that the mask cannot read.
     pub fn apply(&self, column: &StringChunked, mistyped: OnMistyped) -> Result<StringChunked, Mistyped> {
-        match &self.mask {
-            Mask::Keep | Mask::Drop => Ok(column.clone()),
-            Mask::Null => Ok(fixed(column, "")),
-            Mask::Redact { text } => Ok(fixed(column, text)),
-            Mask::Partial(partial) => readable(column, |value, out| partial.mask_into(value, out)),
-            Mask::Hash(_) => {
-                let (keyed, _) = self.keyed.as_ref().expect("prepare() makes the key of every hash");
-                readable(column, |value, out| keyed.hash_into(value, out))
+        match &self.0 {
+            Tool::Pass => Ok(column.clone()),
+            Tool::Fixed(text) => Ok(fixed(column, text)),
+            Tool::Partial(partial) => readable(column, |value, out| partial.mask_into(value, out)),
+            Tool::Hash(keyed, _) => readable(column, |value, out| keyed.hash_into(value, out)),
+            Tool::Truncate(truncate) => {
+                masked(column, mistyped, truncate.expected(), |value, out| truncate.mask_into(value, out))
             }
-            Mask::Truncate { keep } => readable(column, |value, out| {
-                let end = value.char_indices().nth(*keep as usize).map_or(value.len(), |(end, _)| end);
-                out.push_str(&value[..end]);
-            }),
-            Mask::Date(date) => masked(column, mistyped, date.expected(), |value, out| date.mask_into(value, out)),
-            Mask::Round(round) => {
-                masked(column, mistyped, "a decimal number", |value, out| round.mask_into(value, out))
+            Tool::Generalize(generalize) => {
+                masked(column, mistyped, generalize.expected(), |value, out| generalize.mask_into(value, out))
             }
-            Mask::Clamp(clamp) => {
-                masked(column, mistyped, "a decimal number", |value, out| clamp.mask_into(value, out))
+            Tool::Pattern(pattern) => {
+                masked(column, mistyped, pattern.expected(), |value, out| pattern.mask_into(value, out))
             }
+            Tool::Date(date) => masked(column, mistyped, date.expected(), |value, out| date.mask_into(value, out)),
+            Tool::Round(round) => masked(column, mistyped, NUMBER, |value, out| round.mask_into(value, out)),
+            Tool::Clamp(clamp) => masked(column, mistyped, NUMBER, |value, out| clamp.mask_into(value, out)),
         }
     }
 }
@@ -217,3 +258,6 @@ pub struct Mistyped {
     /// What the mask reads: "a date as YYYY-MM-DD", "a decimal number".
     pub expected: &'static str,
 }
+
+#[cfg(test)]
+mod tests;

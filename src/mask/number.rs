@@ -1,9 +1,12 @@
 //! Rounding, and top and bottom coding, in exact decimal arithmetic.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// What the masks of numbers read, for messages.
+pub const NUMBER: &str = "a decimal number";
 /// Most digits of a number; more do not fit the arithmetic.
 const MAX_DIGITS: usize = 36;
 
@@ -47,17 +50,28 @@ impl Decimal {
         Some(self.at_scale(scale)?.cmp(&other.at_scale(scale)?))
     }
 
+    /// The multiples of `width` around the number: the last one that it has reached, and the next; `None` when they are
+    /// out of the arithmetic's reach.
+    pub fn interval(&self, width: &Decimal) -> Option<(Decimal, Decimal)> {
+        let scale = self.scale.max(width.scale);
+        let steps = self.at_scale(scale)?.checked_div_euclid(width.at_scale(scale)?)?;
+        let multiple = |steps: i128| Some(Decimal { digits: steps.checked_mul(width.digits)?, scale: width.scale });
+        Some((multiple(steps)?, multiple(steps.checked_add(1)?)?))
+    }
+
     fn push_to(self, out: &mut String) {
+        use fmt::Write;
+        write!(out, "{self}").expect("a String takes every text");
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = format!("{:0width$}", self.digits.unsigned_abs(), width = self.scale as usize + 1);
         let (whole, fraction) = text.split_at(text.len() - self.scale as usize);
-        if self.digits < 0 {
-            out.push('-');
-        }
-        out.push_str(whole);
-        if !fraction.is_empty() {
-            out.push('.');
-            out.push_str(fraction);
-        }
+        let sign = if self.digits < 0 { "-" } else { "" };
+        let point = if fraction.is_empty() { "" } else { "." };
+        write!(f, "{sign}{whole}{point}{fraction}")
     }
 }
 

@@ -1,15 +1,31 @@
 //! From the configuration's parameters to checked masks.
 
 use super::date::{DateMask, DateTo};
+use super::generalize::GeneralizeMask;
 use super::hash::{Algorithm, Encoding, HashMask};
 use super::number::{ClampMask, Decimal, RoundMask};
 use super::partial::{PartialMask, Window};
+use super::pattern::PatternMask;
+use super::truncate::TruncateMask;
 use super::{Mask, MaskParams};
 
 /// Masks of today, for suggestions.
-const MASKS: [&str; 10] = ["keep", "drop", "null", "redact", "partial", "hash", "truncate", "date", "round", "clamp"];
+const MASKS: [&str; 12] = [
+    "keep",
+    "drop",
+    "null",
+    "redact",
+    "partial",
+    "hash",
+    "truncate",
+    "generalize",
+    "pattern",
+    "date",
+    "round",
+    "clamp",
+];
 /// Masks that later versions will have.
-const NOT_BUILT: [&str; 8] = ["token", "fpe", "generalize", "date_shift", "fake", "noise", "scrub", "pattern"];
+const NOT_BUILT: [&str; 6] = ["token", "fpe", "date_shift", "fake", "noise", "scrub"];
 
 /// Text that stands for a suppressed value unless the rule says otherwise.
 pub(super) const REDACTED: &str = "[REDACTED]";
@@ -35,6 +51,14 @@ pub(super) fn from_params(mask: &str, params: &MaskParams) -> Result<Mask, Strin
         "truncate" => {
             takes(&["keep", "kind"])?;
             truncate(params)
+        }
+        "generalize" => {
+            takes(&["width", "edges", "hierarchy", "level"])?;
+            generalize(params)
+        }
+        "pattern" => {
+            takes(&["pattern", "replace"])?;
+            pattern(params)
         }
         "date" => {
             takes(&["to", "format", "as_of", "width"])?;
@@ -83,6 +107,11 @@ fn only(mask: &str, params: &MaskParams, takes: &[&str]) -> Result<(), String> {
         ("format", params.format.is_some()),
         ("as_of", params.as_of.is_some()),
         ("width", params.width.is_some()),
+        ("edges", params.edges.is_some()),
+        ("hierarchy", params.hierarchy.is_some()),
+        ("level", params.level.is_some()),
+        ("pattern", params.pattern.is_some()),
+        ("replace", params.replace.is_some()),
         ("min", params.min.is_some()),
         ("max", params.max.is_some()),
     ];
@@ -139,17 +168,64 @@ fn hash(params: &MaskParams) -> Result<Mask, String> {
 }
 
 fn truncate(params: &MaskParams) -> Result<Mask, String> {
-    match params.kind.as_deref() {
-        None | Some("prefix") => {}
-        Some(kind @ ("zip3" | "ip" | "geohash")) => {
-            return Err(format!("truncate's kind {kind:?} is not built yet; built is \"prefix\""));
+    let kind = params.kind.as_deref().unwrap_or("prefix");
+    let keep = |what: &str, default: Option<u32>, most: u32| match params.keep.or(default) {
+        Some(keep) if (1..=most).contains(&keep) => Ok(keep),
+        _ => Err(format!("truncate's kind {kind:?} needs `keep`, {what}")),
+    };
+    let mask = match kind {
+        "prefix" => {
+            TruncateMask::Prefix { keep: keep("the number of characters to keep, at least 1", None, u32::MAX)? }
         }
-        Some(_) => return Err("`kind` must be \"prefix\"".to_owned()),
+        "zip3" if params.keep.is_some() => {
+            return Err("truncate's kind \"zip3\" always keeps three digits: take `keep` out".to_owned());
+        }
+        "zip3" => TruncateMask::Zip3,
+        "ip" => TruncateMask::Ip {
+            keep_bits: keep("the bits of an IPv4 address to keep, 1 to 31; IPv6 keeps twice as many", Some(24), 31)?,
+        },
+        "geohash" => TruncateMask::Geohash { keep: keep("1 to 8 characters; 5 is about 5 km", Some(5), 8)? },
+        _ => return Err("`kind` must be \"prefix\", \"zip3\", \"ip\" or \"geohash\"".to_owned()),
+    };
+    Ok(Mask::Truncate(mask))
+}
+
+fn generalize(params: &MaskParams) -> Result<Mask, String> {
+    if params.level.is_some() && params.hierarchy.is_none() {
+        return Err("`level` goes with `hierarchy`".to_owned());
     }
-    match params.keep {
-        Some(keep) if keep >= 1 => Ok(Mask::Truncate { keep }),
-        _ => Err("mask \"truncate\" needs `keep`, the number of characters to keep, at least 1".to_owned()),
+    let mask = match (number(params.width.as_ref(), "width")?, &params.edges, &params.hierarchy) {
+        (Some(width), None, None) if width.digits > 0 => GeneralizeMask::Width { width },
+        (Some(_), None, None) => return Err("`width` must be greater than 0".to_owned()),
+        (None, Some(edges), None) => GeneralizeMask::Edges { edges: ascending(edges)? },
+        (None, None, Some(hierarchy)) => GeneralizeMask::Hierarchy(hierarchy.level(params.level.unwrap_or(1))?.into()),
+        _ => {
+            return Err("mask \"generalize\" needs one of `width` (as in `width = 10`), `edges` (as in \
+                        `edges = [18, 40, 65]`) and `hierarchy` (a file, with `level`)"
+                .to_owned());
+        }
+    };
+    Ok(Mask::Generalize(mask))
+}
+
+fn ascending(edges: &[toml::Value]) -> Result<Vec<Decimal>, String> {
+    let edges = edges.iter().map(|edge| number(Some(edge), "edges")).collect::<Result<Vec<_>, _>>()?;
+    let edges: Vec<Decimal> = edges.into_iter().flatten().collect();
+    let ascends = edges.windows(2).all(|pair| pair[0].compare(&pair[1]).is_some_and(|order| order.is_lt()));
+    if edges.is_empty() || !ascends {
+        return Err("`edges` must be numbers in ascending order, each once, as in `edges = [18, 40, 65]`".to_owned());
     }
+    Ok(edges)
+}
+
+fn pattern(params: &MaskParams) -> Result<Mask, String> {
+    let (Some(pattern), Some(replace)) = (&params.pattern, &params.replace) else {
+        return Err("mask \"pattern\" needs `pattern`, a regular expression, and `replace`, the text in its place; \
+                    write them in single quotes"
+            .to_owned());
+    };
+    let mask = PatternMask { pattern: pattern.clone(), replace: replace.clone() };
+    mask.compile().map(|_| Mask::Pattern(mask))
 }
 
 fn date(params: &MaskParams) -> Result<Mask, String> {
@@ -167,11 +243,9 @@ fn date(params: &MaskParams) -> Result<Mask, String> {
         "age_band" => {
             let as_of = params.as_of.as_deref().and_then(|text| text.parse().ok());
             let as_of = as_of.ok_or("an age band needs `as_of = \"YYYY-MM-DD\"`, so that it is the same every day")?;
-            let width = params.width.unwrap_or(10);
-            if !(1..=50).contains(&width) {
-                return Err("`width` must be 1 to 50 years".to_owned());
-            }
-            DateTo::AgeBand { as_of, width }
+            let width = params.width.as_ref().map_or(Some(10), toml::Value::as_integer);
+            let width = width.and_then(|width| u32::try_from(width).ok()).filter(|width| (1..=50).contains(width));
+            DateTo::AgeBand { as_of, width: width.ok_or("`width` must be 1 to 50 years")? }
         }
         _ => return Err(choices.to_owned()),
     };
@@ -226,6 +300,19 @@ mod tests {
         assert!(refusal("hash", MaskParams { length: Some(15), ..none() }).contains("16 to 64"));
         assert!(refusal("partial", MaskParams { mask_last: Some(3), ..none() }).contains("at least 4"));
         assert!(refusal("truncate", none()).contains("needs `keep`"));
+        let kind = |kind: &str, keep| MaskParams { kind: Some(kind.to_owned()), keep, ..none() };
+        assert!(refusal("truncate", kind("zip3", Some(3))).contains("take `keep` out"));
+        assert!(refusal("truncate", kind("ip", Some(32))).contains("1 to 31"));
+        assert!(refusal("truncate", kind("geohash", Some(9))).contains("1 to 8"));
+        assert!(refusal("truncate", kind("zip", None)).contains("\"zip3\""));
+        assert!(refusal("generalize", none()).contains("one of `width`"));
+        assert!(refusal("generalize", MaskParams { level: Some(1), ..none() }).contains("goes with `hierarchy`"));
+        let edges = |edges: &[i64]| MaskParams { edges: Some(edges.iter().map(|it| (*it).into()).collect()), ..none() };
+        assert!(refusal("generalize", edges(&[])).contains("ascending"));
+        assert!(refusal("generalize", edges(&[1, 1])).contains("ascending"));
+        assert!(refusal("generalize", MaskParams { width: Some(0.into()), ..none() }).contains("greater than 0"));
+        assert!(refusal("generalize", MaskParams { width: Some(1.into()), ..edges(&[1]) }).contains("one of"));
+        assert!(refusal("pattern", MaskParams { pattern: Some("a".to_owned()), ..none() }).contains("`replace`"));
         let to = Some(toml::Value::from("year"));
         assert!(
             refusal("date", MaskParams { to: to.clone(), format: Some("%Y".to_owned()), ..none() }).contains("spell")

@@ -1,11 +1,20 @@
 //! `[policy.NAME]`
 
+use std::fs::File;
+use std::io::Read;
+
 use toml::Spanned;
 
+use super::absolute;
 use crate::config::locate::Findings;
 use crate::config::raw;
-use crate::mask::Mask;
+use crate::mask::{Hierarchy, Mask};
 use crate::policy::{ColumnRule, Policy, Selector};
+
+/// Largest hierarchy file.
+const MAX_HIERARCHY_BYTES: u64 = 4 << 20;
+/// Largest policy with the tables of its hierarchies: it travels to a worker with every file.
+const MAX_POLICY_BYTES: usize = 4 << 20;
 
 pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Policy {
     if let Some(verify) = raw.verify.as_ref().filter(|verify| verify.get_ref() != "off") {
@@ -26,7 +35,11 @@ pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Poli
         sha256: String::new(),
     };
     if let Err(error) = policy.check() {
-        findings.add(last, format!("policy {name:?}: {error}"));
+        findings.add(last.clone(), format!("policy {name:?}: {error}"));
+    }
+    if serde_json::to_vec(&policy).is_ok_and(|text| text.len() > MAX_POLICY_BYTES) {
+        let what = format!("policy {name:?} with its hierarchies is larger than 4 MiB; list fewer values, or split it");
+        findings.add(last, what);
     }
     policy.sha256 = policy.digest();
     policy
@@ -34,7 +47,7 @@ pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Poli
 
 fn column_rule(column: Spanned<raw::Column>, findings: &mut Findings<'_>) -> Option<ColumnRule> {
     let place = column.span();
-    let column = column.into_inner();
+    let mut column = column.into_inner();
     findings.refuse("class", &column.class);
     let selectors = [
         column.name.clone().map(|name| Selector::Names(vec![name])),
@@ -47,11 +60,31 @@ fn column_rule(column: Spanned<raw::Column>, findings: &mut Findings<'_>) -> Opt
         findings.add(place, "a column rule has exactly one of `name`, `names`, `glob` and `regex`");
         return None;
     };
-    match Mask::from_params(column.mask.get_ref(), &column.params()) {
+    let mut params = column.params();
+    if let Some(path) = column.hierarchy.take() {
+        params.hierarchy = Some(hierarchy(path, findings)?);
+    }
+    match Mask::from_params(column.mask.get_ref(), &params) {
         Ok(mask) => Some(ColumnRule { columns, mask, mistyped: column.mistyped }),
         Err(error) => {
             findings.add(column.mask.span(), error);
             None
         }
     }
+}
+
+/// The content of a hierarchy file: workers open no path, so the table goes to them with the policy.
+fn hierarchy(path: Spanned<String>, findings: &mut Findings<'_>) -> Option<Hierarchy> {
+    let place = path.span();
+    let path = absolute(Some(path), "", findings);
+    let mut content = Vec::new();
+    let read = File::open(&path).and_then(|file| file.take(MAX_HIERARCHY_BYTES + 1).read_to_end(&mut content));
+    let hierarchy = match read {
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        Ok(_) if content.len() as u64 > MAX_HIERARCHY_BYTES => {
+            Err(format!("{} is larger than 4 MiB; list fewer values", path.display()))
+        }
+        Ok(_) => Hierarchy::parse(&content).map_err(|error| format!("{}: {error}", path.display())),
+    };
+    hierarchy.map_err(|error| findings.add(place, error)).ok()
 }

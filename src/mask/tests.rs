@@ -1,0 +1,121 @@
+//! What holds for every mask.
+
+use polars::prelude::{NewChunkedArray, StringChunked};
+use proptest::prelude::*;
+
+use super::{Hierarchy, Mask, MaskParams, OnMistyped, REDACTED};
+
+/// One of each mask and kind.
+fn masks() -> Vec<Mask> {
+    let text = |text: &str| Some(text.to_owned());
+    let none = MaskParams::default;
+    let kind = |kind: &str| MaskParams { kind: text(kind), ..none() };
+    let edges = Some(vec![18.into(), 40.into(), 67.5.into()]);
+    let hierarchy = Hierarchy::parse(b"20;young;*\n85004;old;*\nu33dc0;old;*\n").unwrap();
+    [
+        ("null", none()),
+        ("redact", none()),
+        ("partial", MaskParams { keep_last: Some(4), ..none() }),
+        ("hash", none()),
+        ("hash", MaskParams { algorithm: text("blake3"), encoding: text("base32"), ..none() }),
+        ("truncate", MaskParams { keep: Some(2), ..none() }),
+        ("truncate", kind("zip3")),
+        ("truncate", kind("ip")),
+        ("truncate", kind("geohash")),
+        ("generalize", MaskParams { width: Some(10.into()), ..none() }),
+        ("generalize", MaskParams { edges, ..none() }),
+        ("generalize", MaskParams { hierarchy: Some(hierarchy), ..none() }),
+        ("pattern", MaskParams { pattern: text(r"\d+"), replace: text("#"), ..none() }),
+        ("pattern", MaskParams { pattern: text(r"^(\d)\d+$"), replace: text("$1…"), ..none() }),
+        ("date", MaskParams { to: Some("year".into()), ..none() }),
+        ("round", MaskParams { to: Some(10.into()), ..none() }),
+        ("clamp", MaskParams { max: Some(50.into()), ..none() }),
+    ]
+    .into_iter()
+    .map(|(mask, params)| Mask::from_params(mask, &params).unwrap())
+    .collect()
+}
+
+/// Cells of which every mask can read some.
+fn cell() -> impl Strategy<Value = Option<String>> {
+    proptest::option::of(prop_oneof![
+        Just(String::new()),
+        "-?[0-9]{1,5}(\\.[0-9]{1,3})?",
+        "[0-9]{5}(-[0-9]{4})?",
+        "20|85004|u33dc0",
+        "[0-9b-hjkmnp-z]{1,12}",
+        "(19|20)[0-9]{2}-0[1-9]-[0-2][0-9]",
+        any::<[u8; 4]>().prop_map(|bytes| std::net::Ipv4Addr::from(bytes).to_string()),
+        any::<[u16; 8]>().prop_map(|groups| std::net::Ipv6Addr::from(groups).to_string()),
+        ".{0,20}",
+    ])
+}
+
+fn column(cells: &[Option<String>]) -> StringChunked {
+    StringChunked::from_iter_options("".into(), cells.iter().cloned())
+}
+
+fn keys() -> &'static crate::keys::MaskingKeys {
+    static KEYS: std::sync::LazyLock<crate::keys::MaskingKeys> = std::sync::LazyLock::new(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("masking.key");
+        crate::keys::generate_masking(&path, jiff::Timestamp::UNIX_EPOCH).unwrap();
+        crate::keys::MaskingKeys::load(&path).unwrap()
+    });
+    &KEYS
+}
+
+proptest! {
+    #[test]
+    fn masks_keep_length_null_and_empty_and_are_deterministic(cells in proptest::collection::vec(cell(), 0..40)) {
+        let column = column(&cells);
+        for mask in masks() {
+            let prepared = mask.prepare("column", keys());
+            let masked = prepared.apply(&column, OnMistyped::Redact).unwrap();
+            prop_assert_eq!(masked.len(), cells.len());
+            for (cell, masked) in cells.iter().zip(masked.iter()) {
+                match cell.as_deref() {
+                    None | Some("") => prop_assert_eq!(masked, cell.as_deref()),
+                    Some(_) => prop_assert!(masked.is_some()),
+                }
+            }
+            let again = mask.prepare("column", keys()).apply(&column, OnMistyped::Redact).unwrap();
+            prop_assert!(masked.iter().eq(again.iter()), "{} is not deterministic", mask.name());
+        }
+    }
+
+    #[test]
+    fn a_cell_is_masked_alone_as_among_others(cells in proptest::collection::vec(cell(), 1..20)) {
+        for mask in masks() {
+            let prepared = mask.prepare("column", keys());
+            let together = prepared.apply(&column(&cells), OnMistyped::Null).unwrap();
+            for (cell, masked) in cells.iter().zip(together.iter()) {
+                let alone = prepared.apply(&column(std::slice::from_ref(cell)), OnMistyped::Null).unwrap();
+                prop_assert_eq!(alone.get(0), masked);
+            }
+        }
+    }
+
+    #[test]
+    fn an_unreadable_cell_is_rejected_at_its_place_or_replaced_whole(value in "[A-Z]{3} [A-Z]{3}", before in 0..5_usize) {
+        let mut cells = vec![None; before];
+        cells.push(Some(value.clone()));
+        for mask in masks() {
+            let prepared = mask.prepare("column", keys());
+            let Err(mistyped) = prepared.apply(&column(&cells), OnMistyped::Reject) else { continue };
+            prop_assert_eq!(mistyped.index, before);
+            prop_assert!(!mistyped.to_string().contains(&value));
+            let redacted = prepared.apply(&column(&cells), OnMistyped::Redact).unwrap();
+            prop_assert_eq!(redacted.get(before), Some(REDACTED));
+            let nulled = prepared.apply(&column(&cells), OnMistyped::Null).unwrap();
+            prop_assert_eq!(nulled.get(before), Some(""));
+        }
+    }
+
+    #[test]
+    fn masks_survive_their_way_to_a_worker(index in 0..17_usize) {
+        let mask = masks().swap_remove(index);
+        let text = serde_json::to_string(&mask).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Mask>(&text).unwrap(), mask);
+    }
+}
