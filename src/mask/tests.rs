@@ -66,6 +66,8 @@ fn keys() -> &'static crate::keys::MaskingKeys {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn masks_keep_length_null_and_empty_and_are_deterministic(cells in proptest::collection::vec(cell(), 0..40)) {
         let column = column(&cells);
