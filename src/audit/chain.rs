@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -15,6 +16,9 @@ use super::segment::{self, GENESIS, Lines, broken};
 use super::{Action, AuditError, NAMESPACE, Outcome, Record, TrailOptions};
 use crate::fsutil::{self, At};
 use crate::keys::SigningKey;
+
+/// Longest time from a fork to its exec, in milliseconds.
+const FORK_LASTS_MS: u64 = 2000;
 
 /// The segment being written; `len` is what is known to be durable.
 struct Segment {
@@ -58,7 +62,7 @@ impl Trail {
     pub fn open(options: TrailOptions, key: SigningKey, now: Timestamp) -> Result<Trail, AuditError> {
         fsutil::create_dir_durable(&options.dir, 0o750)?;
         let lock = File::open(&options.dir).at("open", &options.dir)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).at("lock (another veild writes there)", &options.dir)?;
+        take(&lock).at("lock (another veild writes there)", &options.dir)?;
         let (segment, head, cut) = recover(&options.dir)?;
         let mut trail = Trail {
             options,
@@ -217,6 +221,18 @@ impl Trail {
     }
 }
 
+/// Takes the writer's lock. It belongs to the open directory, so a worker that was being forked when the last daemon was
+/// killed holds it on until its exec.
+fn take(lock: &File) -> rustix::io::Result<()> {
+    for _ in 0..FORK_LASTS_MS / 10 {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(10)),
+            other => return other,
+        }
+    }
+    flock(lock, FlockOperation::NonBlockingLockExclusive)
+}
+
 /// What a checkpoint signs.
 pub(super) fn checkpoint_message(seq: u64, head: &str, at: Timestamp) -> Vec<u8> {
     format!("veild-audit-checkpoint v1\n{seq}\n{head}\n{at}\n").into_bytes()
@@ -348,7 +364,6 @@ fn scan(path: &Path, first: u64) -> Result<(Segment, Option<Head>), AuditError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_failed_write_leaves_nothing_behind() {
