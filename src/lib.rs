@@ -10,8 +10,8 @@
 //! 6. [`pipeline`] runs there: it scans the text, cuts the cells of the masked columns out ([`policy`] says which),
 //!    masks them as Polars columns ([`mask`]), splices them back between the original bytes and seals the result
 //!    ([`seal`]).
-//! 7. [`vault`] publishes receipt, signature and object, in this order, durably; a rejected file goes to
-//!    [`quarantine`] with its reason.
+//! 7. [`vault`] publishes receipt, signature and object, in this order, durably, and all outputs of a file or none; a
+//!    rejected file goes to [`quarantine`] with its reason.
 //! 8. [`audit`] appends one tamper-evident record for each outcome, durably, before the source is removed.
 //!
 //! [`daemon`] owns the loop that drives all this; [`config`], [`keys`], [`telemetry`], [`fsutil`] and [`job`] serve

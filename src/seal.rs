@@ -89,9 +89,7 @@ fn parse_one(text: &str) -> Result<(String, Recipient), String> {
         Ssh::RsaModulusTooSmall => "is an RSA key of less than 2048 bits".to_owned(),
         _ => "is not a valid SSH public key".to_owned(),
     })?;
-    // The comment does not make another recipient.
-    let canonical = text.split_ascii_whitespace().take(2).collect::<Vec<_>>().join(" ");
-    Ok((canonical, Recipient::Ssh(recipient)))
+    Ok((canonical(text), Recipient::Ssh(recipient)))
 }
 
 /// A sealed stream that has been finished.
@@ -195,6 +193,24 @@ pub fn open<R: Read + 'static>(sealed: R, identity_file: &[u8]) -> io::Result<Bo
     Ok(Box::new(BufReader::with_capacity(BUFFER, reader)))
 }
 
+/// The recipients whose identities a file holds, as [`canonical`] spells them; none where that cannot be told.
+pub fn recipients_of(identity_file: &[u8]) -> Vec<String> {
+    let text = identity_file.trim_ascii_start();
+    if text.starts_with(b"-----BEGIN ") {
+        let identity = age::ssh::Identity::from_buffer(text, None).ok();
+        let recipient = identity.and_then(|identity| age::ssh::Recipient::try_from(identity).ok());
+        return recipient.map(|recipient| canonical(&recipient.to_string())).into_iter().collect();
+    }
+    let lines = String::from_utf8_lossy(text);
+    let secrets = lines.lines().filter_map(|line| line.trim().parse::<age::x25519::Identity>().ok());
+    secrets.map(|identity| identity.to_public().to_string()).collect()
+}
+
+/// A recipient without what does not make it another one: an SSH key's comment, white space.
+pub fn canonical(recipient: &str) -> String {
+    recipient.split_ascii_whitespace().take(2).collect::<Vec<_>>().join(" ")
+}
+
 fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
@@ -265,6 +281,7 @@ mod tests {
     #[test]
     fn seals_opens_and_tallies() {
         let (public, secret) = pair();
+        assert_eq!(recipients_of(format!("# kept elsewhere\n{secret}\n").as_bytes()), [public.as_str()]);
         for size in [0, 1, 65_535, 65_536, 65_537, 131_072, 3 << 20] {
             let plain = vec![7u8; size];
             let (sealed, told) = seal(std::slice::from_ref(&public), &plain);
@@ -339,8 +356,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for kind in ["ed25519", "rsa"] {
             let Some((public, private)) = ssh_pair(dir.path(), kind, "") else { return };
-            let (sealed, _) = seal(&[public], b"hello");
+            let (sealed, _) = seal(std::slice::from_ref(&public), b"hello");
             assert_eq!(unseal(sealed, &private).unwrap(), b"hello");
+            assert_eq!(recipients_of(&private), [canonical(&public)]);
         }
         let Some((public, private)) = ssh_pair(dir.path(), "ed25519", "secret") else { return };
         let error = unseal(seal(&[public], b"x").0, &private).unwrap_err();

@@ -123,7 +123,7 @@ fn publish(
 ) -> anyhow::Result<()> {
     let output = report.outputs.into_iter().next().context("one output was asked for")?;
     let receipt = Receipt {
-        receipt_version: 1,
+        receipt_version: crate::vault::RECEIPT_VERSION,
         job: JobId::claimed_at(started),
         landing: "-".to_owned(),
         view: None,

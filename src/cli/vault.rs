@@ -13,6 +13,7 @@ use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
 use crate::fsutil::create_new;
 use crate::keys::SigningKey;
+use crate::vault::Receipt;
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
@@ -23,7 +24,7 @@ pub enum Arguments {
     },
     /// Check digests, signatures and receipts
     Verify {
-        /// Also decrypt every object with this identity
+        /// Also decrypt every object that is sealed to this identity
         #[arg(short, long)]
         identity: Option<PathBuf>,
         #[arg(long)]
@@ -33,6 +34,9 @@ pub enum Arguments {
     Open {
         /// Job, or path of the object
         object: String,
+        /// With a job: this view instead of its main output
+        #[arg(long)]
+        view: Option<String>,
         #[arg(short, long)]
         identity: PathBuf,
         /// Where the masked plaintext goes (default: standard output)
@@ -49,8 +53,9 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
         Arguments::List { json } => list(&config, *json),
         Arguments::Verify { identity, json } => verify(&config, identity.as_deref(), *json),
-        Arguments::Open { object, identity, output, reason } => {
-            open(&config, object, identity, output.as_deref(), reason.as_deref())
+        Arguments::Open { object, view, identity, output, reason } => {
+            let path = find_object(&config, object, view.as_deref())?;
+            open(&config, &path, identity, output.as_deref(), reason.as_deref())
         }
     }
 }
@@ -65,7 +70,14 @@ fn list(config: &Config, json: bool) -> anyhow::Result<()> {
     for entry in entries {
         match entry.receipt {
             Some(receipt) => {
-                println!("{}  {}  {} rows  {}", receipt.job, receipt.sealed_at, receipt.rows_out, entry.path.display())
+                let view = receipt.view.map_or_else(String::new, |view| format!("  view {view}"));
+                println!(
+                    "{}  {}  {} rows{view}  {}",
+                    receipt.job,
+                    receipt.sealed_at,
+                    receipt.rows_out,
+                    entry.path.display()
+                );
             }
             None => println!("(no receipt)  {}", entry.path.display()),
         }
@@ -89,7 +101,11 @@ fn verify(config: &Config, identity: Option<&Path>, json: bool) -> anyhow::Resul
     if json {
         super::print_json(&verdict)?;
     } else {
-        println!("{} object(s) checked", verdict.objects);
+        let others = match verdict.sealed_to_others {
+            0 => String::new(),
+            count => format!(", {count} of them sealed to others and not decrypted"),
+        };
+        println!("{} object(s) checked{others}", verdict.objects);
         for problem in &verdict.problems {
             println!("{}: {}", problem.path.display(), problem.what);
         }
@@ -100,26 +116,30 @@ fn verify(config: &Config, identity: Option<&Path>, json: bool) -> anyhow::Resul
     }
 }
 
-fn find_object(config: &Config, object: &str) -> anyhow::Result<PathBuf> {
-    if object.parse::<crate::job::JobId>().is_err() {
+fn find_object(config: &Config, object: &str, view: Option<&str>) -> anyhow::Result<PathBuf> {
+    let Ok(job) = object.parse::<crate::job::JobId>() else {
+        anyhow::ensure!(view.is_none(), "`--view` goes with a job; the path of an object says which view it is");
         return Ok(config.vault.dir.join(object));
-    }
+    };
     let entries = crate::vault::list(&config.vault.dir)?;
-    let found = entries.into_iter().find(|entry| entry.path.to_string_lossy().contains(object));
-    let entry = found.with_context(|| format!("the vault holds no object of job {object}"))?;
+    let wanted = |receipt: &Receipt| receipt.job == job && receipt.view.as_deref() == view;
+    let found = entries.into_iter().find(|entry| entry.receipt.as_ref().is_some_and(wanted));
+    let entry = found.with_context(|| match view {
+        Some(view) => format!("the vault holds no view {view:?} of job {job}"),
+        None => format!("the vault holds no object of job {job}"),
+    })?;
     Ok(config.vault.dir.join(entry.path))
 }
 
 fn open(
     config: &Config,
-    object: &str,
+    path: &Path,
     identity: &Path,
     output: Option<&Path>,
     reason: Option<&str>,
 ) -> anyhow::Result<()> {
-    let path = find_object(config, object)?;
     let identity = std::fs::read(identity).with_context(|| format!("cannot read {}", identity.display()))?;
-    let sealed = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let sealed = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut plain = crate::seal::open(sealed, &identity)?;
     let record = Record::new(Timestamp::now(), Action::VaultOpened, Outcome::Success)
         .field("user", super::user())

@@ -110,9 +110,19 @@ pub struct Landing {
     pub policy: String,
     /// Those of `recipients` and of `recipients_file`, each checked.
     pub recipients: Vec<String>,
+    /// Further outputs of the same reading.
+    pub views: Vec<View>,
     /// How its files are read; without a file's own extension.
     pub reading: Reading,
     pub compress: Compress,
+}
+
+/// `[[landing.view]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    pub name: String,
+    pub policy: String,
+    pub recipients: Vec<String>,
 }
 
 /// When a file is finished.

@@ -141,7 +141,8 @@ pub struct Landing {
     pub recipients_file: Option<Spanned<String>>,
     pub after: Option<Spanned<String>>,
     pub archive_recipients: Option<Spanned<Value>>,
-    pub view: Option<Spanned<Value>>,
+    #[serde(default)]
+    pub view: Vec<Spanned<View>>,
     pub format: Option<Spanned<Value>>,
     pub delimited: Option<Spanned<Delimited>>,
     #[serde(default)]
@@ -163,6 +164,15 @@ pub struct Limits {
     pub max_record: Option<ByteSize>,
     pub max_expanded: Option<ByteSize>,
     pub max_expansion: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct View {
+    pub name: Spanned<String>,
+    pub policy: Spanned<String>,
+    pub recipients: Option<Spanned<Vec<String>>>,
+    pub recipients_file: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Deserialize)]

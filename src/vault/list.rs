@@ -1,6 +1,7 @@
 //! What is in the vault, as its directories tell it.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{INCOMING, Receipt, siblings};
@@ -16,12 +17,28 @@ pub struct Entry {
     pub receipt: Option<Receipt>,
 }
 
-/// All objects, newest last.
+/// All objects, newest last; a job's main output before its views.
 pub fn list(dir: &Path) -> Result<Vec<Entry>, PathError> {
-    let mut paths: Vec<PathBuf> = files(dir)?.into_iter().filter(|path| is_object(path)).collect();
-    paths.sort_by_cached_key(|path| (job_of(path), path.clone()));
     let read = |path: &Path| serde_json::from_slice(&fs::read(siblings(&dir.join(path))?.0).ok()?).ok();
-    Ok(paths.into_iter().map(|path| Entry { receipt: read(&path), path }).collect())
+    let paths = files(dir)?.into_iter().filter(|path| is_object(path));
+    let mut entries: Vec<Entry> = paths.map(|path| Entry { receipt: read(&path), path }).collect();
+    entries.sort_by_cached_key(|entry| {
+        let receipt = entry.receipt.as_ref();
+        let job = receipt.map(|receipt| receipt.job).or_else(|| job_of(&entry.path));
+        (job, receipt.and_then(|receipt| receipt.view.clone()), entry.path.clone())
+    });
+    Ok(entries)
+}
+
+/// Objects below a directory of the vault that have this job in their name.
+pub(super) fn objects_named(dir: &Path, below: &Path, job: JobId) -> Result<Vec<PathBuf>, PathError> {
+    let job = job.to_string();
+    let is_named =
+        |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.contains(&job));
+    match files_below(dir, below) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        found => Ok(found?.into_iter().filter(|path| is_object(path) && is_named(path)).collect()),
+    }
 }
 
 pub(super) fn is_object(path: &Path) -> bool {
@@ -35,7 +52,11 @@ fn job_of(path: &Path) -> Option<JobId> {
 
 /// All files below the vault, relative, without `.incoming` and `.archive`; symbolic links are not followed.
 pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, PathError> {
-    let (mut found, mut open) = (Vec::new(), vec![PathBuf::new()]);
+    files_below(dir, Path::new(""))
+}
+
+fn files_below(dir: &Path, top: &Path) -> Result<Vec<PathBuf>, PathError> {
+    let (mut found, mut open) = (Vec::new(), vec![top.to_owned()]);
     while let Some(below) = open.pop() {
         let full = dir.join(&below);
         for entry in fs::read_dir(&full).at("read", &full)? {

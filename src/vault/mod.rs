@@ -1,7 +1,8 @@
 //! The vault: sealed objects with signed receipts.
 //!
 //! Layout below `DIR`: `<landing>/<YYYY>/<MM>/<DD>/<stem>.<job>.<ext>.age` with `….receipt.json` and `.receipt.json.sig`
-//! beside it; `.incoming/` holds what is being written and may be emptied at every start.
+//! beside it, and `….<job>.<view>.<ext>.age` likewise for each view; `.incoming/` holds what is being written, with
+//! intents ([`intent`]) where several objects become visible together. [`recover`] comes first at every start.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -11,11 +12,12 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::fsutil::{At, PathError, create_dir_durable, fsync_dir};
+use crate::fsutil::{At, PathError, create_dir_durable, fsync_dir, remove_if_there};
 use crate::job::JobId;
 use crate::keys::SigningKey;
 use crate::pipeline::{ColumnReport, InputReport};
 
+mod intent;
 mod list;
 mod path;
 mod publish;
@@ -24,6 +26,8 @@ mod verify;
 pub use list::{Entry, list};
 pub use verify::{Problem, VaultVerdict, verify};
 
+/// Version of the receipts' format, carried by every receipt.
+pub const RECEIPT_VERSION: u32 = 1;
 const INCOMING: &str = ".incoming";
 const RECEIPT_SUFFIX: &str = ".receipt.json";
 /// Of the receipts' SSH signatures.
@@ -91,12 +95,24 @@ pub struct Published {
     pub receipt_sha256: String,
 }
 
-/// Creates `DIR` and `DIR/.incoming` and empties the latter.
+/// Creates `DIR` and `DIR/.incoming`.
 pub fn prepare(dir: &Path) -> Result<(), PathError> {
     let incoming = dir.join(INCOMING);
     create_dir_durable(dir, 0o750)?;
     create_dir_durable(&incoming, 0o700)?;
-    fs::set_permissions(&incoming, Permissions::from_mode(0o700)).at("set the mode of", &incoming)?;
+    fs::set_permissions(&incoming, Permissions::from_mode(0o700)).at("set the mode of", &incoming)
+}
+
+/// Makes all or none of a job's outputs visible where a crash cut their publication off, then empties `.incoming`.
+///
+/// `is_done` tells the jobs whose outcome is recorded; what they published is no longer touched.
+pub fn recover<E: From<PathError>>(dir: &Path, is_done: impl Fn(JobId) -> Result<bool, E>) -> Result<(), E> {
+    intent::recover(dir, &is_done)?;
+    Ok(empty_incoming(dir)?)
+}
+
+fn empty_incoming(dir: &Path) -> Result<(), PathError> {
+    let incoming = dir.join(INCOMING);
     for entry in fs::read_dir(&incoming).at("read", &incoming)? {
         let entry = entry.at("read", &incoming)?;
         let path = entry.path();
@@ -113,8 +129,15 @@ pub fn prepare(dir: &Path) -> Result<(), PathError> {
 ///
 /// `sub_path` is the directory below the landing that the file came from (recursive landings), `original` the file's
 /// name as bytes; names are shortened so that none passes 255 bytes, and made printable.
-pub fn object_path(landing: &str, sub_path: &Path, job: JobId, original: &std::ffi::OsStr, opaque: bool) -> PathBuf {
-    path::object_path(landing, sub_path, job, original, opaque)
+pub fn object_path(
+    landing: &str,
+    sub_path: &Path,
+    job: JobId,
+    original: &std::ffi::OsStr,
+    view: Option<&str>,
+    opaque: bool,
+) -> PathBuf {
+    path::object_path(landing, sub_path, job, original, view, opaque)
 }
 
 /// Paths of an object's receipt and signature; `None` when it is not named like an object.
@@ -124,20 +147,34 @@ fn siblings(object: &Path) -> Option<(PathBuf, PathBuf)> {
     Some((receipt, object.with_file_name(format!("{base}{RECEIPT_SUFFIX}.sig"))))
 }
 
-/// Publishes a batch: objects, receipts and signatures durable first, then receipt and signature under their final
-/// names, the object's rename last, directories durable. All or an error; what an error leaves behind is found again
-/// by [`find`].
-pub fn publish(dir: &Path, batch: &[Finished], key: &SigningKey) -> Result<Vec<Published>, PathError> {
-    publish::publish(dir, batch, &|message: &[u8]| key.sign(NAMESPACE, message))
+/// Publishes the outputs of several jobs, each job's main output first: objects, receipts and signatures durable first,
+/// then receipts and signatures under their final names, the objects' renames last, directories durable. All or an
+/// error; what an error leaves behind is found again by the next attempt, which returns it with its own receipt.
+pub fn publish(
+    dir: &Path,
+    jobs: &[Vec<Finished>],
+    key: &SigningKey,
+) -> Result<Vec<Vec<(Receipt, Published)>>, PathError> {
+    let verifying = key.verifying();
+    let signed = |message: &[u8], armoured: &str| verifying.verify(NAMESPACE, message, armoured).is_ok();
+    publish::publish(dir, jobs, &|message: &[u8]| key.sign(NAMESPACE, message), &signed)
 }
 
-/// An object that a crash left published but not audited: its receipt when object, receipt and signature are whole.
-///
-/// `object` is relative to the vault or begins with `dir`.
-pub fn find(dir: &Path, object: &Path, key: &crate::keys::VerifyingKey) -> Option<(Receipt, Published)> {
-    let relative = object.strip_prefix(dir).unwrap_or(object);
+/// The outputs that a crash left published but not audited, their main one first: those of which object, receipt and
+/// signature are whole. They are found by the job in their names, whatever today's configuration would call them.
+pub fn find(
+    dir: &Path,
+    landing: &str,
+    job: JobId,
+    key: &crate::keys::VerifyingKey,
+) -> Result<Vec<(Receipt, Published)>, PathError> {
     let signed = |message: &[u8], armoured: &str| key.verify(NAMESPACE, message, armoured).is_ok();
-    find_with(dir, relative, &signed)
+    let mut found = Vec::new();
+    for path in list::objects_named(dir, &path::day(landing, job), job)? {
+        found.extend(find_with(dir, &path, &signed).filter(|(receipt, _)| receipt.job == job));
+    }
+    found.sort_by(|(a, _), (b, _)| a.view.cmp(&b.view));
+    Ok(found)
 }
 
 fn find_with(dir: &Path, relative: &Path, signed: &impl Fn(&[u8], &str) -> bool) -> Option<(Receipt, Published)> {
@@ -146,6 +183,21 @@ fn find_with(dir: &Path, relative: &Path, signed: &impl Fn(&[u8], &str) -> bool)
     let object = dir.join(relative);
     publish::sync_up_to(dir, &[object.parent()?]).ok()?;
     Some(found)
+}
+
+/// Removes an output that nobody has been told of: the object first, so that none is ever seen without its receipt.
+pub fn take_back(dir: &Path, relative: &Path) -> Result<(), PathError> {
+    let object = dir.join(relative);
+    let Some((receipt, signature)) = siblings(&object) else { return Ok(()) };
+    if !receipt.exists() && !object.exists() {
+        return Ok(());
+    }
+    let parent = object.parent().unwrap_or(dir);
+    remove_if_there(&object)?;
+    fsync_dir(parent)?;
+    remove_if_there(&receipt)?;
+    remove_if_there(&signature)?;
+    fsync_dir(parent)
 }
 
 /// Counters by landing, for status.

@@ -18,14 +18,17 @@ const SUB_PATH_MAX: usize = 1024;
 const COMPRESSIONS: [&str; 4] = ["gz", "zst", "bz2", "xz"];
 
 /// See [`super::object_path`].
-pub(super) fn object_path(landing: &str, sub_path: &Path, job: JobId, original: &OsStr, opaque: bool) -> PathBuf {
-    let date = Offset::UTC.to_datetime(job.claim_time());
-    let mut path = PathBuf::from(component(OsStr::new(landing)));
-    path.push(format!("{:04}", date.year()));
-    path.push(format!("{:02}", date.month()));
-    path.push(format!("{:02}", date.day()));
+pub(super) fn object_path(
+    landing: &str,
+    sub_path: &Path,
+    job: JobId,
+    original: &OsStr,
+    view: Option<&str>,
+    opaque: bool,
+) -> PathBuf {
+    let mut path = day(landing, job);
     if opaque {
-        path.push(format!("{job}.age"));
+        path.push(format!("{job}{}.age", view_part(view)));
         return path;
     }
     let mut length = 0;
@@ -41,16 +44,31 @@ pub(super) fn object_path(landing: &str, sub_path: &Path, job: JobId, original: 
         }
         path.push(name);
     }
-    path.push(file_name(job, original));
+    path.push(file_name(job, original, view));
     path
 }
 
-fn file_name(job: JobId, original: &OsStr) -> String {
+/// Directory of all objects that a landing's jobs of one day have, relative to the vault.
+pub(super) fn day(landing: &str, job: JobId) -> PathBuf {
+    let date = Offset::UTC.to_datetime(job.claim_time());
+    let mut path = PathBuf::from(component(OsStr::new(landing)));
+    path.push(format!("{:04}", date.year()));
+    path.push(format!("{:02}", date.month()));
+    path.push(format!("{:02}", date.day()));
+    path
+}
+
+fn view_part(view: Option<&str>) -> String {
+    view.map_or_else(String::new, |view| format!(".{view}"))
+}
+
+fn file_name(job: JobId, original: &OsStr, view: Option<&str>) -> String {
+    let view = view_part(view);
     let name = safe(original);
     let (stem, extension) = split(&name);
     let tail = match extension {
-        Some(extension) => format!(".{job}.{extension}"),
-        None => format!(".{job}"),
+        Some(extension) => format!(".{job}{view}.{extension}"),
+        None => format!(".{job}{view}"),
     };
     format!("{}{tail}.age", shorten(stem, NAME_MAX - LONGEST_SUFFIX.len() - tail.len()))
 }
@@ -123,18 +141,28 @@ mod tests {
             ("..", "...J.age"),
             ("../x.csv", "..%2Fx.J.csv.age"),
         ] {
-            assert_eq!(file_name(job, OsStr::new(original)).replace(&job.to_string(), "J"), name);
+            assert_eq!(file_name(job, OsStr::new(original), None).replace(&job.to_string(), "J"), name);
         }
-        let path = object_path("l", Path::new("a/../b\n/./c"), job, OsStr::new("x.csv"), false);
+        let path = object_path("l", Path::new("a/../b\n/./c"), job, OsStr::new("x.csv"), None, false);
         assert_eq!(path, PathBuf::from(format!("l/2025/10/09/a/%2E%2E/b%0A/c/x.{job}.csv.age")));
-        let path = object_path("..", Path::new("secret"), job, OsStr::new("x.csv"), true);
+        let path = object_path("..", Path::new("secret"), job, OsStr::new("x.csv"), None, true);
         assert_eq!(path, PathBuf::from(format!("%2E%2E/2025/10/09/{job}.age")));
+        let view =
+            |original: &str, opaque| object_path("l", Path::new(""), job, OsStr::new(original), Some("fraud"), opaque);
+        assert_eq!(view("x.csv.gz", false), PathBuf::from(format!("l/2025/10/09/x.{job}.fraud.csv.gz.age")));
+        assert_eq!(view("x", false), PathBuf::from(format!("l/2025/10/09/x.{job}.fraud.age")));
+        assert_eq!(view("x.csv", true), PathBuf::from(format!("l/2025/10/09/{job}.fraud.age")));
     }
 
     #[test]
     fn no_sibling_is_too_long() {
         for original in ["ż".repeat(127) + ".csv.gz", "\n".repeat(255), "a.".to_owned() + &"b".repeat(250)] {
-            let name = file_name(job(), OsStr::new(&original));
+            let view = "v".repeat(63);
+            let name = file_name(
+                job(),
+                OsStr::new(&original),
+                Some(&view).filter(|_| original.len() > 240).map(String::as_str),
+            );
             let longest = name.strip_suffix(".age").unwrap().len() + LONGEST_SUFFIX.len();
             assert!((250..=255).contains(&longest), "{name} {longest}");
         }

@@ -1,4 +1,4 @@
-//! Makes finished objects visible: receipt and signature first, the object's rename last.
+//! Makes finished objects visible: receipts and signatures first, the objects' renames last.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{Finished, INCOMING, Published, siblings};
+use super::{Finished, INCOMING, Published, Receipt, find_with, intent, siblings, take_back};
 use crate::fsutil::{At, PathError, create_dir_durable, create_new, fsync_dir, remove_if_there, rename_noreplace};
 
 /// From this many files on, one `syncfs` is cheaper than one fsync for each.
@@ -21,17 +21,29 @@ struct Staged {
     receipt: (PathBuf, PathBuf),
     signature: (PathBuf, PathBuf),
     object: (PathBuf, PathBuf),
-    published: Published,
+}
+
+/// One job's outputs on their way.
+struct Batch {
+    /// In the order of the job's outputs, those that an earlier attempt has made visible included.
+    published: Vec<(Receipt, Published)>,
+    /// Those that are still to become visible.
+    staged: Vec<Staged>,
+    /// Present where a crash between two renames would show a part only.
+    intent: Option<PathBuf>,
 }
 
 pub(super) fn publish(
     dir: &Path,
-    batch: &[Finished],
+    jobs: &[Vec<Finished>],
     sign: &impl Fn(&[u8]) -> String,
-) -> Result<Vec<Published>, PathError> {
-    let staged = batch.iter().map(|finished| stage(dir, finished, sign)).collect::<Result<Vec<_>, _>>()?;
+    signed: &impl Fn(&[u8], &str) -> bool,
+) -> Result<Vec<Vec<(Receipt, Published)>>, PathError> {
+    let batches = jobs.iter().map(|outputs| stage_all(dir, outputs, sign, signed)).collect::<Result<Vec<_>, _>>()?;
+    let staged: Vec<&Staged> = batches.iter().flat_map(|batch| &batch.staged).collect();
+    let intents: Vec<&PathBuf> = batches.iter().filter_map(|batch| batch.intent.as_ref()).collect();
     crate::faults::point("staged");
-    make_durable(dir, &staged)?;
+    make_durable(dir, &staged, &intents)?;
     crate::faults::point("staged_durable");
     let mut dirs: Vec<&Path> = staged.iter().filter_map(|staged| staged.object.1.parent()).collect();
     dirs.sort_unstable();
@@ -48,12 +60,17 @@ pub(super) fn publish(
     }
     // With their parents: a crash may have come between a directory's creation and its fsync.
     sync_up_to(dir, &dirs)?;
-    for staged in &staged {
+    // A job's main output comes last: where it is, all are.
+    for staged in batches.iter().flat_map(|batch| batch.staged.iter().rev()) {
         rename_noreplace(&staged.object.0, &staged.object.1)?;
         crate::faults::point("object_renamed");
     }
     dirs.iter().try_for_each(|parent| fsync_dir(parent))?;
-    Ok(staged.into_iter().map(|staged| staged.published).collect())
+    for intent in intents {
+        remove_if_there(intent)?;
+        crate::faults::point("intent_removed");
+    }
+    Ok(batches.into_iter().map(|batch| batch.published).collect())
 }
 
 /// Makes directories and all above them up to `top` durable, each once.
@@ -63,11 +80,44 @@ pub(super) fn sync_up_to(top: &Path, dirs: &[&Path]) -> Result<(), PathError> {
     chain.into_iter().try_for_each(fsync_dir)
 }
 
-fn stage(dir: &Path, finished: &Finished, sign: &impl Fn(&[u8]) -> String) -> Result<Staged, PathError> {
+/// Whether a path below the vault stays there.
+pub(super) fn is_inside(relative: &Path) -> bool {
+    relative.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn stage_all(
+    dir: &Path,
+    outputs: &[Finished],
+    sign: &impl Fn(&[u8]) -> String,
+    signed: &impl Fn(&[u8], &str) -> bool,
+) -> Result<Batch, PathError> {
+    let mut batch = Batch { published: Vec::new(), staged: Vec::new(), intent: None };
+    for finished in outputs {
+        let relative = Path::new(&finished.receipt.output.path);
+        if let Some(found) = find_with(dir, relative, signed) {
+            if found.0.input == finished.receipt.input {
+                remove_if_there(&finished.incoming)?;
+                batch.published.push(found);
+                continue;
+            }
+            // Of another content, and nobody has been told: the file was written to after all.
+            take_back(dir, relative)?;
+        }
+        let (staged, published) = stage(dir, finished, sign)?;
+        batch.staged.push(staged);
+        batch.published.push((finished.receipt.clone(), published));
+    }
+    if outputs.len() > 1 && !batch.staged.is_empty() {
+        batch.intent = Some(intent::write(dir, outputs)?);
+    }
+    Ok(batch)
+}
+
+fn stage(dir: &Path, finished: &Finished, sign: &impl Fn(&[u8]) -> String) -> Result<(Staged, Published), PathError> {
     let relative = Path::new(&finished.receipt.output.path);
     let object = dir.join(relative);
-    let inside = relative.components().all(|part| matches!(part, Component::Normal(_)));
-    let (Some((receipt, signature)), Some(name), true) = (siblings(&object), finished.incoming.file_name(), inside)
+    let (Some((receipt, signature)), Some(name), true) =
+        (siblings(&object), finished.incoming.file_name(), is_inside(relative))
     else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput)).at("publish at", &object);
     };
@@ -91,10 +141,10 @@ fn stage(dir: &Path, finished: &Finished, sign: &impl Fn(&[u8]) -> String) -> Re
         object: relative.to_owned(),
         receipt_sha256: format!("{:x}", Sha256::digest(&json)),
     };
-    Ok(Staged { receipt, signature, object: (finished.incoming.clone(), object), published })
+    Ok((Staged { receipt, signature, object: (finished.incoming.clone(), object) }, published))
 }
 
-fn write_fresh(path: &Path, content: &[u8]) -> Result<(), PathError> {
+pub(super) fn write_fresh(path: &Path, content: &[u8]) -> Result<(), PathError> {
     use std::io::Write;
     remove_if_there(path)?;
     let mut file = create_new(path, 0o440)?;
@@ -102,13 +152,15 @@ fn write_fresh(path: &Path, content: &[u8]) -> Result<(), PathError> {
     file.set_permissions(Permissions::from_mode(0o440)).at("set the mode of", path)
 }
 
-fn make_durable(dir: &Path, staged: &[Staged]) -> Result<(), PathError> {
+fn make_durable(dir: &Path, staged: &[&Staged], intents: &[&PathBuf]) -> Result<(), PathError> {
+    let incoming = dir.join(INCOMING);
     if staged.len() > SYNCFS_ABOVE {
-        let incoming = dir.join(INCOMING);
         return rustix::fs::syncfs(File::open(&incoming).at("open", &incoming)?).at("make durable", &incoming);
     }
-    for path in staged.iter().flat_map(|s| [&s.object.0, &s.receipt.0, &s.signature.0]) {
+    let objects = staged.iter().flat_map(|s| [&s.object.0, &s.receipt.0, &s.signature.0]);
+    for path in objects.chain(intents.iter().copied()) {
         File::open(path).at("open", path)?.sync_all().at("make durable", path)?;
     }
-    Ok(())
+    // What an intent speaks of must still have its name there when the first rename is durable.
+    if intents.is_empty() { Ok(()) } else { fsync_dir(&incoming) }
 }

@@ -15,15 +15,24 @@ fn signed(message: &[u8], armoured: &str) -> bool {
 
 fn finished(dir: &Path, second: i64, content: &[u8]) -> Finished {
     let now = Timestamp::from_second(second).unwrap();
-    let job = JobId::claimed_at(now);
-    let incoming = dir.join(INCOMING).join(format!("{job}.age"));
+    output(dir, JobId::claimed_at(now), None, content)
+}
+
+/// One job with a main output and two views.
+fn trio(dir: &Path, job: JobId) -> Vec<Finished> {
+    [None, Some("a"), Some("b")].map(|view| output(dir, job, view, view.unwrap_or("main").as_bytes())).into()
+}
+
+fn output(dir: &Path, job: JobId, view: Option<&str>, content: &[u8]) -> Finished {
+    let now = job.claim_time();
+    let incoming = dir.join(INCOMING).join(format!("{job}.{}.age", view.unwrap_or("main")));
     fs::write(&incoming, content).unwrap();
-    let path = object_path("l", Path::new("sub"), job, OsStr::new("people.csv"), false);
+    let path = object_path("l", Path::new("sub"), job, OsStr::new("people.csv"), view, false);
     let receipt = Receipt {
-        receipt_version: 1,
+        receipt_version: RECEIPT_VERSION,
         job,
         landing: "l".into(),
-        view: None,
+        view: view.map(str::to_owned),
         original_name: "people.csv".into(),
         arrived_at: now,
         claimed_at: now,
@@ -46,6 +55,16 @@ fn finished(dir: &Path, second: i64, content: &[u8]) -> Finished {
     Finished { incoming, receipt }
 }
 
+fn publish_all(dir: &Path, jobs: Vec<Vec<Finished>>) -> Result<Vec<Published>, PathError> {
+    let published = publish::publish(dir, &jobs, &sign, &signed)?;
+    Ok(published.into_iter().flatten().map(|(_, published)| published).collect())
+}
+
+fn publish_one(dir: &Path, finished: &Finished) -> Result<Published, PathError> {
+    let again = Finished { incoming: finished.incoming.clone(), receipt: finished.receipt.clone() };
+    Ok(publish_all(dir, vec![vec![again]])?.remove(0))
+}
+
 fn vault() -> (tempfile::TempDir, PathBuf) {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("v");
@@ -62,10 +81,11 @@ fn publishes_batches_small_and_large() {
     let (_temp, dir) = vault();
     for (start, count) in [(1_760_000_000, 2), (1_770_000_000, 20)] {
         let batch: Vec<_> = (0..count).map(|i| finished(&dir, start + i, b"sealed")).collect();
-        let published = publish::publish(&dir, &batch, &sign).unwrap();
-        for (published, finished) in published.iter().zip(&batch) {
+        let receipts: Vec<_> = batch.iter().map(|finished| finished.receipt.clone()).collect();
+        let published = publish_all(&dir, batch.into_iter().map(|finished| vec![finished]).collect()).unwrap();
+        for (published, receipt_given) in published.iter().zip(receipts) {
             let found = find_with(&dir, &published.object, &signed).unwrap();
-            assert_eq!(found, (finished.receipt.clone(), published.clone()));
+            assert_eq!(found, (receipt_given, published.clone()));
             let (receipt, signature) = siblings(&dir.join(&published.object)).unwrap();
             for path in [&dir.join(&published.object), &receipt, &signature] {
                 assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o440);
@@ -100,7 +120,7 @@ fn converges_from_every_partial_state() {
         if state > 3 {
             fs::write(&signature, "of an earlier attempt").unwrap();
         }
-        publish::publish(&dir, std::slice::from_ref(&finished), &sign).unwrap();
+        publish_one(&dir, &finished).unwrap();
         assert_eq!(whats(&dir, None), Vec::<String>::new(), "{state}");
     }
 }
@@ -109,11 +129,104 @@ fn converges_from_every_partial_state() {
 fn a_visible_object_and_its_receipt_are_never_replaced() {
     let (_temp, dir) = vault();
     let mut finished = finished(&dir, 1_760_000_000, b"sealed");
-    let published = publish::publish(&dir, std::slice::from_ref(&finished), &sign).unwrap();
+    let first = publish_one(&dir, &finished).unwrap();
     fs::write(&finished.incoming, "another").unwrap();
     finished.receipt.rows_in = 7;
-    assert_eq!(publish::publish(&dir, &[finished], &sign).unwrap_err().kind(), ErrorKind::AlreadyExists);
-    assert!(verify::check(&dir, &published[0].object, &signed).is_ok());
+    assert_eq!(publish_one(&dir, &finished).unwrap(), first, "the earlier one counts");
+    assert!(verify::check(&dir, &first.object, &signed).is_ok());
+    // Not one of ours: nothing is said about it, and it stays.
+    let receipt = siblings(&dir.join(&first.object)).unwrap().0;
+    fs::remove_file(&receipt).unwrap();
+    assert_eq!(publish_one(&dir, &finished).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(fs::read(dir.join(&first.object)).unwrap(), b"sealed");
+}
+
+#[test]
+fn an_unannounced_object_of_another_content_gives_way() {
+    let (_temp, dir) = vault();
+    let mut finished = finished(&dir, 1_760_000_000, b"sealed");
+    publish_one(&dir, &finished).unwrap();
+    fs::write(&finished.incoming, "sealed again").unwrap();
+    finished.receipt.input.bytes = 2;
+    finished.receipt.output.bytes = 12;
+    finished.receipt.output.sha256 = sign(b"sealed again");
+    let second = publish_one(&dir, &finished).unwrap();
+    assert_eq!(fs::read(dir.join(&second.object)).unwrap(), b"sealed again");
+    assert_eq!(whats(&dir, None), Vec::<String>::new());
+}
+
+/// What is left when the process dies after `shown` of a job's three objects have been renamed.
+fn cut_off(dir: &Path, shown: usize) -> Vec<PathBuf> {
+    let outputs = trio(dir, JobId::claimed_at(Timestamp::from_second(1_760_000_000).unwrap()));
+    let objects: Vec<PathBuf> = outputs.iter().map(|it| dir.join(&it.receipt.output.path)).collect();
+    let incoming: Vec<PathBuf> = outputs.iter().map(|it| it.incoming.clone()).collect();
+    intent::write(dir, &outputs).unwrap();
+    let intent = dir.join(INCOMING).join(format!("{}.intent", outputs[0].receipt.job));
+    let kept = fs::read(&intent).unwrap();
+    publish_all(dir, vec![outputs]).unwrap();
+    fs::write(&intent, kept).unwrap();
+    // The main output comes last.
+    for (object, incoming) in objects.iter().zip(incoming).take(3 - shown) {
+        fs::rename(object, incoming).unwrap();
+    }
+    objects
+}
+
+fn recover_all(dir: &Path) {
+    recover(dir, |_| Ok::<_, PathError>(false)).unwrap();
+    assert_eq!(fs::read_dir(dir.join(INCOMING)).unwrap().count(), 0);
+}
+
+#[test]
+fn a_cut_off_publication_becomes_visible_as_a_whole_or_not_at_all() {
+    for shown in 0..=3 {
+        let (_temp, dir) = vault();
+        let objects = cut_off(&dir, shown);
+        recover_all(&dir);
+        let visible = objects.iter().filter(|object| object.exists()).count();
+        assert_eq!(visible, if shown == 0 { 0 } else { 3 }, "{shown} shown");
+        assert_eq!(whats(&dir, None), Vec::<String>::new(), "{shown} shown");
+    }
+}
+
+#[test]
+fn what_cannot_be_completed_is_taken_back() {
+    for lost in [true, false] {
+        let (_temp, dir) = vault();
+        let objects = cut_off(&dir, 2);
+        let main = fs::read_dir(dir.join(INCOMING)).unwrap().map(|it| it.unwrap().path());
+        let main = main.into_iter().find(|path| path.to_string_lossy().ends_with("main.age")).unwrap();
+        // Gone, or half of what the next attempt has begun to write there.
+        fs::remove_file(&main).unwrap();
+        if !lost {
+            fs::write(&main, "ma").unwrap();
+        }
+        recover_all(&dir);
+        assert!(objects.iter().all(|object| !object.exists()));
+        assert_eq!(whats(&dir, None), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn recovery_leaves_recorded_jobs_alone() {
+    let (_temp, dir) = vault();
+    let objects = cut_off(&dir, 3);
+    // Somebody has moved an object elsewhere since.
+    fs::remove_file(&objects[1]).unwrap();
+    recover(&dir, |_| Ok::<_, PathError>(true)).unwrap();
+    assert!(objects[0].exists() && objects[2].exists());
+}
+
+#[test]
+fn an_attempt_completes_what_an_earlier_one_has_shown() {
+    let (_temp, dir) = vault();
+    let job = JobId::claimed_at(Timestamp::from_second(1_760_000_000).unwrap());
+    let view = publish_one(&dir, &trio(&dir, job)[1]).unwrap();
+    let published = publish_all(&dir, vec![trio(&dir, job)]).unwrap();
+    assert_eq!((published.len(), &published[1]), (3, &view));
+    assert_eq!(fs::read_dir(dir.join(INCOMING)).unwrap().count(), 0);
+    assert_eq!(whats(&dir, None), Vec::<String>::new());
+    assert_eq!(list(&dir).unwrap().len(), 3);
 }
 
 #[test]
@@ -121,15 +234,15 @@ fn paths_out_of_the_vault_are_refused() {
     let (_temp, dir) = vault();
     let mut finished = finished(&dir, 1_760_000_000, b"sealed");
     finished.receipt.output.path = "../x.age".into();
-    assert_eq!(publish::publish(&dir, &[finished], &sign).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(publish_one(&dir, &finished).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
 #[test]
 fn verify_names_what_is_wrong() {
     let one = |harm: &dyn Fn(&Path, &Path, &Path)| {
         let (_temp, dir) = vault();
-        let published = publish::publish(&dir, &[finished(&dir, 1_760_000_000, b"sealed")], &sign).unwrap();
-        let object = dir.join(&published[0].object);
+        let published = publish_one(&dir, &finished(&dir, 1_760_000_000, b"sealed")).unwrap();
+        let object = dir.join(&published.object);
         let (receipt, signature) = siblings(&object).unwrap();
         harm(&object, &receipt, &signature);
         whats(&dir, None).join("; ")
@@ -162,20 +275,38 @@ fn verify_decrypts_when_it_can() {
     sealer.write_all(b"plain").unwrap();
     let (sealed, _) = sealer.finish().unwrap();
     let (_temp, dir) = vault();
-    publish::publish(&dir, &[finished(&dir, 1_760_000_000, &sealed)], &sign).unwrap();
+    let mut finished = finished(&dir, 1_760_000_000, &sealed);
+    finished.receipt.recipients = vec![identity.to_public().to_string()];
+    publish_one(&dir, &finished).unwrap();
     let secret = identity.to_string();
     assert_eq!(whats(&dir, Some(secret.expose_secret().as_bytes())), Vec::<String>::new());
-    let other = age::x25519::Identity::generate().to_string();
-    let whats = whats(&dir, Some(other.expose_secret().as_bytes()));
+    let other = age::x25519::Identity::generate();
+    let secret = other.to_string();
+    let verdict = verify::verify_with(&dir, &signed, Some(secret.expose_secret().as_bytes())).unwrap();
+    assert_eq!((verdict.sealed_to_others, verdict.problems), (1, vec![]));
+    // A receipt that names a recipient who cannot open the object is a lie.
+    take_back(&dir, Path::new(&finished.receipt.output.path)).unwrap();
+    fs::write(&finished.incoming, &sealed).unwrap();
+    finished.receipt.recipients.push(other.to_public().to_string());
+    publish_one(&dir, &finished).unwrap();
+    let whats = whats(&dir, Some(secret.expose_secret().as_bytes()));
     assert_eq!(whats, ["does not decrypt: none of the identities opens this object"]);
 }
 
 #[test]
-fn prepare_empties_incoming_only() {
+fn a_receipt_of_a_newer_version_asks_for_an_upgrade() {
     let (_temp, dir) = vault();
-    publish::publish(&dir, &[finished(&dir, 1_760_000_000, b"sealed")], &sign).unwrap();
+    let mut finished = finished(&dir, 1_760_000_000, b"sealed");
+    finished.receipt.receipt_version = RECEIPT_VERSION + 1;
+    publish_one(&dir, &finished).unwrap();
+    assert_eq!(whats(&dir, None), ["its receipt (version 2) was written by a newer veild; upgrade veild"]);
+}
+
+#[test]
+fn recover_empties_incoming_only() {
+    let (_temp, dir) = vault();
+    publish_one(&dir, &finished(&dir, 1_760_000_000, b"sealed")).unwrap();
     finished(&dir, 1_760_000_001, b"left over");
-    prepare(&dir).unwrap();
-    assert_eq!(fs::read_dir(dir.join(INCOMING)).unwrap().count(), 0);
+    recover_all(&dir);
     assert_eq!(list(&dir).unwrap().len(), 1);
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::list::{files, is_object};
-use super::{Published, RECEIPT_SUFFIX, Receipt, siblings};
+use super::{Published, RECEIPT_SUFFIX, RECEIPT_VERSION, Receipt, siblings};
 use crate::fsutil::PathError;
 use crate::keys::VerifyingKey;
 
@@ -16,6 +16,8 @@ use crate::keys::VerifyingKey;
 pub struct VaultVerdict {
     /// Objects looked at.
     pub objects: u64,
+    /// Objects of which the given identity is no recipient: nothing is known of whether they decrypt.
+    pub sealed_to_others: u64,
     pub problems: Vec<Problem>,
 }
 
@@ -27,7 +29,7 @@ pub struct Problem {
     pub what: String,
 }
 
-/// Checks every object; with an identity, that it decrypts to its end, too.
+/// Checks every object; with an identity, that those sealed to it decrypt to their end, too.
 pub fn verify(dir: &Path, key: &VerifyingKey, identity: Option<&[u8]>) -> Result<VaultVerdict, PathError> {
     verify_with(dir, &|message, armoured| key.verify(super::NAMESPACE, message, armoured).is_ok(), identity)
 }
@@ -38,14 +40,22 @@ pub(super) fn verify_with(
     identity: Option<&[u8]>,
 ) -> Result<VaultVerdict, PathError> {
     let mut verdict = VaultVerdict::default();
+    let own = identity.map(crate::seal::recipients_of).unwrap_or_default();
     let mut all = files(dir)?;
     all.sort();
     for path in all {
         if is_object(&path) {
             verdict.objects += 1;
-            let mut whats = check(dir, &path, signed).err().into_iter().collect::<Vec<_>>();
-            if let Some(Err(error)) = identity.map(|identity| decrypts(&dir.join(&path), identity)) {
-                whats.push(format!("does not decrypt: {error}"));
+            let checked = check(dir, &path, signed);
+            let is_own = own.is_empty() || checked.as_ref().map_or(true, |(receipt, _)| is_sealed_to(receipt, &own));
+            let mut whats = checked.err().into_iter().collect::<Vec<_>>();
+            match identity {
+                Some(identity) if is_own => {
+                    let opened = decrypts(&dir.join(&path), identity);
+                    whats.extend(opened.err().map(|error| format!("does not decrypt: {error}")));
+                }
+                Some(_) => verdict.sealed_to_others += 1,
+                None => {}
             }
             verdict.problems.extend(whats.into_iter().map(|what| Problem { path: path.clone(), what }));
         } else if let Some(object) = object_of(&path)
@@ -57,6 +67,10 @@ pub(super) fn verify_with(
     Ok(verdict)
 }
 
+fn is_sealed_to(receipt: &Receipt, own: &[String]) -> bool {
+    receipt.recipients.iter().any(|recipient| own.contains(&crate::seal::canonical(recipient)))
+}
+
 fn object_of(path: &Path) -> Option<String> {
     let text = path.to_str()?;
     let base = text.strip_suffix(".sig").unwrap_or(text).strip_suffix(RECEIPT_SUFFIX)?;
@@ -65,6 +79,19 @@ fn object_of(path: &Path) -> Option<String> {
 
 fn decrypts(object: &Path, identity: &[u8]) -> io::Result<()> {
     io::copy(&mut crate::seal::open(File::open(object)?, identity)?, &mut io::sink()).map(drop)
+}
+
+fn read_receipt(json: &[u8]) -> Result<Receipt, String> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        receipt_version: u32,
+    }
+    let unreadable = |_| "unreadable receipt".to_owned();
+    let Version { receipt_version } = serde_json::from_slice(json).map_err(unreadable)?;
+    if receipt_version > RECEIPT_VERSION {
+        return Err(format!("its receipt (version {receipt_version}) was written by a newer veild; upgrade veild"));
+    }
+    serde_json::from_slice(json).map_err(unreadable)
 }
 
 /// The receipt of an object below the vault when everything about it is right, else what is not.
@@ -80,7 +107,7 @@ pub(super) fn check(
     if !signed(&json, &armoured) {
         return Err("bad signature of the receipt".to_owned());
     }
-    let receipt: Receipt = serde_json::from_slice(&json).map_err(|_| "unreadable receipt".to_owned())?;
+    let receipt = read_receipt(&json)?;
     if Path::new(&receipt.output.path) != relative {
         return Err("the receipt is of another path".to_owned());
     }

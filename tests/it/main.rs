@@ -2,6 +2,7 @@
 //!
 //! - `sandbox.rs`: a site in a temporary folder and the real binary; no tests.
 //! - `main_way.rs`: from landing to vault or quarantine, and what veild writes about it.
+//! - `outputs.rs`: several outputs of one file.
 //! - `crash.rs`: kills at named points and at random, and what must hold afterwards.
 //! - `formats.rs`: every format, made and read by the stock tools.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
@@ -18,6 +19,7 @@ mod generalize;
 mod leak;
 mod main_way;
 mod order;
+mod outputs;
 mod retry;
 mod sandbox;
 mod versions;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use age::secrecy::ExposeSecret;
 use serde_json::Value;
 
 /// Longest wait for anything; generous, because nothing is timed.
@@ -41,6 +42,19 @@ impl Sandbox {
         let text = fs::read_to_string(&config).unwrap();
         fs::write(&config, text.replace("@SITE@", sandbox.path("site").to_str().unwrap())).unwrap();
         sandbox
+    }
+
+    /// Adds a view `statistics` with readers of its own, who see `country` and the decade of `dob`.
+    pub fn add_view(&self) {
+        let identity = age::x25519::Identity::generate();
+        fs::write(self.site("statistics.txt"), identity.to_string().expose_secret()).unwrap();
+        let view = format!(
+            "[[landing.view]]\nname = \"statistics\"\npolicy = \"coarse\"\nrecipients = [\"{}\"]\n\n\
+             [policy.coarse]\nunlisted = \"drop\"\n\n[[policy.coarse.column]]\nname = \"country\"\nmask = \"keep\"\n\n\
+             [[policy.coarse.column]]\nname = \"dob\"\nmask = \"date\"\nto = \"decade\"\n\n",
+            identity.to_public()
+        );
+        self.edit_config("[policy.people]", &format!("{view}[policy.people]"));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -132,7 +146,8 @@ impl Sandbox {
     /// Masked content of the only object whose original had this name.
     pub fn vault_plaintext(&self, original_name: &str) -> Vec<u8> {
         let receipts = self.receipts();
-        let of_name: Vec<_> = receipts.iter().filter(|it| it["original_name"] == original_name).collect();
+        let is_main = |it: &&Value| it["original_name"] == original_name && it["view"].is_null();
+        let of_name: Vec<_> = receipts.iter().filter(is_main).collect();
         assert_eq!(of_name.len(), 1, "objects of {original_name} in {receipts:?}");
         let job = of_name[0]["job"].as_str().unwrap();
         let identity = self.site("identity.txt");

@@ -10,12 +10,14 @@ use toml::Spanned;
 use super::{absolute, checked_recipients, reading, size, time};
 use crate::config::locate::Findings;
 use crate::config::units::Span;
-use crate::config::{Complete, Landing, Patterns, raw};
+use crate::config::{Complete, Landing, Patterns, View, raw};
 use crate::policy::Policy;
 
 const EXCLUDE: [&str; 7] = [".*", "*.part", "*.filepart", "*.partial", "*.tmp", "*.swp", "*~"];
 const LEAST_SWEEP: Duration = Duration::from_millis(100);
 const MOST_SWEEP: Duration = Duration::from_secs(86_400);
+/// Each takes a descriptor and a sealing of its own.
+const MAX_VIEWS: usize = 16;
 
 fn patterns(given: Option<Spanned<Vec<String>>>, default: &[&str], findings: &mut Findings<'_>) -> Patterns {
     let place = given.as_ref().map_or(0..0, Spanned::span);
@@ -33,7 +35,6 @@ fn patterns(given: Option<Spanned<Vec<String>>>, default: &[&str], findings: &mu
 }
 
 pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, findings: &mut Findings<'_>) -> Landing {
-    findings.refuse("view", &raw.view);
     findings.refuse("output.format", &raw.output.format);
     findings.refuse("archive_recipients", &raw.archive_recipients);
     findings.refuse("dedup_window", &raw.dedup_window);
@@ -42,21 +43,8 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
             findings.add(other.span(), format!("only {only:?} is built yet"));
         }
     }
-    let name = raw.name.get_ref();
-    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
-    if name.is_empty() || name.len() > 63 || !name.bytes().all(is_name) || name.starts_with(['-', '_']) {
-        findings.add(
-            raw.name.span(),
-            "a landing's name is 1 to 63 of a-z, 0-9, `-` and `_`, and starts with a letter or digit",
-        );
-    }
-    if !policies.contains_key(raw.policy.get_ref()) {
-        let known: Vec<&str> = policies.keys().map(String::as_str).collect();
-        findings.add(
-            raw.policy.span(),
-            format!("there is no [policy.{}]; defined are: {}", raw.policy.get_ref(), known.join(", ")),
-        );
-    }
+    check_name("landing", &raw.name, findings);
+    check_policy(&raw.policy, policies, findings);
     let complete = match raw.complete {
         None | Some(raw::Complete::Close) => Complete::Close,
         Some(raw::Complete::Rename) => Complete::Rename,
@@ -74,7 +62,8 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
         }
     }
     let place = raw.name.span();
-    let recipients = landing_recipients(raw.recipients, raw.recipients_file, place.clone(), findings);
+    let recipients = landing_recipients("landing", raw.recipients, raw.recipients_file, place.clone(), findings);
+    let views = views(raw.view, policies, findings);
     Landing {
         name: raw.name.into_inner(),
         dir: absolute(Some(raw.dir), "", findings),
@@ -88,9 +77,54 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
         max_size: size(raw.max_size, 50 << 30),
         policy: raw.policy.into_inner(),
         recipients,
+        views,
         reading: reading::reading(raw.format, raw.delimited, raw.limits, findings),
         compress: raw.output.compress,
     }
+}
+
+fn check_name(of: &str, name: &Spanned<String>, findings: &mut Findings<'_>) {
+    let text = name.get_ref();
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    if text.is_empty() || text.len() > 63 || !text.bytes().all(is_name) || text.starts_with(['-', '_']) {
+        findings.add(
+            name.span(),
+            format!("a {of}'s name is 1 to 63 of a-z, 0-9, `-` and `_`, and starts with a letter or digit"),
+        );
+    }
+}
+
+fn check_policy(policy: &Spanned<String>, policies: &BTreeMap<String, Policy>, findings: &mut Findings<'_>) {
+    if !policies.contains_key(policy.get_ref()) {
+        let known: Vec<&str> = policies.keys().map(String::as_str).collect();
+        findings.add(
+            policy.span(),
+            format!("there is no [policy.{}]; defined are: {}", policy.get_ref(), known.join(", ")),
+        );
+    }
+}
+
+fn views(
+    given: Vec<Spanned<raw::View>>,
+    policies: &BTreeMap<String, Policy>,
+    findings: &mut Findings<'_>,
+) -> Vec<View> {
+    let mut views: Vec<View> = Vec::with_capacity(given.len());
+    for (index, raw) in given.into_iter().enumerate() {
+        let place = raw.span();
+        let raw = raw.into_inner();
+        if index == MAX_VIEWS {
+            findings.add(place.clone(), format!("a landing has at most {MAX_VIEWS} views"));
+        }
+        check_name("view", &raw.name, findings);
+        check_policy(&raw.policy, policies, findings);
+        if views.iter().any(|other| other.name == *raw.name.get_ref()) {
+            findings.add(raw.name.span(), format!("this landing has two views named {:?}", raw.name.get_ref()));
+        }
+        let recipients = landing_recipients("view", raw.recipients, raw.recipients_file, place, findings);
+        views.push(View { name: raw.name.into_inner(), policy: raw.policy.into_inner(), recipients });
+    }
+    views
 }
 
 fn sweep(given: Option<Span>, place: Range<usize>, findings: &mut Findings<'_>) -> Duration {
@@ -102,6 +136,7 @@ fn sweep(given: Option<Span>, place: Range<usize>, findings: &mut Findings<'_>) 
 }
 
 fn landing_recipients(
+    of: &str,
     given: Option<Spanned<Vec<String>>>,
     file: Option<Spanned<String>>,
     place: Range<usize>,
@@ -121,7 +156,7 @@ fn landing_recipients(
         }
     }
     if all.is_empty() {
-        findings.add(place, "this landing needs `recipients` or `recipients_file`");
+        findings.add(place, format!("this {of} needs `recipients` or `recipients_file`"));
     }
     all
 }

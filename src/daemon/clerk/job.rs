@@ -9,6 +9,7 @@ use crate::config::{Config, Landing};
 use crate::fsutil::printable_name;
 use crate::job::JobId;
 use crate::keys::MaskingKeys;
+use crate::policy::Policy;
 use crate::spool::Claimed;
 use crate::vault;
 
@@ -26,9 +27,23 @@ impl Job {
         self.claimed.job
     }
 
-    /// Where the worker's output for this job is written.
-    pub fn incoming(&self) -> PathBuf {
-        self.config.vault.dir.join(".incoming").join(format!("{}.age", self.id()))
+    /// What is made of the file, its main output first.
+    pub fn outputs(&self) -> Vec<Planned<'_>> {
+        let (vault, landing) = (&self.config.vault, &self.landing);
+        let (id, sub_path) = (self.id(), &self.claimed.sub_path);
+        let name = landing.compress.name_of_output(&self.claimed.name);
+        let planned = |incoming: String, view: Option<&'_ str>, policy, recipients| Planned {
+            policy: &self.config.policies[policy],
+            recipients,
+            incoming: vault.dir.join(".incoming").join(incoming),
+            object: vault::object_path(&landing.name, sub_path, id, &name, view, vault.opaque),
+            view: view.map(str::to_owned),
+        };
+        let main = planned(format!("{id}.age"), None, &landing.policy, &landing.recipients);
+        let views = landing.views.iter().enumerate().map(|(index, view)| {
+            planned(format!("{id}.{index}.age"), Some(view.name.as_str()), &view.policy, &view.recipients)
+        });
+        std::iter::once(main).chain(views).collect()
     }
 
     /// Where the sealed original of a rejected file is written.
@@ -47,17 +62,18 @@ impl Job {
         let path = parts.collect::<Vec<_>>().join("/");
         Some(path).filter(|path| !path.is_empty() && !self.config.vault.opaque)
     }
+}
 
-    /// Path of the job's object below the vault.
-    pub fn object(&self) -> PathBuf {
-        vault::object_path(
-            &self.landing.name,
-            &self.claimed.sub_path,
-            self.id(),
-            &self.landing.compress.name_of_output(&self.claimed.name),
-            self.config.vault.opaque,
-        )
-    }
+/// One output of a job.
+pub struct Planned<'a> {
+    /// `None` for the main output.
+    pub view: Option<String>,
+    pub policy: &'a Policy,
+    pub recipients: &'a [String],
+    /// Where the worker writes it.
+    pub incoming: PathBuf,
+    /// Path below the vault.
+    pub object: PathBuf,
 }
 
 fn public_name(config: &Config, name: &std::ffi::OsStr, keys: &MaskingKeys) -> String {

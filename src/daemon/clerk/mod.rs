@@ -15,7 +15,7 @@ use crate::fsutil::PathError;
 use crate::job::JobId;
 use crate::keys::{MaskingKeys, SigningKey};
 use crate::ledger::{Attempts, Ledger, LedgerError};
-use crate::pipeline::{Fault, Report};
+use crate::pipeline::{Fault, OutputReport, Report};
 use crate::quarantine::{self, Original, Reason};
 use crate::spool::{self, Writers};
 use crate::vault::{self, Finished, Receipt};
@@ -24,7 +24,7 @@ mod job;
 mod recovery;
 mod settled;
 
-pub use job::Job;
+pub use job::{Job, Planned};
 use settled::{Settled, SettledOutcome};
 
 /// Most outcomes committed together.
@@ -65,6 +65,8 @@ pub enum Verdict {
         rows: u64,
         bytes: u64,
         object: PathBuf,
+        /// How many further outputs there are.
+        views: usize,
     },
     Quarantined {
         fault: Fault,
@@ -207,14 +209,12 @@ impl Clerk {
                 continue;
             }
             match deed {
-                Deed::Seal(job, report) => {
-                    let receipt = self.receipt(&job, report);
-                    match vault::find(&job.config.vault.dir, &job.object(), &self.signing.verifying()) {
-                        Some((receipt, published)) => settled.push(Settled::sealed(job, receipt, published)),
-                        None => finished.push((job, receipt)),
-                    }
-                }
+                Deed::Seal(job, report) => finished.push((self.finished(&job, report), job)),
                 Deed::Reject { job, fault, sealed, attempts } => {
+                    // An earlier attempt may have published before its commit failed.
+                    for output in job.outputs() {
+                        vault::take_back(&job.config.vault.dir, &output.object)?;
+                    }
                     self.quarantine(&job, &fault, sealed, attempts)?;
                     settled.push(Settled { job, outcome: SettledOutcome::Quarantined { fault, attempts } });
                 }
@@ -227,17 +227,13 @@ impl Clerk {
         Ok(verdicts)
     }
 
-    fn publish(&self, finished: Vec<(Box<Job>, Receipt)>) -> Result<Vec<Settled>, ClerkError> {
+    fn publish(&self, finished: Vec<(Vec<Finished>, Box<Job>)>) -> Result<Vec<Settled>, ClerkError> {
         if finished.is_empty() {
             return Ok(Vec::new());
         }
-        let batch: Vec<Finished> = finished
-            .iter()
-            .map(|(job, receipt)| Finished { incoming: job.incoming(), receipt: receipt.clone() })
-            .collect();
-        let published = vault::publish(&self.config.vault.dir, &batch, &self.signing)?;
-        let settled = finished.into_iter().zip(published);
-        Ok(settled.map(|((job, receipt), published)| Settled::sealed(job, receipt, published)).collect())
+        let (outputs, jobs): (Vec<_>, Vec<_>) = finished.into_iter().unzip();
+        let published = vault::publish(&self.config.vault.dir, &outputs, &self.signing)?;
+        Ok(jobs.into_iter().zip(published).map(|(job, outputs)| Settled::sealed(job, outputs)).collect())
     }
 
     /// Audit, ledger, then the sources go.
@@ -277,40 +273,44 @@ impl Clerk {
             fault: fault.clone(),
         };
         quarantine::store(&quarantine_dir(&job.config), &original, &reason)?;
-        crate::fsutil::remove_if_there(&job.incoming())?;
+        for output in job.outputs() {
+            crate::fsutil::remove_if_there(&output.incoming)?;
+        }
         crate::faults::point("quarantined");
         Ok(())
     }
 
-    fn receipt(&self, job: &Job, report: Report) -> Receipt {
-        let output = report.outputs.into_iter().next().expect("one output was asked for");
-        Receipt {
-            receipt_version: 1,
+    /// A job's outputs with their receipts.
+    fn finished(&self, job: &Job, report: Report) -> Vec<Finished> {
+        let (input, rows_in, sealed_at) = (report.input, report.rows_in, Timestamp::now());
+        let outputs = job.outputs().into_iter().zip(report.outputs);
+        let receipt = |planned: &Planned<'_>, output: OutputReport| Receipt {
+            receipt_version: vault::RECEIPT_VERSION,
             job: job.id(),
             landing: job.landing.name.clone(),
-            view: None,
+            view: planned.view.clone(),
             original_name: job.public_name(&self.keys),
             arrived_at: job.arrived_at,
             claimed_at: job.id().claim_time(),
-            sealed_at: Timestamp::now(),
-            input: report.input,
+            sealed_at,
+            input: input.clone(),
             output: vault::ReceiptOutput {
-                path: job.object().to_string_lossy().into_owned(),
+                path: planned.object.to_string_lossy().into_owned(),
                 sha256: output.sha256,
                 bytes: output.bytes,
                 format: output.format,
             },
-            rows_in: report.rows_in,
+            rows_in,
             rows_out: output.rows_out,
             columns: output.columns,
-            policy: vault::ReceiptPolicy {
-                name: job.landing.policy.clone(),
-                sha256: job.config.policies[&job.landing.policy].sha256.clone(),
-            },
-            recipients: job.landing.recipients.clone(),
+            policy: vault::ReceiptPolicy { name: planned.policy.name.clone(), sha256: planned.policy.sha256.clone() },
+            recipients: planned.recipients.to_vec(),
             verify: "off".to_owned(),
             veild: env!("CARGO_PKG_VERSION").to_owned(),
-        }
+        };
+        outputs
+            .map(|(planned, output)| Finished { receipt: receipt(&planned, output), incoming: planned.incoming })
+            .collect()
     }
 }
 

@@ -14,6 +14,7 @@ impl Clerk {
     pub fn recover(&mut self, landings: &[Arc<Landing>]) -> Result<(Vec<Job>, u64), ClerkError> {
         self.ledger.interrupt_working()?;
         self.catch_up_with_audit()?;
+        vault::recover(&self.config.vault.dir, |job| self.ledger.is_done(job).map_err(ClerkError::from))?;
         let dirs: Vec<&Path> = landings.iter().map(|landing| landing.dir.as_path()).collect();
         quarantine::retry::recover(&quarantine_dir(&self.config), &dirs)?;
         let (mut jobs, mut completed) = (Vec::new(), 0);
@@ -60,10 +61,9 @@ impl Clerk {
             return Ok(true);
         }
         let job = Box::new(job.clone());
-        let settled = if let Some((receipt, published)) =
-            vault::find(&job.config.vault.dir, &job.object(), &self.signing.verifying())
-        {
-            Settled::sealed(job, receipt, published)
+        let outputs = vault::find(&job.config.vault.dir, &job.landing.name, job.id(), &self.signing.verifying())?;
+        let settled = if !outputs.is_empty() {
+            Settled::sealed(job, outputs)
         } else if let Some((reason, _)) = quarantine::show(&quarantine_dir(&job.config), job.id())? {
             let outcome = SettledOutcome::Quarantined { fault: reason.fault, attempts: reason.attempts };
             Settled { job, outcome }

@@ -1,7 +1,7 @@
 //! An outcome that can be seen, on its way into audit trail and ledger.
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Job, Verdict};
 use crate::audit::{Action, Outcome, Record};
@@ -17,8 +17,14 @@ pub(super) struct Settled {
 }
 
 pub(super) enum SettledOutcome {
-    Sealed { receipt: Box<Receipt>, published: Published },
-    Quarantined { fault: Fault, attempts: u32 },
+    /// The main output first.
+    Sealed {
+        outputs: Vec<(Receipt, Published)>,
+    },
+    Quarantined {
+        fault: Fault,
+        attempts: u32,
+    },
 }
 
 impl SettledOutcome {
@@ -31,14 +37,20 @@ impl SettledOutcome {
 }
 
 impl Settled {
-    pub fn sealed(job: Box<Job>, receipt: Receipt, published: Published) -> Settled {
-        Settled { job, outcome: SettledOutcome::Sealed { receipt: Box::new(receipt), published } }
+    pub fn sealed(job: Box<Job>, outputs: Vec<(Receipt, Published)>) -> Settled {
+        Settled { job, outcome: SettledOutcome::Sealed { outputs } }
     }
 
     pub fn verdict(self) -> (JobId, Verdict) {
         let verdict = match self.outcome {
-            SettledOutcome::Sealed { receipt, published } => {
-                Verdict::Sealed { rows: receipt.rows_out, bytes: receipt.output.bytes, object: published.object }
+            SettledOutcome::Sealed { outputs } => {
+                let (receipt, published) = &outputs[0];
+                Verdict::Sealed {
+                    rows: receipt.rows_out,
+                    bytes: receipt.output.bytes,
+                    object: published.object.clone(),
+                    views: outputs.len() - 1,
+                }
             }
             SettledOutcome::Quarantined { fault, .. } => Verdict::Quarantined { fault },
         };
@@ -49,8 +61,10 @@ impl Settled {
         let job = &self.job;
         let name = job.public_name(keys);
         match &self.outcome {
-            SettledOutcome::Sealed { receipt, published } => {
-                Record::new(Timestamp::now(), Action::FileSealed, Outcome::Success)
+            SettledOutcome::Sealed { outputs } => {
+                let (receipt, published) = &outputs[0];
+                let views: Vec<Value> = outputs[1..].iter().map(view_record).collect();
+                let record = Record::new(Timestamp::now(), Action::FileSealed, Outcome::Success)
                     .field("file", json!({"name": name, "size": job.claimed.stamp.bytes}))
                     .veild("job", json!(job.id()))
                     .veild("landing", json!(job.landing.name))
@@ -62,7 +76,8 @@ impl Settled {
                     .veild("object", json!(receipt.output.path))
                     .veild("object_sha256", json!(receipt.output.sha256))
                     .veild("receipt_sha256", json!(published.receipt_sha256))
-                    .veild("policy", json!(receipt.policy))
+                    .veild("policy", json!(receipt.policy));
+                if views.is_empty() { record } else { record.veild("views", views) }
             }
             SettledOutcome::Quarantined { fault, attempts } => {
                 Record::new(Timestamp::now(), Action::FileQuarantined, Outcome::Failure)
@@ -77,4 +92,16 @@ impl Settled {
             }
         }
     }
+}
+
+/// What the record of a sealed file says of one of its views.
+fn view_record((receipt, published): &(Receipt, Published)) -> Value {
+    json!({
+        "view": receipt.view,
+        "rows_out": receipt.rows_out,
+        "object": receipt.output.path,
+        "object_sha256": receipt.output.sha256,
+        "receipt_sha256": published.receipt_sha256,
+        "policy": receipt.policy,
+    })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{MAX_JOBS, RETRY_AFTER, Running, State, TimerKey};
 use crate::config::Landing;
-use crate::daemon::clerk::{Paper, Verdict};
+use crate::daemon::clerk::{Paper, Planned, Verdict};
 use crate::daemon::porter::Errand;
 use crate::intake::Hint;
 use crate::job::JobId;
@@ -168,9 +168,9 @@ impl State {
         let Some(running) = self.jobs.get(&id) else { return };
         let landing = running.job.landing.name.clone();
         match verdict {
-            Verdict::Sealed { rows, bytes, object } => {
+            Verdict::Sealed { rows, bytes, object, views } => {
                 let object = object.display().to_string();
-                tracing::info!(code = "file_sealed", job = %id, landing, rows, bytes, object, "sealed");
+                tracing::info!(code = "file_sealed", job = %id, landing, rows, bytes, object, views, "sealed");
                 self.count("sealed");
                 self.jobs.remove(&id);
             }
@@ -203,17 +203,21 @@ fn assignment(running: &Running) -> Assignment {
     let job = &running.job;
     let (work, incoming) = if running.rejected.is_some() {
         let recipients = job.config.quarantine.recipients.clone();
-        (Work::Seal { recipients }, job.incoming_original())
+        (Work::Seal { recipients }, vec![job.incoming_original()])
     } else {
-        let policy = job.config.policies[&job.landing.policy].clone();
-        let (recipients, compress) = (job.landing.recipients.clone(), job.landing.compress);
-        let output = OutputSpec { policy, compress, recipients };
+        let spec = |output: &Planned<'_>| OutputSpec {
+            policy: output.policy.clone(),
+            compress: job.landing.compress,
+            recipients: output.recipients.to_vec(),
+        };
+        let planned = job.outputs();
         let extension = crate::pipeline::extension(&job.claimed.name);
         let reading = Reading { extension, ..job.landing.reading.clone() };
         let digest = job.config.vault.input_digest;
-        (Work::Mask { reading, digest, outputs: vec![output] }, job.incoming())
+        let work = Work::Mask { reading, digest, outputs: planned.iter().map(spec).collect() };
+        (work, planned.into_iter().map(|output| output.incoming).collect())
     };
-    Assignment { task: Task { job: job.id(), work }, source: job.claimed.path.clone(), incoming: vec![incoming] }
+    Assignment { task: Task { job: job.id(), work }, source: job.claimed.path.clone(), incoming }
 }
 
 fn worker_died(times: u32) -> Fault {

@@ -59,7 +59,8 @@ pub(super) fn process(
     let planner = |names: &[&str]| {
         let mut all = Vec::with_capacity(policies.len());
         for policy in &policies {
-            let (fates, reports) = fates(policy.plan(names)?, keys);
+            let named = |fault| if policies.len() > 1 { of_policy(fault, &policy.name) } else { fault };
+            let (fates, reports) = fates(policy.plan(names).map_err(named)?, keys);
             all.push(fates);
             columns.push(reports);
         }
@@ -79,6 +80,11 @@ pub(super) fn process(
         rows_in: ran.rows,
         outputs: outputs.collect(),
     })
+}
+
+/// With several outputs it matters whose policy refuses a header.
+fn of_policy(fault: Fault, policy: &str) -> Fault {
+    Fault { sentence: format!("{} (policy {policy:?})", fault.sentence), ..fault }
 }
 
 fn fates<'a>(plan: Plan, keys: &MaskingKeys) -> (Fates<'a>, Vec<ColumnReport>) {

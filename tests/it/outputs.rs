@@ -1,0 +1,146 @@
+//! Several outputs of one reading: all or none of them, through kills at every step.
+
+use std::fs;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::sandbox::Sandbox;
+
+const GOOD: &str = "id,name,ssn,email,dob,country,notes\n1,Ann,123-45-6789,a@example.com,1987-04-12,US,x\n";
+
+fn open(sandbox: &Sandbox, arguments: &[&str]) -> String {
+    let output = sandbox.veild(&[&["vault", "open"], arguments].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn sha256_of(sandbox: &Sandbox, below_vault: &str) -> String {
+    format!("{:x}", Sha256::digest(fs::read(sandbox.site("vault").join(below_vault)).unwrap()))
+}
+
+/// Every `file.sealed` record lists what the vault holds, each object once and nothing else.
+fn assert_records_match_the_vault(sandbox: &Sandbox, after: &str) {
+    let mut recorded = Vec::new();
+    for line in sandbox.audit().iter().filter(|it| it["event"]["action"] == "file.sealed") {
+        let main = &line["veild"];
+        for output in std::iter::once(main).chain(main["views"].as_array().into_iter().flatten()) {
+            let object = output["object"].as_str().unwrap();
+            assert_eq!(output["object_sha256"], sha256_of(sandbox, object), "after {after}");
+            let receipt = object.strip_suffix(".age").unwrap().to_owned() + ".receipt.json";
+            assert_eq!(output["receipt_sha256"], sha256_of(sandbox, &receipt), "after {after}");
+            recorded.push(object.to_owned());
+        }
+    }
+    let receipts = sandbox.receipts();
+    let mut held: Vec<String> =
+        receipts.iter().map(|it| it["output"]["path"].as_str().unwrap_or("no receipt").to_owned()).collect();
+    recorded.sort();
+    held.sort();
+    assert_eq!(recorded, held, "after {after}");
+    sandbox.assert_audit_holds();
+}
+
+fn problems(sandbox: &Sandbox) -> Vec<Value> {
+    sandbox.json(&["vault", "verify"])["problems"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_view_is_made_for_other_readers() {
+    let sandbox = Sandbox::new();
+    sandbox.add_view();
+    assert!(sandbox.veild(&["check"]).status.success());
+    sandbox.drop_file("people.csv", GOOD);
+    sandbox.run_until_idle();
+    let receipts = sandbox.receipts();
+    assert_eq!(receipts.iter().map(|it| &it["view"]).collect::<Vec<_>>(), [&Value::Null, &Value::from("statistics")]);
+    assert_eq!((&receipts[1]["policy"]["name"], &receipts[1]["rows_out"]), (&"coarse".into(), &1.into()));
+    assert_eq!(receipts[0]["input"], receipts[1]["input"]);
+    let job = receipts[0]["job"].as_str().unwrap();
+    let path = receipts[1]["output"]["path"].as_str().unwrap();
+    assert!(path.ends_with(&format!("/people.{job}.statistics.csv.age")), "{path}");
+    let (own, theirs) = (sandbox.site("identity.txt"), sandbox.site("statistics.txt"));
+    let (own, theirs) = (own.to_str().unwrap(), theirs.to_str().unwrap());
+    assert_eq!(open(&sandbox, &[job, "--view", "statistics", "-i", theirs]), "dob,country\n1980s,US\n");
+    assert!(open(&sandbox, &[job, "-i", own]).contains("***-**-6789"));
+    assert!(!sandbox.veild(&["vault", "open", job, "-i", theirs]).status.success(), "the view's reader read it all");
+    assert_records_match_the_vault(&sandbox, "one file");
+    let verdict = sandbox.json(&["vault", "verify", "-i", theirs]);
+    assert_eq!((&verdict["objects"], &verdict["sealed_to_others"]), (&2.into(), &1.into()));
+    assert_eq!(verdict["problems"], Value::Array(vec![]));
+}
+
+#[test]
+fn a_file_that_one_view_refuses_leaves_no_output() {
+    let sandbox = Sandbox::new();
+    sandbox.add_view();
+    sandbox.edit_config("unlisted = \"drop\"", "unlisted = \"reject\"");
+    sandbox.drop_file("people.csv", GOOD);
+    sandbox.run_until_idle();
+    assert!(sandbox.receipts().is_empty());
+    let reasons = sandbox.quarantined();
+    assert_eq!(reasons[0]["code"], "unlisted_column");
+    assert!(reasons[0]["sentence"].as_str().unwrap().contains("policy \"coarse\""), "{reasons:?}");
+    assert_eq!(fs::read_dir(sandbox.site("vault/.incoming")).unwrap().count(), 0);
+}
+
+#[test]
+fn opaque_names_hide_the_original_in_every_output() {
+    let sandbox = Sandbox::new();
+    sandbox.add_view();
+    sandbox.edit_config("[vault]", "[vault]\nnames = \"opaque\"");
+    sandbox.drop_file("people.csv", GOOD);
+    sandbox.run_until_idle();
+    let names: Vec<String> = sandbox
+        .receipts()
+        .iter()
+        .map(|it| it["output"]["path"].as_str().unwrap().replace(it["job"].as_str().unwrap(), "J"))
+        .collect();
+    assert!(names[0].ends_with("/J.age") && names[1].ends_with("/J.statistics.age"), "{names:?}");
+}
+
+#[test]
+fn a_kill_at_any_step_shows_all_outputs_or_none() {
+    let faults = [
+        "staged:1",
+        "staged_durable:1",
+        "receipt_renamed:1",
+        "receipt_renamed:3",
+        "receipt_renamed:8",
+        "object_renamed:1",
+        "object_renamed:2",
+        "object_renamed:3",
+        "object_renamed:4",
+        "intent_removed:1",
+        "intent_removed:2",
+    ];
+    for fault in faults {
+        let sandbox = Sandbox::new();
+        sandbox.add_view();
+        sandbox.drop_file("good0.csv", GOOD);
+        sandbox.drop_file("good1.csv", GOOD);
+        sandbox.veild_until(fault, &["run", "--once"]);
+        let bad = problems(&sandbox).into_iter().find(|it| it["what"] != "receipt without an object");
+        assert_eq!(bad, None, "something half was visible after {fault}");
+        sandbox.run_until_idle();
+        assert_eq!(sandbox.receipts().len(), 4, "after {fault}");
+        assert_eq!(problems(&sandbox), [] as [Value; 0], "after {fault}");
+        assert_records_match_the_vault(&sandbox, fault);
+        assert!(sandbox.landing_is_empty(), "after {fault}");
+    }
+}
+
+#[test]
+fn a_kill_during_the_recovery_of_a_kill() {
+    let sandbox = Sandbox::new();
+    sandbox.add_view();
+    sandbox.drop_file("good.csv", GOOD);
+    sandbox.veild_until("object_renamed", &["run", "--once"]);
+    // What the configuration says by now must not matter for what has been decided.
+    sandbox.edit_config("name = \"statistics\"", "name = \"renamed\"");
+    sandbox.veild_until("rolled_forward", &["run", "--once"]);
+    sandbox.run_until_idle();
+    let views: Vec<Value> = sandbox.receipts().iter().map(|it| it["view"].clone()).collect();
+    assert_eq!(views, [Value::Null, Value::from("statistics")]);
+    assert_records_match_the_vault(&sandbox, "two kills");
+}
