@@ -4,27 +4,33 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::Value;
 
 use crate::config::{Config, ConfigError};
 
 mod audit;
 mod check;
+mod completions;
 mod demo;
 mod init;
 mod key;
+mod man;
 mod mask;
 mod policy;
 mod quarantine;
 mod reading;
 mod run;
+mod schema;
 mod status;
 mod vault;
 
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the check found problems; \
+                          78 the configuration is wrong";
+
 /// Masks the personal data in every file that lands, seals it with age, and keeps a tamper-evident audit trail.
 #[derive(Parser)]
-#[command(version, propagate_version = true)]
+#[command(version, propagate_version = true, after_help = EXIT_CODES)]
 struct Arguments {
     /// Configuration file
     #[arg(long, global = true, env = "VEILD_CONFIG", default_value = "/etc/veild/config.toml")]
@@ -62,6 +68,12 @@ enum Command {
     /// Masking and signing keys
     #[command(subcommand)]
     Key(key::Arguments),
+    /// JSON Schema of the configuration, for editors and other checks
+    Schema,
+    /// Completion script for a shell
+    Completions(completions::Arguments),
+    /// Man pages of all commands
+    Man(man::Arguments),
     #[command(hide = true)]
     Worker,
 }
@@ -90,7 +102,16 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The command line as a value, for what is generated from it.
+fn command() -> clap::Command {
+    Arguments::command()
+}
+
 fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
+    // The demo has a daemon to stop, and the other two have sockets whose ends may go.
+    if !matches!(arguments.command, Command::Run(_) | Command::Worker | Command::Demo(_)) {
+        end_with_the_reader();
+    }
     let config = &arguments.config;
     match arguments.command {
         Command::Run(run) => run::run(config, &run),
@@ -104,8 +125,17 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Command::Vault(vault) => vault::run(config, &vault),
         Command::Audit(audit) => audit::run(config, &audit),
         Command::Key(key) => key::run(&key),
+        Command::Schema => schema::run(),
+        Command::Completions(completions) => completions::run(&completions),
+        Command::Man(man) => man::run(&man),
         Command::Worker => Ok(crate::worker::serve::serve(&worker_socket()?)?),
     }
+}
+
+/// `veild audit tail | head` ends like every other tool when nobody reads on; Rust's own choice is a panic.
+fn end_with_the_reader() {
+    // SAFETY: no other thread runs yet, and the default action needs no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
 fn worker_socket() -> anyhow::Result<std::os::unix::net::UnixStream> {

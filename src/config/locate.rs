@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::path::Path;
 
+use super::spanned::Spanned;
+
 /// Collects what is wrong with one file.
 pub struct Findings<'a> {
     path: &'a Path,
@@ -20,7 +22,7 @@ impl<'a> Findings<'a> {
     }
 
     /// Refuses a key of a part that is not built, rather than ignore it.
-    pub fn refuse<T>(&mut self, key: &str, value: &Option<toml::Spanned<T>>) {
+    pub fn refuse<T>(&mut self, key: &str, value: &Option<Spanned<T>>) {
         if let Some(value) = value {
             self.add(value.span(), format!("`{key}` is not built yet; take it out"));
         }

@@ -12,9 +12,12 @@ use crate::policy::Policy;
 mod check;
 mod locate;
 mod raw;
+mod schema;
+mod spanned;
 mod units;
 
 use locate::{Findings, explain};
+pub use schema::schema;
 
 /// A whole configuration; every value is usable as it stands.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,9 @@
 //! Sizes and durations with their units in the value.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
 
 /// `"64MiB"`; in bytes.
@@ -27,6 +29,34 @@ impl<'de> Deserialize<'de> for Span {
         span(&text)
             .map(Span)
             .ok_or_else(|| D::Error::custom("expected a duration like \"30s\", with the unit ms, s, m, h or d"))
+    }
+}
+
+impl JsonSchema for ByteSize {
+    fn schema_name() -> Cow<'static, str> {
+        "ByteSize".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]+([KMGT]i?)?B$",
+            "examples": ["64MiB", "10GB"],
+        })
+    }
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]+(ms|s|m|h|d)$",
+            "examples": ["30s", "400d"],
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The control socket `STATE/control.sock` (0600): one JSON request a connection, one JSON answer.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -60,7 +60,12 @@ pub fn ask(state_dir: &Path, request: &Request) -> io::Result<Option<Value>> {
         other => other?,
     };
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(&serde_json::to_vec(request)?)?;
+    let request = serde_json::to_vec(request)?;
+    let mut sent = 0;
+    while sent < request.len() {
+        // A daemon that ends meanwhile is an error to report, not a signal that ends the command.
+        sent += rustix::net::send(&stream, &request[sent..], rustix::net::SendFlags::NOSIGNAL)?;
+    }
     stream.shutdown(std::net::Shutdown::Write)?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;

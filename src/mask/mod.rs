@@ -5,6 +5,7 @@
 //! that it cannot read.
 
 use polars::prelude::StringChunked;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::MaskingKeys;
@@ -20,6 +21,7 @@ mod pattern;
 mod truncate;
 
 pub use generalize::Hierarchy;
+pub use params::MASKS;
 
 use cells::Cells;
 use number::NUMBER;
@@ -240,7 +242,7 @@ fn fixed(column: &StringChunked, text: &str) -> StringChunked {
 }
 
 /// What happens to a cell that the mask cannot read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnMistyped {
     #[default]

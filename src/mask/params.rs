@@ -10,7 +10,7 @@ use super::truncate::TruncateMask;
 use super::{Mask, MaskParams};
 
 /// Masks of today, for suggestions.
-const MASKS: [&str; 12] = [
+pub const MASKS: [&str; 12] = [
     "keep",
     "drop",
     "null",

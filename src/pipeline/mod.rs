@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::Write;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::MaskingKeys;
@@ -24,7 +25,7 @@ mod tests;
 pub use reading::{Compress, Compression, Dialect, Format, Limits, Reading, extension};
 
 /// How the input's digest is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DigestKind {
     /// Keyed BLAKE3 under a key derived from the masking key: a stranger cannot confirm a guess.

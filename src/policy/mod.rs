@@ -1,5 +1,6 @@
 //! Policy + header → [`Plan`]: which column gets which mask. Pure.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::mask::{Mask, OnMistyped};
@@ -20,7 +21,7 @@ pub struct Policy {
 }
 
 /// A column that no rule names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnUnlisted {
     #[default]
@@ -31,7 +32,7 @@ pub enum OnUnlisted {
 }
 
 /// A rule that matches no column.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnMissing {
     #[default]

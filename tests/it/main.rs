@@ -10,12 +10,14 @@
 //! - `retry.rs`: rejected files on their way back, through kills at every step.
 //! - `versions.rs`: what earlier versions left behind, kept in `tests/fixtures/`.
 //! - `commands.rs`: the command line as a user meets it.
+//! - `generated.rs`: JSON Schema, man pages and shell completions.
 //! - `generalize.rs`: intervals, hierarchies, patterns and prefixes through the running system.
 
 mod commands;
 mod crash;
 mod formats;
 mod generalize;
+mod generated;
 mod leak;
 mod main_way;
 mod order;

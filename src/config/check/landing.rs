@@ -5,10 +5,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use toml::Spanned;
-
 use super::{absolute, checked_recipients, reading, size, time};
 use crate::config::locate::Findings;
+use crate::config::spanned::Spanned;
 use crate::config::units::Span;
 use crate::config::{Complete, Landing, Patterns, View, raw};
 use crate::policy::Policy;

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use toml::Spanned;
-
 use super::locate::Findings;
+use super::spanned::Spanned;
 use super::units::{ByteSize, Span};
 use super::{Audit, Config, Daemon, Keys, Landing, Log, LogFormat, Quarantine, Rotation, Vault, raw};
 use crate::pipeline::DigestKind;

@@ -3,11 +3,10 @@
 use std::fs::File;
 use std::io::Read;
 
-use toml::Spanned;
-
 use super::absolute;
 use crate::config::locate::Findings;
 use crate::config::raw;
+use crate::config::spanned::Spanned;
 use crate::mask::{Hierarchy, Mask};
 use crate::policy::{ColumnRule, Policy, Selector};
 

@@ -1,10 +1,11 @@
 //! `format`, `delimited` and `limits` of a `[[landing]]`.
 
-use toml::{Spanned, Value};
+use toml::Value;
 
 use super::size;
 use crate::config::locate::Findings;
 use crate::config::raw;
+use crate::config::spanned::Spanned;
 use crate::pipeline::{Dialect, Format, Limits, Reading};
 
 /// Longest record that may be allowed, in bytes.

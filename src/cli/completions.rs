@@ -1,0 +1,14 @@
+//! `veild completions`
+
+use std::io::Write;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    shell: clap_complete::Shell,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut super::command(), "veild", &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
+}

@@ -1,0 +1,5 @@
+//! `veild schema`
+
+pub fn run() -> anyhow::Result<()> {
+    super::print_json(&crate::config::schema())
+}
