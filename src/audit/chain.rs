@@ -391,7 +391,7 @@ mod tests {
         trail.segment.as_mut().unwrap().file = good;
         assert_eq!(trail.append(&[record]).unwrap(), 2);
         trail.checkpoint(Timestamp::UNIX_EPOCH, true).unwrap();
-        let verdict = super::super::verify(&dir.path().join("audit"), &key.verifying()).unwrap();
+        let verdict = super::super::verify(&dir.path().join("audit"), &key.verifying(), &|_, _| {}).unwrap();
         assert_eq!((verdict.problems, verdict.records), (vec![], 3));
     }
 }

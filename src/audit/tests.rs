@@ -41,7 +41,7 @@ impl Fixture {
     }
 
     fn verify(&self) -> Verdict {
-        verify(&self.trail_dir(), &self.key.verifying()).unwrap()
+        verify(&self.trail_dir(), &self.key.verifying(), &|_, _| {}).unwrap()
     }
 }
 
@@ -70,7 +70,7 @@ fn a_closed_log_verifies_and_reads_back() {
     assert_eq!(lines[0]["event"]["category"][0], "file");
     assert_eq!(tail(&fixture.trail_dir(), 2).unwrap(), lines[1..]);
     let other = Fixture::new();
-    assert_eq!(verify(&fixture.trail_dir(), &other.key.verifying()).unwrap().problems.len(), 2);
+    assert_eq!(verify(&fixture.trail_dir(), &other.key.verifying(), &|_, _| {}).unwrap().problems.len(), 2);
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::keys::VerifyingKey;
 /// Problems listed at most; one wholesale edit must not fill the memory.
 const MAX_PROBLEMS: usize = 1000;
 
+/// Lines between two calls of `progress`.
+const LINES_PER_STEP: u64 = 1024;
+
 struct Check<'k> {
     key: &'k VerifyingKey,
     verdict: Verdict,
@@ -20,8 +23,8 @@ struct Check<'k> {
     expected_prev: String,
 }
 
-/// Reads every byte of the trail.
-pub fn verify(dir: &Path, key: &VerifyingKey) -> Result<Verdict, AuditError> {
+/// Reads every byte of the trail; `progress` is called now and then with the bytes done and their total.
+pub fn verify(dir: &Path, key: &VerifyingKey, progress: &dyn Fn(u64, u64)) -> Result<Verdict, AuditError> {
     let verdict = Verdict {
         segments: 0,
         records: 0,
@@ -32,18 +35,27 @@ pub fn verify(dir: &Path, key: &VerifyingKey) -> Result<Verdict, AuditError> {
         problems: Vec::new(),
     };
     let mut check = Check { key, verdict, expected_seq: 1, expected_prev: GENESIS.to_owned() };
-    for (first, path) in segment::list(dir)? {
-        check.segment(first, &path)?;
+    let segments = segment::list(dir)?;
+    let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+    let total = segments.iter().map(|(_, path)| size(path)).sum();
+    let mut done = 0;
+    progress(done, total);
+    for (first, path) in segments {
+        check.segment(first, &path, &|offset| progress(done + offset, total))?;
+        done += size(&path);
     }
     Ok(check.verdict)
 }
 
 impl Check<'_> {
-    fn segment(&mut self, first: u64, path: &Path) -> Result<(), AuditError> {
+    fn segment(&mut self, first: u64, path: &Path, progress: &dyn Fn(u64)) -> Result<(), AuditError> {
         self.verdict.segments += 1;
         let name = segment::label(path);
         let mut lines = Lines::open(path)?;
         while lines.advance()? {
+            if lines.number.is_multiple_of(LINES_PER_STEP) {
+                progress(lines.offset);
+            }
             for what in self.line(&lines, first) {
                 if self.verdict.problems.len() < MAX_PROBLEMS {
                     let (line, byte_offset) = (lines.number, lines.offset);

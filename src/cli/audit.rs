@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Problems;
+use super::progress::Progress;
 use crate::config::Config;
 use crate::keys::SigningKey;
 
@@ -32,7 +33,9 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
 
 fn verify(config: &Config, json: bool) -> anyhow::Result<()> {
     let key = SigningKey::load(&config.keys.signing)?.verifying();
-    let verdict = crate::audit::verify(&config.audit.dir, &key)?;
+    let progress = Progress::start("verifying the audit trail".to_owned());
+    let verdict = crate::audit::verify(&config.audit.dir, &key, &|done, total| progress.set(done, total))?;
+    drop(progress);
     if json {
         super::print_json(&verdict)?;
     } else {

@@ -121,7 +121,7 @@ fn show_vault(config: &Config, identity: &Path) -> anyhow::Result<()> {
 fn show_audit(config: &Config, config_path: &Path, dir: &Path) -> anyhow::Result<()> {
     say("7. The audit trail");
     let key = crate::keys::SigningKey::load(&config.keys.signing)?.verifying();
-    let verdict = crate::audit::verify(&config.audit.dir, &key)?;
+    let verdict = crate::audit::verify(&config.audit.dir, &key, &|_, _| {})?;
     ensure!(verdict.problems.is_empty(), "the audit trail does not verify");
     println!("   {} records, {} signed checkpoints: the chain holds", verdict.records, verdict.checkpoints);
     let tampered = dir.join("tampered-audit");
@@ -133,7 +133,7 @@ fn show_audit(config: &Config, config_path: &Path, dir: &Path) -> anyhow::Result
         bytes[middle] ^= 1;
         fs::write(tampered.join(entry.file_name()), bytes)?;
     }
-    let verdict = crate::audit::verify(&tampered, &key)?;
+    let verdict = crate::audit::verify(&tampered, &key, &|_, _| {})?;
     let problem = verdict.problems.first().context("the flipped byte was not found")?;
     println!("   one flipped bit in a copy: found in {} line {}: {}", problem.segment, problem.line, problem.what);
     println!("   yourself: veild --config {} audit verify", config_path.display());

@@ -1,16 +1,17 @@
 //! `veild mask`
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use jiff::Timestamp;
 
+use super::progress::Progress;
 use crate::fsutil::{create_new, fsync_dir, printable_name, rename_noreplace, write_new_synced};
 use crate::job::JobId;
 use crate::keys::{MaskingKeys, SigningKey};
-use crate::pipeline::{Compress, DigestKind, Input, Output, Reading, Report, Sink, process};
+use crate::pipeline::{Compress, DigestKind, Failure, Fault, Input, Output, Reading, Report, Sink, process};
 use crate::policy::Policy;
 use crate::seal::Recipients;
 use crate::vault::{Receipt, ReceiptOutput, ReceiptPolicy};
@@ -70,11 +71,32 @@ pub fn process_file(
     // A panic message may quote what it was working on.
     std::panic::set_hook(Box::new(|_| {}));
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let bytes = file.metadata().with_context(|| format!("cannot examine {}", path.display()))?.len();
+    // A bar would be torn by the text around it.
+    let to_terminal = matches!(sink, Sink::Plain(_)) && io::stdout().is_terminal();
     let input = Input { file, reading, digest: DigestKind::Keyed };
     let output = Output { policy: policy.clone(), compress, sink };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    process(input, vec![output], keys, threads, &|_| {})
-        .map_err(|failure| anyhow::anyhow!("{}: {failure}", path.display()))
+    let progress = (!to_terminal).then(|| Progress::start(format!("masking {}", printable_path(path))));
+    let report = |done| progress.iter().for_each(|progress| progress.set(done, bytes));
+    let processed = process(input, vec![output], keys, threads, &report);
+    drop(progress);
+    processed.map_err(|failure| match failure {
+        Failure::Reject(fault) => Rejected { path: path.to_owned(), fault }.into(),
+        retry => anyhow::anyhow!("{}: {retry}", path.display()),
+    })
+}
+
+/// A file that the daemon would quarantine.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {fault}\nwhat to do: {}", path.display(), fault.advice)]
+pub struct Rejected {
+    path: PathBuf,
+    fault: Fault,
+}
+
+fn printable_path(path: &Path) -> String {
+    printable_name(path.file_name().unwrap_or_default())
 }
 
 fn seal_file(
@@ -127,13 +149,13 @@ fn publish(
         job: JobId::claimed_at(started),
         landing: "-".to_owned(),
         view: None,
-        original_name: printable_name(path.file_name().unwrap_or_default()),
+        original_name: printable_path(path),
         arrived_at: started,
         claimed_at: started,
         sealed_at: Timestamp::now(),
         input: report.input,
         output: ReceiptOutput {
-            path: printable_name(object.file_name().unwrap_or_default()),
+            path: printable_path(object),
             sha256: output.sha256,
             bytes: output.bytes,
             format: output.format,

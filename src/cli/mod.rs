@@ -18,6 +18,7 @@ mod key;
 mod man;
 mod mask;
 mod policy;
+mod progress;
 mod quarantine;
 mod reading;
 mod run;

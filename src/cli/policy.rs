@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Problems;
+use super::mask::Rejected;
 use crate::pipeline::Sink;
 
 #[derive(clap::Subcommand)]
@@ -27,8 +28,13 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments::Test { file, policy, masking_key, reading, json } = arguments;
     let policy = super::find_policy(config, policy)?;
     let keys = super::masking_keys(config, masking_key.as_deref())?;
-    let report = super::mask::process_file(file, &policy, &keys, reading.of(config, file)?, Sink::Discard)
-        .map_err(|error| Problems(format!("would be quarantined: {error:#}")))?;
+    let report =
+        super::mask::process_file(file, &policy, &keys, reading.of(config, file)?, Sink::Discard).map_err(|error| {
+            match error.downcast::<Rejected>() {
+                Ok(rejected) => Problems(format!("would be quarantined: {rejected}")).into(),
+                Err(other) => other,
+            }
+        })?;
     if *json {
         return super::print_json(&report);
     }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Problems;
+use super::progress::Progress;
 use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
 use crate::fsutil::create_new;
@@ -88,7 +89,10 @@ fn list(config: &Config, json: bool) -> anyhow::Result<()> {
 fn verify(config: &Config, identity: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let key = SigningKey::load(&config.keys.signing)?.verifying();
     let identity = identity.map(std::fs::read).transpose().context("cannot read the identity")?;
-    let verdict = crate::vault::verify(&config.vault.dir, &key, identity.as_deref())?;
+    let progress = Progress::start("verifying the vault".to_owned());
+    let report = |done, total| progress.set(done, total);
+    let verdict = crate::vault::verify(&config.vault.dir, &key, identity.as_deref(), &report)?;
+    drop(progress);
     let record = Record::new(
         Timestamp::now(),
         Action::VaultVerified,

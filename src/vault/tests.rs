@@ -73,7 +73,12 @@ fn vault() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn whats(dir: &Path, identity: Option<&[u8]>) -> Vec<String> {
-    verify::verify_with(dir, &signed, identity).unwrap().problems.into_iter().map(|problem| problem.what).collect()
+    verify::verify_with(dir, &signed, identity, &|_, _| {})
+        .unwrap()
+        .problems
+        .into_iter()
+        .map(|problem| problem.what)
+        .collect()
 }
 
 #[test]
@@ -133,7 +138,7 @@ fn a_visible_object_and_its_receipt_are_never_replaced() {
     fs::write(&finished.incoming, "another").unwrap();
     finished.receipt.rows_in = 7;
     assert_eq!(publish_one(&dir, &finished).unwrap(), first, "the earlier one counts");
-    assert!(verify::check(&dir, &first.object, &signed).is_ok());
+    assert!(verify::check(&dir, &first.object, &signed, &|_| {}).is_ok());
     // Not one of ours: nothing is said about it, and it stays.
     let receipt = siblings(&dir.join(&first.object)).unwrap().0;
     fs::remove_file(&receipt).unwrap();
@@ -282,7 +287,7 @@ fn verify_decrypts_when_it_can() {
     assert_eq!(whats(&dir, Some(secret.expose_secret().as_bytes())), Vec::<String>::new());
     let other = age::x25519::Identity::generate();
     let secret = other.to_string();
-    let verdict = verify::verify_with(&dir, &signed, Some(secret.expose_secret().as_bytes())).unwrap();
+    let verdict = verify::verify_with(&dir, &signed, Some(secret.expose_secret().as_bytes()), &|_, _| {}).unwrap();
     assert_eq!((verdict.sealed_to_others, verdict.problems), (1, vec![]));
     // A receipt that names a recipient who cannot open the object is a lie.
     take_back(&dir, Path::new(&finished.receipt.output.path)).unwrap();

@@ -1,7 +1,7 @@
 //! Checks objects against their signed receipts.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -10,6 +10,9 @@ use super::list::{files, is_object};
 use super::{Published, RECEIPT_SUFFIX, RECEIPT_VERSION, Receipt, siblings};
 use crate::fsutil::PathError;
 use crate::keys::VerifyingKey;
+
+/// Bytes read at once.
+const BLOCK: usize = 1 << 20;
 
 /// What [`verify`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -29,34 +32,47 @@ pub struct Problem {
     pub what: String,
 }
 
-/// Checks every object; with an identity, that those sealed to it decrypt to their end, too.
-pub fn verify(dir: &Path, key: &VerifyingKey, identity: Option<&[u8]>) -> Result<VaultVerdict, PathError> {
-    verify_with(dir, &|message, armoured| key.verify(super::NAMESPACE, message, armoured).is_ok(), identity)
+/// Checks every object; with an identity, that those sealed to it decrypt to their end, too. `progress` is called now
+/// and then with the bytes done and their total.
+pub fn verify(
+    dir: &Path,
+    key: &VerifyingKey,
+    identity: Option<&[u8]>,
+    progress: &dyn Fn(u64, u64),
+) -> Result<VaultVerdict, PathError> {
+    verify_with(dir, &|message, armoured| key.verify(super::NAMESPACE, message, armoured).is_ok(), identity, progress)
 }
 
 pub(super) fn verify_with(
     dir: &Path,
     signed: &impl Fn(&[u8], &str) -> bool,
     identity: Option<&[u8]>,
+    progress: &dyn Fn(u64, u64),
 ) -> Result<VaultVerdict, PathError> {
     let mut verdict = VaultVerdict::default();
     let own = identity.map(crate::seal::recipients_of).unwrap_or_default();
     let mut all = files(dir)?;
     all.sort();
+    let size = |path: &Path| dir.join(path).metadata().map_or(0, |metadata| metadata.len());
+    let readings = 1 + u64::from(identity.is_some());
+    let total = all.iter().filter(|path| is_object(path)).map(|path| readings * size(path)).sum();
+    let mut done = 0;
     for path in all {
         if is_object(&path) {
             verdict.objects += 1;
-            let checked = check(dir, &path, signed);
+            let bytes = size(&path);
+            let checked = check(dir, &path, signed, &|read| progress(done + read, total));
             let is_own = own.is_empty() || checked.as_ref().map_or(true, |(receipt, _)| is_sealed_to(receipt, &own));
             let mut whats = checked.err().into_iter().collect::<Vec<_>>();
             match identity {
                 Some(identity) if is_own => {
-                    let opened = decrypts(&dir.join(&path), identity);
+                    let opened = decrypts(&dir.join(&path), identity, &|read| progress(done + bytes + read, total));
                     whats.extend(opened.err().map(|error| format!("does not decrypt: {error}")));
                 }
                 Some(_) => verdict.sealed_to_others += 1,
                 None => {}
             }
+            done += readings * bytes;
             verdict.problems.extend(whats.into_iter().map(|what| Problem { path: path.clone(), what }));
         } else if let Some(object) = object_of(&path)
             && !dir.join(object).exists()
@@ -77,8 +93,26 @@ fn object_of(path: &Path) -> Option<String> {
     Some(format!("{base}.age"))
 }
 
-fn decrypts(object: &Path, identity: &[u8]) -> io::Result<()> {
-    io::copy(&mut crate::seal::open(File::open(object)?, identity)?, &mut io::sink()).map(drop)
+fn decrypts(object: &Path, identity: &[u8], progress: &dyn Fn(u64)) -> io::Result<()> {
+    copy(&mut crate::seal::open(File::open(object)?, identity)?, &mut io::sink(), progress).map(drop)
+}
+
+/// As `io::copy`, calling `progress` with the bytes so far.
+fn copy(from: &mut dyn Read, to: &mut dyn Write, progress: &dyn Fn(u64)) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK];
+    let mut total = 0;
+    loop {
+        match from.read(&mut block) {
+            Ok(0) => return Ok(total),
+            Ok(count) => {
+                to.write_all(&block[..count])?;
+                total += count as u64;
+                progress(total);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn read_receipt(json: &[u8]) -> Result<Receipt, String> {
@@ -99,6 +133,7 @@ pub(super) fn check(
     dir: &Path,
     relative: &Path,
     signed: &impl Fn(&[u8], &str) -> bool,
+    progress: &dyn Fn(u64),
 ) -> Result<(Receipt, Published), String> {
     let object = dir.join(relative);
     let (receipt, signature) = siblings(&object).ok_or("not an object's name")?;
@@ -113,7 +148,7 @@ pub(super) fn check(
     }
     let mut hash = Sha256::new();
     let bytes = File::open(&object)
-        .and_then(|mut file| io::copy(&mut file, &mut hash))
+        .and_then(|mut file| copy(&mut file, &mut hash, progress))
         .map_err(|error| format!("cannot read: {error}"))?;
     if bytes != receipt.output.bytes {
         return Err(format!("size is {bytes}, the receipt says {}", receipt.output.bytes));

@@ -103,3 +103,39 @@ fn a_flipped_byte_in_the_audit_trail_exits_3() {
     fs::write(&segment, bytes).unwrap();
     assert_eq!(sandbox.veild(&["audit", "verify"]).status.code(), Some(3));
 }
+
+/// What a command writes when its standard error is a terminal.
+fn on_a_terminal(sandbox: &Sandbox, arguments: &str) -> Option<String> {
+    let command =
+        format!("'{}' --config '{}' {arguments}", env!("CARGO_BIN_EXE_veild"), sandbox.site("config.toml").display());
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").stdin(std::process::Stdio::null());
+    let Ok(output) = script.output() else {
+        eprintln!("SKIPPED: needs the Debian package bsdutils");
+        return None;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn long_work_shows_a_bar_on_a_terminal_and_nothing_elsewhere() {
+    let sandbox = Sandbox::new();
+    let big = sandbox.path("big.csv");
+    let row = PEOPLE.lines().nth(1).unwrap();
+    fs::write(&big, format!("{}{}", PEOPLE, format!("{row}\n").repeat(100_000))).unwrap();
+    let mask = format!("mask '{}' --policy people -o - --plaintext > /dev/null", big.display());
+    let Some(shown) = on_a_terminal(&sandbox, &mask) else { return };
+    assert!(shown.contains("masking big.csv [") && shown.contains("MiB"), "{shown:?}");
+    assert!(!shown.contains("\u{1b}[3"), "a colour in {shown:?}");
+    let quiet = sandbox.veild(&["mask", big.to_str().unwrap(), "--policy", "people", "-o", "-", "--plaintext"]);
+    assert!(quiet.status.success() && quiet.stderr.is_empty());
+    sandbox.drop_file("people.csv", PEOPLE);
+    sandbox.run_until_idle();
+    for (arguments, what) in [("vault verify", "the vault"), ("audit verify", "the audit trail")] {
+        let shown = on_a_terminal(&sandbox, arguments).unwrap();
+        assert!(shown.contains(&format!("verifying {what} [")), "{shown:?}");
+        let quiet = sandbox.veild(&arguments.split(' ').collect::<Vec<_>>());
+        assert!(quiet.status.success() && quiet.stderr.is_empty());
+    }
+}
