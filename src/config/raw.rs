@@ -250,6 +250,8 @@ pub struct Limits {
     pub max_expanded: Option<ByteSize>,
     /// Most bytes out of each byte of a compressed file, above 16 MiB.
     pub max_expansion: Option<u64>,
+    pub max_depth: Option<usize>,
+    pub max_paths: Option<usize>,
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -25,7 +25,7 @@ pub use params::MASKS;
 
 use cells::Cells;
 use number::NUMBER;
-use params::REDACTED;
+pub use params::REDACTED;
 
 /// The parameters of a column rule as they stand in the configuration, all optional; which ones a mask takes is
 /// [`Mask::from_params`]' business.
@@ -117,6 +117,11 @@ impl Mask {
     /// Whether the column is removed.
     pub fn is_drop(&self) -> bool {
         *self == Mask::Drop
+    }
+
+    /// Whether what comes out of a number is one, so that typed formats can keep it a number; the other masks give text.
+    pub fn yields_number(&self) -> bool {
+        matches!(self, Mask::Round(_) | Mask::Clamp(_))
     }
 
     /// Makes the mask ready for one column: derives keys, compiles what is to be compiled.

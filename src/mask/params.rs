@@ -28,7 +28,7 @@ pub const MASKS: [&str; 12] = [
 const NOT_BUILT: [&str; 6] = ["token", "fpe", "date_shift", "fake", "noise", "scrub"];
 
 /// Text that stands for a suppressed value unless the rule says otherwise.
-pub(super) const REDACTED: &str = "[REDACTED]";
+pub const REDACTED: &str = "[REDACTED]";
 
 pub(super) fn from_params(mask: &str, params: &MaskParams) -> Result<Mask, String> {
     let takes = |names: &[&str]| only(mask, params, names);

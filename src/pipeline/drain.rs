@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::reading::Compression;
 use super::source::{hex, retry};
-use super::{Failure, Sink};
+use super::{ColumnReport, Failure, Format, Output, OutputReport, Sink};
 use crate::seal::Sealer;
 
 /// gzip is chosen for its readers; what must be small is better served by zstd.
@@ -47,6 +47,33 @@ impl Write for End {
             End::Sealed(sealer) => sealer.flush(),
             End::Open(counted) => counted.inner.flush(),
         }
+    }
+}
+
+/// One output between its opening and its report.
+pub(super) struct Outlet {
+    pub drain: Drain,
+    compression: Option<Compression>,
+}
+
+impl Outlet {
+    pub(super) fn open_all(outputs: Vec<Output>, input: Option<Compression>) -> Result<Vec<Outlet>, Failure> {
+        let open = |output: Output| {
+            let compression = output.compress.of(input);
+            Ok(Outlet { drain: Drain::open(output.sink, compression)?, compression })
+        };
+        outputs.into_iter().map(open).collect()
+    }
+
+    /// Ends the output well.
+    pub(super) fn finish(
+        self,
+        format: Format,
+        rows_out: u64,
+        columns: Vec<ColumnReport>,
+    ) -> Result<OutputReport, Failure> {
+        let (sha256, bytes) = self.drain.finish()?;
+        Ok(OutputReport { sha256, bytes, format: format.compressed(self.compression), rows_out, columns })
     }
 }
 

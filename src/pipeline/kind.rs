@@ -7,6 +7,7 @@ use super::reading::{Format, Reading};
 
 /// Extensions of text; what bears one is read as text, so that the reader can say where it is none.
 const TEXT_EXTENSIONS: [&str; 6] = ["csv", "tsv", "psv", "tab", "txt", "dat"];
+const JSON_EXTENSIONS: [&str; 4] = ["json", "ndjson", "jsonl", "geojson"];
 /// Bytes that text does not hold; the others below space are tab, line ends and form feed.
 const BINARY: [u8; 27] =
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 127];
@@ -22,14 +23,28 @@ pub(super) fn recognise(head: &[u8], reading: &Reading) -> Result<Format, Fault>
     if let Some(foreign) = foreign(head, reading.extension.as_deref()) {
         return Err(unrecognised(&foreign, reading));
     }
-    match reading.accept[..] {
-        [one] => Ok(one),
-        [] => Ok(Format::Csv),
-        ref several => match Format::Csv {
-            found if several.contains(&found) => Ok(found),
-            found => Err(unrecognised(found.title(), reading)),
-        },
+    if let [one] = reading.accept[..] {
+        return Ok(one);
     }
+    let is_json = json(head) || reading.extension.as_deref().is_some_and(|it| JSON_EXTENSIONS.contains(&it));
+    // Which of the two kinds of JSON it is, only its reader finds out.
+    let found = if is_json { &[Format::Json, Format::Ndjson][..] } else { &[Format::Csv] };
+    if reading.accept.is_empty() || found.iter().any(|format| reading.accept.contains(format)) {
+        Ok(found[0])
+    } else {
+        Err(unrecognised(found[0].title(), reading))
+    }
+}
+
+/// Whether a text begins as records in JSON do, and no header record would.
+fn json(head: &[u8]) -> bool {
+    let after = |bytes: &[u8]| -> (u8, usize) {
+        let at = bytes.iter().position(|byte| !byte.is_ascii_whitespace());
+        at.map_or((0, 0), |at| (bytes[at], at + 1))
+    };
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let (first, next) = after(text);
+    matches!((first, after(&text[next..]).0), (b'{', b'"' | b'}') | (b'[', b'{' | b']'))
 }
 
 fn unrecognised(what: &str, reading: &Reading) -> Fault {
@@ -56,7 +71,7 @@ fn foreign(head: &[u8], extension: Option<&str>) -> Option<Cow<'static, str>> {
     if let Some(guess) = guess {
         return Some(format!("{} ({})", described(&guess), guess.mime_type()).into());
     }
-    let named_text = extension.is_some_and(|extension| TEXT_EXTENSIONS.contains(&extension));
+    let named_text = extension.is_some_and(|it| TEXT_EXTENSIONS.contains(&it) || JSON_EXTENSIONS.contains(&it));
     (!is_text && !named_text).then_some(Cow::Borrowed("binary data of an unknown kind"))
 }
 
@@ -138,6 +153,13 @@ mod tests {
         }
         // The reader says where it stops being text.
         assert_eq!(sentence(b"a,b\n1,\0\n", Some("csv")), "csv");
+        for head in ["{\"a\":1}", " \n[ {", "\u{feff}{\"", "[]", "{}"] {
+            assert_eq!(sentence(head.as_bytes(), Some("csv")), "json", "{head}");
+        }
+        for head in ["{a},b\n", "[a],[b]\n", "{", "[\"a\"]"] {
+            assert_eq!(sentence(head.as_bytes(), None), "csv", "{head}");
+        }
+        assert_eq!(sentence(b"nonsense", Some("ndjson")), "json");
         assert!(sentence(b"%PDF-1.7\n", Some("csv")).contains("PDF"));
     }
 }

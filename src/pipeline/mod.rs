@@ -16,11 +16,14 @@ use source::{Digester, Source};
 
 pub mod delimited;
 mod drain;
+mod fault;
+mod json;
 mod kind;
 mod reading;
+mod relay;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use reading::{Compress, Compression, Dialect, Format, Limits, Reading, extension};
 
@@ -165,6 +168,7 @@ pub fn process(
 ) -> Result<Report, Failure> {
     let source = Source::open(input.file, Digester::new(input.digest, keys), input.reading.limits, progress)?;
     match kind::recognise(source.head().0, &input.reading).map_err(Failure::Reject)? {
+        Format::Json | Format::Ndjson => json::process(source, &input.reading, input.digest, outputs, keys, threads),
         Format::Csv => delimited::process(source, &input.reading, input.digest, outputs, keys, threads),
     }
 }

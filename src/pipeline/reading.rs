@@ -24,16 +24,22 @@ pub struct Reading {
 pub enum Format {
     /// Delimited text, whatever its delimiter.
     Csv,
+    /// One array of objects, or one object.
+    Json,
+    /// One object a line.
+    Ndjson,
 }
 
 impl Format {
     /// Every format, in the order in which messages list them.
-    pub const ALL: [Format; 1] = [Format::Csv];
+    pub const ALL: [Format; 3] = [Format::Csv, Format::Json, Format::Ndjson];
 
     /// The name in configuration and receipts.
     pub fn name(self) -> &'static str {
         match self {
             Format::Csv => "csv",
+            Format::Json => "json",
+            Format::Ndjson => "ndjson",
         }
     }
 
@@ -46,6 +52,7 @@ impl Format {
     pub fn title(self) -> &'static str {
         match self {
             Format::Csv => "delimited text",
+            Format::Json | Format::Ndjson => "JSON",
         }
     }
 }
@@ -138,6 +145,10 @@ pub struct Limits {
     pub max_expanded_bytes: u64,
     /// Most bytes that come out of a compressed input for each byte of it, once [`Limits::FREE_BYTES`] came out.
     pub max_expansion: u64,
+    /// Deepest nesting of objects and arrays.
+    pub max_depth: usize,
+    /// Most different paths of nested values in one file.
+    pub max_paths: usize,
 }
 
 impl Limits {
@@ -147,7 +158,13 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { max_record_bytes: 16 << 20, max_expanded_bytes: 200 << 30, max_expansion: 500 }
+        Limits {
+            max_record_bytes: 16 << 20,
+            max_expanded_bytes: 200 << 30,
+            max_expansion: 500,
+            max_depth: 64,
+            max_paths: 4096,
+        }
     }
 }
 

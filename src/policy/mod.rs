@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::mask::{Mask, OnMistyped};
 use crate::pipeline::Fault;
 
+pub mod path;
 mod plan;
+
+pub use plan::looks_like_a_name;
 
 /// Named rules for the columns of a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

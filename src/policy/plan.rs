@@ -36,7 +36,7 @@ impl Matcher {
         matches!(self, Matcher::Names(_))
     }
 
-    fn is_match(&self, name: &str) -> bool {
+    pub(super) fn is_match(&self, name: &str) -> bool {
         match self {
             Matcher::Names(names) => names.iter().any(|wanted| wanted == name),
             Matcher::Glob(glob) => glob.is_match(name),
@@ -74,15 +74,19 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
     Ok(Plan { columns })
 }
 
+/// Whether a text has the form of a name; values can have it too.
+pub fn looks_like_a_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.chars().count() <= MAX_NAME_CHARS
+        && !name.contains("  ")
+        && name.chars().all(|character| character.is_alphanumeric() || "_-. ".contains(character))
+}
+
 /// A name goes out only if it looks like one and its header is one: a file that has lost its header line has personal
 /// data there.
 fn public_name(name: &str, index: usize, matched: &[bool]) -> String {
-    let looks_like_a_name = !name.is_empty()
-        && name.chars().count() <= MAX_NAME_CHARS
-        && !name.contains("  ")
-        && name.chars().all(|character| character.is_alphanumeric() || "_-. ".contains(character));
     let another_matched = matched.iter().enumerate().any(|(other, matched)| *matched && other != index);
-    if looks_like_a_name && another_matched { name.to_owned() } else { format!("column {}", index + 1) }
+    if looks_like_a_name(name) && another_matched { name.to_owned() } else { format!("column {}", index + 1) }
 }
 
 fn fault(code: &str, column: Option<&str>, sentence: String, advice: &str) -> Fault {

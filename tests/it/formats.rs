@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, files_below};
 
 const PEOPLE: &str = "id,name,ssn,email,dob,country,notes\n\
     007,Alice Liddell,123-45-6789,alice@example.com,1987-04-12,US,\"said \"\"hi\"\", left\"\n";
@@ -81,4 +81,92 @@ fn one_shot_reads_a_file_as_a_landing_does() {
     assert!(sandbox.path("people.txt.gz.age").exists());
     let receipt = fs::read_to_string(sandbox.path("people.txt.gz.receipt.json")).unwrap();
     assert!(receipt.contains("\"csv.gz\""), "{receipt}");
+}
+
+const JSON_POLICY: &str = r#"
+unlisted = "reject"
+
+[[column]]
+names = ["id", "contacts[*].kind"]
+mask = "keep"
+
+[[column]]
+names = ["user.name", "contacts[*].phone"]
+mask = "redact"
+
+[[column]]
+name = "**.ssn"
+mask = "partial"
+keep_last = 4
+
+[[column]]
+name = "salary"
+mask = "round"
+to = 1000
+"#;
+
+/// Puts a policy of its own in the place of the site's.
+fn use_policy(sandbox: &Sandbox, text: &str) {
+    let path = sandbox.site("config.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    let before = config.split("[policy.people]").next().unwrap();
+    let policy = text.replace("[[column]]", "[[policy.people.column]]");
+    fs::write(&path, format!("{before}[policy.people]\n{policy}")).unwrap();
+}
+
+const RECORD: &str = r#"{"id":7, "user":{"name":"Alice","ssn":"123-45-6789"},"contacts":[{"kind":"home","phone":"555 1234"}],"salary":81499.50}"#;
+
+#[test]
+fn json_lines_and_arrays_are_masked_by_path() {
+    let sandbox = Sandbox::new();
+    use_policy(&sandbox, JSON_POLICY);
+    sandbox.drop_file("people.ndjson", format!("{RECORD}\n{RECORD}\n"));
+    sandbox.drop_file("people.json", format!("[{RECORD}]"));
+    sandbox.drop_file("packed.jsonl.gz", gzip(&sandbox, "p.csv", RECORD));
+    sandbox.run_until_idle();
+    let masked = r#"{"id":7, "user":{"name":"[REDACTED]","ssn":"***-**-6789"},"contacts":[{"kind":"home","phone":"[REDACTED]"}],"salary":81000}"#;
+    assert_eq!(String::from_utf8(sandbox.vault_plaintext("people.ndjson")).unwrap(), format!("{masked}\n{masked}\n"));
+    assert_eq!(String::from_utf8(sandbox.vault_plaintext("people.json")).unwrap(), format!("[{masked}]"));
+    let receipts = sandbox.receipts();
+    let format = |name: &str| {
+        let receipt = receipts.iter().find(|it| it["original_name"] == name).unwrap();
+        (receipt["output"]["format"].as_str().unwrap().to_owned(), receipt["rows_in"].as_u64().unwrap())
+    };
+    assert_eq!(format("people.ndjson"), ("ndjson".to_owned(), 2));
+    assert_eq!(format("people.json"), ("json".to_owned(), 1));
+    assert_eq!(format("packed.jsonl.gz"), ("ndjson.gz".to_owned(), 1));
+    let columns = receipts[0]["columns"].to_string();
+    assert!(columns.contains(r#"{"name":"contacts[*].phone","mask":"redact","key_version":null}"#), "{columns}");
+    sandbox.assert_audit_holds();
+}
+
+#[test]
+fn no_value_of_a_rejected_json_file_is_left_anywhere() {
+    const CANARY: &str = "QzCanary7";
+    let sandbox = Sandbox::new();
+    use_policy(&sandbox, JSON_POLICY);
+    let bad = [
+        RECORD.replace("\"home\"", &format!("\"home\",\"{CANARY}@x\":\"{CANARY}\"")),
+        RECORD.replace("81499.50", &format!("\"{CANARY}\"")),
+        RECORD.replace("\"Alice\"", &format!("{{\"{CANARY}\":1}}")),
+        RECORD.replace("7,", &format!("\"{CANARY}")),
+        RECORD.replace("\"id\":7", &format!("\"id\":7,\"id\":\"{CANARY}\"")),
+        format!("{RECORD}\n{CANARY}"),
+        format!("{RECORD}\n{{\"{CANARY}\\ud800\":1}}"),
+    ];
+    for (number, content) in bad.iter().enumerate() {
+        sandbox.drop_file(&format!("bad{number}.json"), content);
+    }
+    sandbox.run_until_idle();
+    assert_eq!(sandbox.quarantined().len(), bad.len(), "{:?}", sandbox.receipts());
+    for reason in sandbox.quarantined() {
+        assert!(reason["row"].is_u64() && reason["byte_offset"].is_u64(), "{reason}");
+    }
+    for path in files_below(sandbox.dir.path()) {
+        if path.file_name().is_some_and(|name| name != "original" && name != "outside") {
+            let bytes = fs::read(&path).unwrap();
+            let found = bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
+            assert!(!found, "a value in {}", path.display());
+        }
+    }
 }

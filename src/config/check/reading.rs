@@ -10,6 +10,9 @@ use crate::pipeline::{Dialect, Format, Limits, Reading};
 
 /// Longest record that may be allowed, in bytes.
 const MAX_RECORD_BYTES: u64 = 512 << 20;
+/// Deepest nesting that may be allowed; the walk over it takes the stack.
+const MAX_DEPTH: usize = 512;
+const MAX_PATHS: usize = 65536;
 
 pub(super) fn reading(
     format: Option<Spanned<Value>>,
@@ -51,9 +54,14 @@ fn limits(given: Spanned<raw::Limits>, findings: &mut Findings<'_>) -> Limits {
         max_record_bytes: size(given.max_record, default.max_record_bytes),
         max_expanded_bytes: size(given.max_expanded, default.max_expanded_bytes),
         max_expansion: given.max_expansion.unwrap_or(default.max_expansion),
+        max_depth: given.max_depth.unwrap_or(default.max_depth),
+        max_paths: given.max_paths.unwrap_or(default.max_paths),
     };
     if !(1..=MAX_RECORD_BYTES).contains(&limits.max_record_bytes) {
         findings.add(place.clone(), "`max_record` is 1B to 512MiB");
+    }
+    if !(1..=MAX_DEPTH).contains(&limits.max_depth) || !(1..=MAX_PATHS).contains(&limits.max_paths) {
+        findings.add(place.clone(), "`max_depth` is 1 to 512, `max_paths` 1 to 65536");
     }
     if limits.max_expansion == 0 || limits.max_expanded_bytes == 0 {
         findings.add(place, "`max_expanded` and `max_expansion` are at least 1");

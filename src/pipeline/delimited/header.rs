@@ -1,7 +1,8 @@
 //! The header record: byte-order mark, delimiter, names. Slow and careful; it runs once per file.
 
-use super::fault::{Broken, Kind, of_file};
+use super::fault::{Broken, Kind};
 use super::scan::Span;
+use crate::pipeline::fault::of_file;
 use crate::pipeline::{Dialect, Fault};
 
 const CANDIDATES: [u8; 4] = *b",;\t|";

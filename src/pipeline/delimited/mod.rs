@@ -19,6 +19,7 @@ use self::header::Header;
 use self::scan::Scanner;
 use self::splice::{Action, Splicer};
 use super::drain::Drain;
+use super::fault::internal;
 use super::source::Source;
 use super::{ColumnReport, DigestKind, Failure, Fault, Format, InputReport, Output, OutputReport, Reading, Report};
 use crate::keys::MaskingKeys;
@@ -176,7 +177,7 @@ fn splicers<'a>(
     for plan in &plans {
         let left = plan.iter().filter(|(_, fate)| !matches!(fate, Fate::Drop)).count();
         if plan.len() != width || left == 0 {
-            return Err(splice::internal("a plan does not fit the header"));
+            return Err(internal("a plan does not fit the header"));
         }
         for (want, (_, fate)) in wanted.iter_mut().zip(plan) {
             *want |= !matches!(fate, Fate::Keep) || (left == 1 && width > 1);

@@ -11,9 +11,10 @@ use std::thread;
 
 use super::fault::{Broken, Kind};
 use super::scan::Scanner;
-use super::splice::{Block, Splicer, internal};
+use super::splice::{Block, Splicer};
 use crate::pipeline::Failure;
 use crate::pipeline::drain::Drain;
+use crate::pipeline::fault::internal;
 use crate::pipeline::source::Source;
 
 const BLOCK: usize = 2 << 20;

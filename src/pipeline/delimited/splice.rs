@@ -8,11 +8,11 @@ use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::Buffer;
 
 use super::bits::Finder;
-use super::fault::of_cell;
 use super::header::Header;
 use super::piece::Piece;
 use super::scan::Span;
 use crate::mask::Mistyped;
+use crate::pipeline::fault::{internal, of_cell};
 use crate::pipeline::{Failure, Fault};
 
 pub(super) type Apply<'a> = Box<dyn Fn(&StringChunked) -> Result<StringChunked, Mistyped> + Send + Sync + 'a>;
@@ -320,8 +320,4 @@ fn undouble(mut value: &[u8], quote: u8, out: &mut Vec<u8>) {
         value = value.get(at + 2..).unwrap_or(&[]);
     }
     out.extend_from_slice(value);
-}
-
-pub(super) fn internal(what: &str) -> Failure {
-    Failure::Retry { doing: "mask a block".to_owned(), error: what.to_owned(), errno: None }
 }

@@ -1,0 +1,40 @@
+//! Faults in words that every format shares. No cell value can get in: only kinds and positions are passed.
+
+use super::{Failure, Fault};
+
+/// A fault of the file as a whole.
+pub(super) fn of_file(code: &str, sentence: &str, advice: &str) -> Fault {
+    Fault {
+        code: code.to_owned(),
+        sentence: sentence.to_owned(),
+        row: None,
+        column: None,
+        byte_offset: None,
+        advice: advice.to_owned(),
+    }
+}
+
+/// A fault of one cell after the structure was found sound.
+pub(super) fn of_cell(code: &str, what: &str, row: u64, column: &str, offset: u64, advice: &str) -> Fault {
+    Fault {
+        code: code.to_owned(),
+        sentence: format!("{what} in {}", place(row, Some(column), offset)),
+        row: Some(row),
+        column: Some(column.to_owned()),
+        byte_offset: Some(offset),
+        advice: advice.to_owned(),
+    }
+}
+
+pub(super) fn place(row: u64, column: Option<&str>, offset: u64) -> String {
+    let record = if row == 0 { "the header record".to_owned() } else { format!("row {row}") };
+    match column {
+        Some(column) => format!("{record}, {column}, byte offset {offset}"),
+        None => format!("{record}, byte offset {offset}"),
+    }
+}
+
+/// A fault of ours, not of the file.
+pub(super) fn internal(what: &str) -> Failure {
+    Failure::Retry { doing: "mask a block".to_owned(), error: what.to_owned(), errno: None }
+}

@@ -1,0 +1,193 @@
+//! Puts masked values between the original bytes of a block.
+
+use std::sync::Arc;
+
+use polars::prelude::{PlSmallStr, StringChunked};
+use polars_arrow::array::{Utf8ViewArray, View};
+use polars_arrow::datatypes::ArrowDataType;
+use polars_buffer::Buffer;
+
+use super::lex::{push_string, unescape};
+use super::tree::{Column, Instead};
+use super::walk::{Cell, CellKind, Edit};
+use crate::mask::{Mistyped, REDACTED};
+use crate::pipeline::fault::{internal, of_cell};
+use crate::pipeline::{Failure, Fault};
+
+/// Whole records, checked, with what is to be done to them.
+pub(super) struct Block {
+    pub data: Buffer<u8>,
+    pub columns: Vec<BlockColumn>,
+    /// Place in `columns` by column id.
+    pub places: Vec<usize>,
+    /// By output.
+    pub edits: Vec<Vec<Edit>>,
+    /// Number of the first record in the file, from 1.
+    pub first_row: u64,
+    /// Offset in the file.
+    pub base: u64,
+}
+
+/// The values of one masked path in a block.
+pub(super) struct BlockColumn {
+    pub column: Arc<Column>,
+    /// The path as it may be given out.
+    pub public_path: String,
+    pub cells: Vec<Cell>,
+}
+
+impl Block {
+    /// Every output's piece.
+    ///
+    /// # Errors
+    ///
+    /// The failure that stands first in the file.
+    pub(super) fn splice(&self) -> Result<Vec<Vec<u8>>, Failure> {
+        let mut inputs = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            inputs.push(self.cells(column).map_err(Failure::Reject)?);
+        }
+        let mut pieces = Vec::with_capacity(self.edits.len());
+        let mut first: Option<Fault> = None;
+        for output in 0..self.edits.len() {
+            match self.mask(output, &inputs)? {
+                Ok(masked) => pieces.push(self.write(output, &inputs, &masked)?),
+                Err(fault) if first.as_ref().is_none_or(|first| fault.byte_offset < first.byte_offset) => {
+                    first = Some(fault);
+                }
+                Err(_) => {}
+            }
+        }
+        first.map_or(Ok(pieces), |fault| Err(Failure::Reject(fault)))
+    }
+
+    /// One output's masked columns, `None` for those that it does not mask.
+    #[allow(clippy::type_complexity, reason = "a failure of ours stops at once, a fault of the file does not")]
+    fn mask(
+        &self,
+        output: usize,
+        inputs: &[StringChunked],
+    ) -> Result<Result<Vec<Option<Utf8ViewArray>>, Fault>, Failure> {
+        let mut masked = Vec::with_capacity(inputs.len());
+        let mut first: Option<Fault> = None;
+        for (column, input) in self.columns.iter().zip(inputs) {
+            let Some(mask) = &column.column.masks[output] else {
+                masked.push(None);
+                continue;
+            };
+            match mask.prepared.apply(input, mask.mistyped) {
+                Ok(cells) if cells.len() == input.len() => {
+                    masked.push(cells.rechunk().downcast_iter().next().cloned());
+                }
+                Ok(_) => return Err(internal("a mask changed the number of cells")),
+                Err(Mistyped { index, expected }) => {
+                    let fault = self.mistyped(column, index, &format!("{expected} expected"));
+                    if first.as_ref().is_none_or(|first| fault.byte_offset < first.byte_offset) {
+                        first = Some(fault);
+                    }
+                    masked.push(None);
+                }
+            }
+        }
+        Ok(first.map_or(Ok(masked), Err))
+    }
+
+    fn mistyped(&self, column: &BlockColumn, index: usize, what: &str) -> Fault {
+        let cell = column.cells[index];
+        of_cell(
+            "mistyped_cell",
+            what,
+            self.first_row + u64::from(cell.row),
+            &column.public_path,
+            self.base + u64::from(cell.start),
+            "Correct the value, choose a mask that fits it, or set `mistyped` to null or redact.",
+        )
+    }
+
+    /// A path's values as a column; views point into the block, only escaped texts are copied.
+    fn cells(&self, column: &BlockColumn) -> Result<StringChunked, Fault> {
+        let data = self.data.as_slice();
+        let mut extra = Vec::new();
+        let mut views = Vec::with_capacity(column.cells.len());
+        for (index, cell) in column.cells.iter().enumerate() {
+            let raw = &data[cell.start as usize..cell.end as usize];
+            if cell.kind != CellKind::EscapedText {
+                views.push(View::new_from_bytes(raw, 0, cell.start));
+                continue;
+            }
+            let start = extra.len();
+            if unescape(raw, &mut extra).is_none() {
+                return Err(self.mistyped(column, index, "a text of whole characters expected, half of one found"));
+            }
+            views.push(View::new_from_bytes(&extra[start..], 1, start as u32));
+        }
+        let buffers = vec![self.data.clone(), Buffer::from(extra)];
+        // SAFETY: every view was made from the range of the buffer that it names. The block was checked to be UTF-8, and
+        // cells begin and end at ASCII bytes; decoded escapes are whole characters.
+        let array = unsafe {
+            Utf8ViewArray::new_unchecked_unknown_md(ArrowDataType::Utf8View, views.into(), buffers.into(), None, None)
+        };
+        Ok(StringChunked::with_chunk(PlSmallStr::EMPTY, array))
+    }
+
+    fn write(
+        &self,
+        output: usize,
+        inputs: &[StringChunked],
+        masked: &[Option<Utf8ViewArray>],
+    ) -> Result<Vec<u8>, Failure> {
+        let data = self.data.as_slice();
+        let mut out = Vec::with_capacity(data.len() + data.len() / 4);
+        let originals: Vec<Option<&Utf8ViewArray>> = inputs.iter().map(|input| input.downcast_iter().next()).collect();
+        let mut from = 0;
+        for edit in &self.edits[output] {
+            match *edit {
+                Edit::Remove { start, end } => {
+                    out.extend_from_slice(&data[from..start as usize]);
+                    from = end as usize;
+                }
+                Edit::Whole { start, end, instead } => {
+                    out.extend_from_slice(&data[from..start as usize]);
+                    match instead {
+                        Instead::Null => out.extend_from_slice(b"null"),
+                        Instead::Redacted => push_string(REDACTED, &mut out),
+                    }
+                    from = end as usize;
+                }
+                Edit::Cell { column, index } => {
+                    let place = self.places[column as usize];
+                    let (column, index) = (&self.columns[place], index as usize);
+                    let value = masked[place].as_ref().and_then(|cells| cells.get(index)).unwrap_or("");
+                    let original = originals[place].and_then(|cells| cells.get(index)).unwrap_or("");
+                    if value == original {
+                        continue;
+                    }
+                    let cell = column.cells[index];
+                    let quote = usize::from(matches!(cell.kind, CellKind::Text | CellKind::EscapedText));
+                    out.extend_from_slice(&data[from..cell.start as usize - quote]);
+                    from = cell.end as usize + quote;
+                    let stays = column.column.masks[output].as_ref().is_some_and(|mask| mask.yields_number);
+                    push_value(value, cell.kind == CellKind::Number && stays, &mut out);
+                }
+            }
+        }
+        out.extend_from_slice(&data[from..]);
+        Ok(out)
+    }
+}
+
+/// Writes a masked value: what a mask has emptied is null, a number stays one where it can.
+fn push_value(value: &str, number: bool, out: &mut Vec<u8>) {
+    if value.is_empty() {
+        out.extend_from_slice(b"null");
+    } else if number && is_number(value.as_bytes()) {
+        out.extend_from_slice(value.as_bytes());
+    } else {
+        push_string(value, out);
+    }
+}
+
+fn is_number(value: &[u8]) -> bool {
+    let data = super::lex::Data { bytes: value, eof: true };
+    matches!(value[0], b'-' | b'0'..=b'9') && data.number(0).is_ok_and(|end| end == value.len())
+}

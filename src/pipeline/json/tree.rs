@@ -1,0 +1,412 @@
+//! The paths of a file, found as it is read, and what every output's policy does with each.
+//!
+//! The scanning thread owns the tree. Its size is bounded, and so is what its keys take.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::fault::{Kind, Why};
+use crate::keys::MaskingKeys;
+use crate::mask::{Mask, OnMistyped, Prepared};
+use crate::pipeline::{ColumnReport, Fault};
+use crate::policy::path::{Matches, PathRules, Step, push_step};
+use crate::policy::{OnUnlisted, Policy, looks_like_a_name, normalise};
+
+/// Keys of one object that are looked through in order; beyond them a map is kept.
+const FEW: usize = 16;
+/// Most bytes that the keys of all paths may take.
+const MAX_KEY_BYTES: usize = 8 << 20;
+
+pub(super) type NodeId = usize;
+pub(super) const ROOT: NodeId = 0;
+
+/// What an output does with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Keep,
+    Drop,
+    /// For single values: the node's column has the mask.
+    Mask,
+    /// For objects and arrays: what is inside is decided by itself.
+    Enter,
+    /// This in its place.
+    Whole(Instead),
+    Refuse(Why),
+}
+
+/// What stands in place of a whole object or array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Instead {
+    Null,
+    Redacted,
+}
+
+/// What one output does at one path.
+#[derive(Clone, Debug)]
+pub(super) struct Decision {
+    /// With a string, number or truth value.
+    pub scalar: Act,
+    /// With an object or an array.
+    pub container: Act,
+    /// With an object or an array that turns out to be empty.
+    pub empty: Act,
+    /// Literal rules that must find a value below, in each object here.
+    pub wanted: u32,
+    /// One of the wanted that goes on with a key, if any: an array cannot have it.
+    pub wanted_key: Option<usize>,
+    /// How many of the parent's wanted this one is.
+    pub fulfils: u32,
+    matches: Matches,
+    rule: Option<usize>,
+}
+
+/// One path.
+pub(super) struct Node {
+    parent: NodeId,
+    /// As in the file, escapes decoded; `None` for the elements of an array.
+    key: Option<String>,
+    /// Normalised, as rules spell it.
+    path: String,
+    pub decisions: Vec<Decision>,
+    pub column: Option<u32>,
+    /// The object in which the key was met last.
+    pub stamp: u64,
+    /// A single value, or a whole that was decided upon, was met here.
+    pub is_leaf: bool,
+    /// A rule spells this very key.
+    spelled: bool,
+    /// Children that a rule spells or claims.
+    known_children: u32,
+    children: Vec<(Box<[u8]>, NodeId)>,
+    by_key: Option<HashMap<Box<[u8]>, NodeId>>,
+    element: Option<NodeId>,
+    /// Some output wants values below.
+    pub wants: bool,
+}
+
+/// One masked path's masks, for the masking threads.
+pub(super) struct Column {
+    pub id: u32,
+    pub node: NodeId,
+    /// One for each output that masks here.
+    pub masks: Vec<Option<CellMask>>,
+}
+
+pub(super) struct CellMask {
+    pub prepared: Prepared,
+    pub mistyped: OnMistyped,
+    /// A number stays one.
+    pub yields_number: bool,
+}
+
+struct OutputRules {
+    policy: Policy,
+    rules: PathRules,
+    /// Which patterns matched something.
+    matched: Vec<bool>,
+}
+
+pub(super) struct Tree<'k> {
+    pub nodes: Vec<Node>,
+    pub columns: Vec<Arc<Column>>,
+    outputs: Vec<OutputRules>,
+    keys: &'k MaskingKeys,
+    key_bytes: usize,
+    max_paths: usize,
+    next_stamp: u64,
+}
+
+impl<'k> Tree<'k> {
+    pub(super) fn new(policies: Vec<Policy>, keys: &'k MaskingKeys, max_paths: usize) -> Result<Tree<'k>, String> {
+        let mut outputs = Vec::with_capacity(policies.len());
+        for policy in policies {
+            let rules = PathRules::new(&policy)?;
+            outputs.push(OutputRules { matched: vec![false; rules.len()], policy, rules });
+        }
+        let decisions = outputs.iter().map(|output| decide_root(&output.rules)).collect();
+        let mut tree =
+            Tree { nodes: Vec::new(), columns: Vec::new(), outputs, keys, key_bytes: 0, max_paths, next_stamp: 0 };
+        tree.add(Node::new(ROOT, None, String::new(), decisions, false));
+        Ok(tree)
+    }
+
+    pub(super) fn outputs(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// A number for one object of the file.
+    pub(super) fn stamp(&mut self) -> u64 {
+        self.next_stamp += 1;
+        self.next_stamp
+    }
+
+    /// The child of `parent` under a key without escapes; `hint` is where the last one was found.
+    #[inline]
+    pub(super) fn child(&mut self, parent: NodeId, key: &[u8], hint: &mut usize) -> Result<NodeId, Kind> {
+        let node = &self.nodes[parent];
+        if let Some((known, child)) = node.children.get(*hint)
+            && **known == *key
+        {
+            *hint += 1;
+            return Ok(*child);
+        }
+        self.search(parent, key, hint)
+    }
+
+    fn search(&mut self, parent: NodeId, key: &[u8], hint: &mut usize) -> Result<NodeId, Kind> {
+        let node = &self.nodes[parent];
+        let found = match &node.by_key {
+            Some(map) => map.get(key).copied(),
+            None => match node.children.iter().position(|(known, _)| **known == *key) {
+                Some(index) => {
+                    *hint = index + 1;
+                    Some(node.children[index].1)
+                }
+                None => None,
+            },
+        };
+        match found {
+            Some(child) => Ok(child),
+            None => {
+                let text = std::str::from_utf8(key).map_err(|_| Kind::InvalidUtf8)?;
+                let child = self.grow(parent, Some(text))?;
+                let node = &mut self.nodes[parent];
+                node.children.push((key.into(), child));
+                *hint = node.children.len();
+                if let Some(map) = &mut node.by_key {
+                    map.insert(key.into(), child);
+                } else if node.children.len() > FEW {
+                    node.by_key = Some(node.children.iter().cloned().collect());
+                }
+                Ok(child)
+            }
+        }
+    }
+
+    /// The node of an array's elements.
+    pub(super) fn element(&mut self, parent: NodeId) -> Result<NodeId, Kind> {
+        if let Some(element) = self.nodes[parent].element {
+            return Ok(element);
+        }
+        let element = self.grow(parent, None)?;
+        self.nodes[parent].element = Some(element);
+        Ok(element)
+    }
+
+    fn grow(&mut self, parent: NodeId, key: Option<&str>) -> Result<NodeId, Kind> {
+        let normal = key.map(normalise);
+        let step = normal.as_deref().map_or(Step::Element, Step::Key);
+        let mut path = self.nodes[parent].path.clone();
+        push_step(&mut path, step);
+        self.key_bytes += path.len() + key.map_or(0, str::len);
+        if self.nodes.len() > self.max_paths || self.key_bytes > MAX_KEY_BYTES {
+            return Err(Kind::TooManyPaths { limit: self.max_paths });
+        }
+        let (mut decisions, mut spelled) = (Vec::with_capacity(self.outputs.len()), false);
+        for (index, output) in self.outputs.iter_mut().enumerate() {
+            let (matches, here) = output.rules.step(&self.nodes[parent].decisions[index].matches, step);
+            spelled |= here;
+            decisions.push(decide(output, matches, &path));
+        }
+        let known = spelled || decisions.iter().any(|decision| decision.rule.is_some());
+        self.nodes[parent].known_children += u32::from(known);
+        Ok(self.add(Node::new(parent, key.map(str::to_owned), path, decisions, spelled)))
+    }
+
+    fn add(&mut self, mut node: Node) -> NodeId {
+        let id = self.nodes.len();
+        if node.decisions.iter().any(|decision| decision.scalar == Act::Mask) {
+            let masks = node.decisions.iter().zip(&self.outputs);
+            let masks = masks.map(|(decision, output)| self.cell_mask(decision, output, &node.path)).collect();
+            let column = Column { id: self.columns.len() as u32, node: id, masks };
+            node.column = Some(column.id);
+            self.columns.push(Arc::new(column));
+        }
+        self.nodes.push(node);
+        id
+    }
+
+    fn cell_mask(&self, decision: &Decision, output: &OutputRules, path: &str) -> Option<CellMask> {
+        if decision.scalar != Act::Mask {
+            return None;
+        }
+        let rule = decision.rule.map(|rule| &output.policy.columns[rule]);
+        let mask = rule.map_or_else(|| Cow::Owned(Mask::redact()), |rule| Cow::Borrowed(&rule.mask));
+        let mistyped = rule.and_then(|rule| rule.mistyped).unwrap_or(output.policy.mistyped);
+        Some(CellMask { prepared: mask.prepare(path, self.keys), mistyped, yields_number: mask.yields_number() })
+    }
+
+    /// The path as it may be given out: a key shows only if a rule spells it, or if it looks like a name and a rule
+    /// knows another key beside it. Anything else may be a value that serves as a key.
+    pub(super) fn public_path(&self, id: NodeId) -> String {
+        let mut way = Vec::new();
+        let mut at = id;
+        while at != ROOT {
+            way.push(at);
+            at = self.nodes[at].parent;
+        }
+        way.iter().rev().fold(String::new(), |mut path, &id| {
+            let node = &self.nodes[id];
+            let itself = u32::from(node.spelled || node.decisions.iter().any(|decision| decision.rule.is_some()));
+            let others = self.nodes[node.parent].known_children - if node.key.is_some() { itself } else { 0 };
+            match &node.key {
+                None => push_step(&mut path, Step::Element),
+                Some(key) if node.spelled || (others > 0 && looks_like_a_name(key)) => {
+                    push_step(&mut path, Step::Key(key));
+                }
+                Some(_) => push_step(&mut path, Step::Key("?")),
+            }
+            path
+        })
+    }
+
+    /// Puts into words what an output's policy holds against the value at a path.
+    pub(super) fn describe(&self, why: Why, output: usize, node: NodeId, row: u64, offset: u64) -> Fault {
+        let OutputRules { policy, rules, .. } = &self.outputs[output];
+        let missing = if let Why::Missing(pattern) = why { rules.spelling(pattern) } else { "" };
+        why.describe(&policy.name, missing, &self.public_path(node), row, offset)
+    }
+
+    /// The literal rule of an output that finds no value in the object with this stamp.
+    pub(super) fn missing(&self, output: usize, node: NodeId, stamp: u64) -> Option<usize> {
+        let children = &self.nodes[node].children;
+        let rules = &self.outputs[output].rules;
+        let there = children.iter().map(|(_, child)| &self.nodes[*child]).filter(|child| child.stamp == stamp);
+        let there: Vec<&Matches> = there.map(|child| &child.decisions[output].matches).collect();
+        let mut wanted = rules.wanted(&self.nodes[node].decisions[output].matches);
+        wanted
+            .find(|(pattern, is_key)| !is_key || !there.iter().any(|matches| matches.has(*pattern)))
+            .map(|(pattern, _)| pattern)
+    }
+
+    /// A pattern of an output that must match something in the file, and did not.
+    pub(super) fn missing_pattern(&self) -> Option<Fault> {
+        self.outputs.iter().find_map(|output| {
+            let pattern = output.rules.wanted_somewhere().find(|pattern| !output.matched[*pattern])?;
+            Some(Fault {
+                code: "missing_column".to_owned(),
+                sentence: format!(
+                    "the file has no value for the rule {:?} of policy {:?}",
+                    output.rules.spelling(pattern),
+                    output.policy.name
+                ),
+                row: None,
+                column: None,
+                byte_offset: None,
+                advice: "Ask the sender for it, take the rule out, or set `missing = \"ignore\"`.".to_owned(),
+            })
+        })
+    }
+
+    /// What one output did, path by path in the order in which they were met; paths that look alike are given once.
+    pub(super) fn report(&self, output: usize) -> Vec<ColumnReport> {
+        let mut reports = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for (id, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.is_leaf) {
+            let decision = &node.decisions[output];
+            let rule = decision.rule.map(|rule| &self.outputs[output].policy.columns[rule].mask);
+            let mask = match decision.scalar {
+                Act::Mask => rule.map_or("redact", Mask::name),
+                Act::Drop => "drop",
+                _ => "keep",
+            };
+            let masks = node.column.map(|column| &self.columns[column as usize].masks[output]);
+            let key_version = masks.and_then(Option::as_ref).and_then(|mask| mask.prepared.key_version());
+            let report = ColumnReport { name: self.public_path(id), mask: mask.to_owned(), key_version };
+            if seen.insert((report.name.clone(), report.mask.clone())) {
+                reports.push(report);
+            }
+        }
+        reports
+    }
+}
+
+impl Node {
+    fn new(parent: NodeId, key: Option<String>, path: String, decisions: Vec<Decision>, spelled: bool) -> Node {
+        Node {
+            parent,
+            key,
+            path,
+            wants: decisions.iter().any(|decision| decision.wanted > 0),
+            decisions,
+            column: None,
+            stamp: 0,
+            is_leaf: false,
+            spelled,
+            known_children: 0,
+            children: Vec::new(),
+            by_key: None,
+            element: None,
+        }
+    }
+}
+
+fn decide_root(rules: &PathRules) -> Decision {
+    let matches = rules.start();
+    let (wanted, wanted_key) = wanted(rules, &matches);
+    Decision {
+        scalar: Act::Keep,
+        container: Act::Enter,
+        empty: Act::Keep,
+        wanted,
+        wanted_key,
+        fulfils: 0,
+        matches,
+        rule: None,
+    }
+}
+
+fn wanted(rules: &PathRules, matches: &Matches) -> (u32, Option<usize>) {
+    let mut key = None;
+    let count = rules.wanted(matches).inspect(|(pattern, is_key)| key = key.or(is_key.then_some(*pattern))).count();
+    (count as u32, key)
+}
+
+fn decide(output: &mut OutputRules, matches: Matches, path: &str) -> Decision {
+    let OutputRules { policy, rules, matched } = output;
+    rules.matched(&matches, path).for_each(|pattern| matched[pattern] = true);
+    let (wanted, wanted_key) = wanted(rules, &matches);
+    let fulfils = rules.literals(&matches);
+    let unlisted = match policy.unlisted {
+        OnUnlisted::Reject => Act::Refuse(Why::Unlisted),
+        OnUnlisted::Redact => Act::Mask,
+        OnUnlisted::Drop => Act::Drop,
+        OnUnlisted::Keep => Act::Keep,
+    };
+    let whole = |act| if act == Act::Mask { Act::Whole(Instead::Redacted) } else { act };
+    let (scalar, container, empty, rule) = match rules.rule(&matches, path) {
+        Err(_) => {
+            let refused = Act::Refuse(Why::Ambiguous);
+            (refused, refused, refused, None)
+        }
+        Ok(None) if rules.leads_on(&matches) => {
+            let empty = if rules.is_on_the_way(&matches) { Act::Keep } else { whole(unlisted) };
+            (unlisted, Act::Enter, empty, None)
+        }
+        Ok(None) => (unlisted, whole(unlisted), whole(unlisted), None),
+        Ok(Some((rule, pattern))) => {
+            // What a keeping pattern does not claim below is for `unlisted` to decide; a mask would let it slip away.
+            let kept = policy.columns[rule].mask.is_keep() && !rules.is_literal(pattern);
+            let (scalar, container) = by_rule(policy, rule, kept || rules.goes_on(pattern));
+            (scalar, container, if container == Act::Enter { Act::Keep } else { container }, Some(rule))
+        }
+    };
+    Decision { scalar, container, empty, wanted, wanted_key, fulfils, matches, rule }
+}
+
+fn by_rule(policy: &Policy, rule: usize, goes_on: bool) -> (Act, Act) {
+    let column = &policy.columns[rule];
+    let scalar = match &column.mask {
+        Mask::Drop => return (Act::Drop, Act::Drop),
+        Mask::Keep => Act::Keep,
+        _ => Act::Mask,
+    };
+    let container = match column.mistyped.unwrap_or(policy.mistyped) {
+        _ if goes_on => Act::Enter,
+        OnMistyped::Reject => Act::Refuse(Why::NotScalar),
+        OnMistyped::Null => Act::Whole(Instead::Null),
+        OnMistyped::Redact => Act::Whole(Instead::Redacted),
+    };
+    (scalar, container)
+}

@@ -1,0 +1,480 @@
+//! Walks over one record: checks it whole, and notes for every output what to put in place of what.
+//!
+//! Nothing is decoded or copied here except keys that are met for the first time.
+
+use super::fault::{Broken, Kind, Why};
+use super::lex::{Data, Stop, Text, expected, unescape};
+use super::tree::{Act, Instead, NodeId, ROOT, Tree};
+
+/// Most outputs of one reading; they are the bits of a word.
+pub(super) const MAX_OUTPUTS: usize = 64;
+
+/// What kind of single value a cell is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CellKind {
+    Text,
+    EscapedText,
+    Number,
+    /// `true` or `false`.
+    Word,
+}
+
+/// A single value of a masked path: its text in the block, without quotes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cell {
+    pub start: u32,
+    pub end: u32,
+    /// From 0, in the block.
+    pub row: u32,
+    pub kind: CellKind,
+}
+
+/// A change to the block's bytes, in their order.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Edit {
+    /// The cell with this index of the column with this id.
+    Cell {
+        column: u32,
+        index: u32,
+    },
+    Remove {
+        start: u32,
+        end: u32,
+    },
+    /// A whole object or array gives way.
+    Whole {
+        start: u32,
+        end: u32,
+        instead: Instead,
+    },
+}
+
+/// What was found in a block.
+#[derive(Default)]
+pub(super) struct Found {
+    /// By column id.
+    pub cells: Vec<Vec<Cell>>,
+    /// By output.
+    pub edits: Vec<Vec<Edit>>,
+    pub rows: u32,
+}
+
+impl Found {
+    pub(super) fn new(outputs: usize) -> Found {
+        Found { cells: Vec::new(), edits: (0..outputs).map(|_| Vec::new()).collect(), rows: 0 }
+    }
+
+    /// Forgets what was noted behind an offset: the record there is not whole yet.
+    fn forget(&mut self, from: usize) {
+        let from = from as u32;
+        for edits in &mut self.edits {
+            let keep = edits.iter().rposition(|edit| match *edit {
+                Edit::Cell { column, index } => self.cells[column as usize][index as usize].start < from,
+                Edit::Remove { start, .. } | Edit::Whole { start, .. } => start < from,
+            });
+            edits.truncate(keep.map_or(0, |last| last + 1));
+        }
+        for cells in &mut self.cells {
+            let keep = cells.iter().rposition(|cell| cell.start < from);
+            cells.truncate(keep.map_or(0, |last| last + 1));
+        }
+    }
+}
+
+/// What a policy holds against a value: why, which output's, where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blame {
+    pub why: Why,
+    pub output: usize,
+    pub node: NodeId,
+    pub at: usize,
+}
+
+/// How a record ended.
+pub(super) enum Ended {
+    /// Behind its last byte.
+    Whole(usize),
+    Blamed(Blame),
+}
+
+/// One walk.
+pub(super) struct Walk<'w, 'k, 'd> {
+    pub tree: &'w mut Tree<'k>,
+    pub found: &'w mut Found,
+    pub data: Data<'d>,
+    pub max_depth: usize,
+    pub blame: Option<Blame>,
+}
+
+/// Members of one object or elements of one array, as far as they were walked.
+struct Members {
+    /// Outputs that have kept one.
+    kept: u64,
+    /// Outputs that removed the last one without having kept any before: the comma behind it goes, too.
+    pending: u64,
+    pending_start: usize,
+    previous_end: usize,
+}
+
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        (word != 0).then(|| {
+            let bit = word.trailing_zeros() as usize;
+            word &= word - 1;
+            bit
+        })
+    })
+}
+
+fn broken(kind: Kind, at: usize) -> Stop {
+    Stop::Broken(Broken { kind, at })
+}
+
+impl Walk<'_, '_, '_> {
+    /// Walks over the record whose opening brace stands at `at`.
+    ///
+    /// A policy's reproach goes before what is malformed behind it.
+    pub(super) fn record(&mut self, at: usize) -> Result<Ended, Stop> {
+        self.blame = None;
+        let all = u64::MAX >> (MAX_OUTPUTS - self.tree.outputs());
+        let walked = self.object(ROOT, at, 1, all);
+        match (walked, self.blame) {
+            (Err(Stop::More), _) => {
+                self.found.forget(at);
+                Err(Stop::More)
+            }
+            (_, Some(blame)) => {
+                self.found.forget(at);
+                Ok(Ended::Blamed(blame))
+            }
+            (Err(stop), None) => {
+                self.found.forget(at);
+                Err(stop)
+            }
+            (Ok(end), None) => {
+                self.found.rows += 1;
+                Ok(Ended::Whole(end))
+            }
+        }
+    }
+
+    /// The end of a value, and the outputs that drop it.
+    fn value(&mut self, node: NodeId, at: usize, depth: usize, live: u64) -> Result<(usize, u64), Stop> {
+        let (end, cell) = match self.data.byte(at)? {
+            b'"' => {
+                let Text { start, end, escaped } = self.data.string(at)?;
+                let kind = if escaped { CellKind::EscapedText } else { CellKind::Text };
+                (end + 1, Some((start, end, kind)))
+            }
+            b'{' | b'[' => return self.container(node, at, depth, live),
+            b'-' | b'0'..=b'9' => {
+                let end = self.data.number(at)?;
+                (end, Some((at, end, CellKind::Number)))
+            }
+            b't' => (self.data.word(at, "true")?, Some((at, at + 4, CellKind::Word))),
+            b'f' => (self.data.word(at, "false")?, Some((at, at + 5, CellKind::Word))),
+            b'n' => (self.data.word(at, "null")?, None),
+            _ => return Err(expected("a value", at)),
+        };
+        Ok((end, self.scalar(node, at, cell, live)))
+    }
+
+    fn scalar(&mut self, id: NodeId, at: usize, cell: Option<(usize, usize, CellKind)>, live: u64) -> u64 {
+        let mut dropped = 0;
+        let mut index = None;
+        self.tree.nodes[id].is_leaf = true;
+        let node = &self.tree.nodes[id];
+        for output in bits(live) {
+            let decision = &node.decisions[output];
+            match (decision.scalar, cell) {
+                (Act::Keep | Act::Enter | Act::Whole(_), _) | (Act::Mask, None) => {}
+                (Act::Drop, _) => dropped |= 1 << output,
+                (Act::Mask, Some((start, end, kind))) => {
+                    let column = node.column.expect("what is masked has a column");
+                    let index = *index.get_or_insert_with(|| {
+                        let lists = &mut self.found.cells;
+                        lists.resize_with(lists.len().max(column as usize + 1), Vec::new);
+                        let list = &mut lists[column as usize];
+                        list.push(Cell { start: start as u32, end: end as u32, row: self.found.rows, kind });
+                        list.len() as u32 - 1
+                    });
+                    self.found.edits[output].push(Edit::Cell { column, index });
+                }
+                // Nothing where a rule's value lies deeper is nothing that could be unlisted.
+                (Act::Refuse(Why::Unlisted), None) if decision.empty == Act::Keep => {}
+                (Act::Refuse(why), _) => note(&mut self.blame, why, output, id, at),
+            }
+            if decision.wanted > 0
+                && let Some(pattern) = self.tree.missing(output, id, u64::MAX)
+            {
+                note(&mut self.blame, Why::Missing(pattern), output, id, at);
+            }
+        }
+        dropped
+    }
+
+    fn container(&mut self, id: NodeId, at: usize, depth: usize, live: u64) -> Result<(usize, u64), Stop> {
+        let (mut entering, mut dropped, mut replaced) = (0, 0, 0);
+        for output in bits(live) {
+            match self.tree.nodes[id].decisions[output].container {
+                Act::Enter => entering |= 1 << output,
+                Act::Drop => dropped |= 1 << output,
+                Act::Whole(_) => replaced |= 1 << output,
+                Act::Keep | Act::Mask => {}
+                Act::Refuse(why) => note(&mut self.blame, why, output, id, at),
+            }
+        }
+        if entering != live {
+            self.tree.nodes[id].is_leaf = true;
+        }
+        let end = match (entering, self.data.bytes[at]) {
+            (0, _) => self.pass(at, depth)?,
+            (_, b'{') => self.object(id, at, depth, entering)?,
+            _ => self.array(id, at, depth, entering)?,
+        };
+        for output in bits(replaced) {
+            if let Act::Whole(instead) = self.tree.nodes[id].decisions[output].container {
+                self.found.edits[output].push(Edit::Whole { start: at as u32, end: end as u32, instead });
+            }
+        }
+        Ok((end, dropped))
+    }
+
+    fn object(&mut self, id: NodeId, at: usize, depth: usize, live: u64) -> Result<usize, Stop> {
+        self.check_depth(depth, at)?;
+        let stamp = self.tree.stamp();
+        let mut members = Members { kept: 0, pending: 0, pending_start: 0, previous_end: at + 1 };
+        let mut fulfilled = 0;
+        let mut hint = 0;
+        let mut next = self.data.skip_space(at + 1);
+        if self.data.byte(next)? == b'}' {
+            self.empty(id, at, live);
+            self.check_wanted(id, at, stamp, live, 0);
+            return Ok(next + 1);
+        }
+        loop {
+            let start = next;
+            self.settle(&mut members, start);
+            if self.data.byte(start)? != b'"' {
+                return Err(expected("a key in quotes", start));
+            }
+            let key = self.data.string(start)?;
+            let child = self.child(id, key, &mut hint)?;
+            if std::mem::replace(&mut self.tree.nodes[child].stamp, stamp) == stamp {
+                return Err(broken(Kind::DuplicateKey, start));
+            }
+            if self.tree.nodes[id].wants {
+                fulfilled += bits(live).map(|it| self.tree.nodes[child].decisions[it].fulfils).sum::<u32>();
+            }
+            let colon = self.data.skip_space(key.end + 1);
+            if self.data.byte(colon)? != b':' {
+                return Err(expected("a colon behind a key", colon));
+            }
+            let value = self.data.skip_space(colon + 1);
+            let (end, dropped) = self.value(child, value, depth + 1, live)?;
+            self.member(&mut members, start, end, live, dropped);
+            next = self.data.skip_space(end);
+            match self.data.byte(next)? {
+                b',' => next = self.data.skip_space(next + 1),
+                b'}' => break,
+                _ => return Err(expected("a comma or the end of an object", next)),
+            }
+        }
+        let end = members.previous_end;
+        self.settle(&mut members, end);
+        self.check_wanted(id, at, stamp, live, fulfilled);
+        Ok(next + 1)
+    }
+
+    fn child(&mut self, id: NodeId, key: Text, hint: &mut usize) -> Result<NodeId, Stop> {
+        let bytes = self.data.bytes;
+        let raw = &bytes[key.start..key.end];
+        if !key.escaped {
+            return self.tree.child(id, raw, hint).map_err(|kind| broken(kind, key.start));
+        }
+        let mut plain = Vec::with_capacity(raw.len());
+        unescape(raw, &mut plain).ok_or_else(|| broken(Kind::BadKey, key.start))?;
+        self.tree.child(id, &plain, hint).map_err(|kind| broken(kind, key.start))
+    }
+
+    fn array(&mut self, id: NodeId, at: usize, depth: usize, live: u64) -> Result<usize, Stop> {
+        self.check_depth(depth, at)?;
+        for output in bits(live) {
+            if let Some(pattern) = self.tree.nodes[id].decisions[output].wanted_key {
+                note(&mut self.blame, Why::Missing(pattern), output, id, at);
+            }
+        }
+        let mut next = self.data.skip_space(at + 1);
+        if self.data.byte(next)? == b']' {
+            self.empty(id, at, live);
+            return Ok(next + 1);
+        }
+        let element = self.tree.element(id).map_err(|kind| broken(kind, next))?;
+        let mut members = Members { kept: 0, pending: 0, pending_start: 0, previous_end: at + 1 };
+        loop {
+            let start = next;
+            self.settle(&mut members, start);
+            let (end, dropped) = self.value(element, start, depth + 1, live)?;
+            self.member(&mut members, start, end, live, dropped);
+            next = self.data.skip_space(end);
+            match self.data.byte(next)? {
+                b',' => next = self.data.skip_space(next + 1),
+                b']' => break,
+                _ => return Err(expected("a comma or the end of an array", next)),
+            }
+        }
+        let end = members.previous_end;
+        self.settle(&mut members, end);
+        Ok(next + 1)
+    }
+
+    fn check_depth(&self, depth: usize, at: usize) -> Result<(), Stop> {
+        if depth > self.max_depth { Err(broken(Kind::TooDeep { limit: self.max_depth }, at)) } else { Ok(()) }
+    }
+
+    /// Ends what a removed first member leaves behind, up to where the next one begins or the last one ended.
+    fn settle(&mut self, members: &mut Members, end: usize) {
+        for output in bits(std::mem::take(&mut members.pending)) {
+            self.found.edits[output].push(Edit::Remove { start: members.pending_start as u32, end: end as u32 });
+        }
+    }
+
+    /// Notes that a member ended, and removes it with the comma before it where it is dropped.
+    fn member(&mut self, members: &mut Members, start: usize, end: usize, live: u64, dropped: u64) {
+        for output in bits(dropped & members.kept) {
+            let start = members.previous_end as u32;
+            self.found.edits[output].push(Edit::Remove { start, end: end as u32 });
+        }
+        members.pending = dropped & !members.kept;
+        members.pending_start = start;
+        members.kept |= live & !dropped;
+        members.previous_end = end;
+    }
+
+    fn empty(&mut self, id: NodeId, at: usize, live: u64) {
+        for output in bits(live) {
+            if let Act::Refuse(why) = self.tree.nodes[id].decisions[output].empty {
+                note(&mut self.blame, why, output, id, at);
+            }
+        }
+    }
+
+    /// Finds out whether each literal rule has its value in an object.
+    fn check_wanted(&mut self, id: NodeId, at: usize, stamp: u64, live: u64, fulfilled: u32) {
+        if !self.tree.nodes[id].wants {
+            return;
+        }
+        let wanted: u32 = bits(live).map(|output| self.tree.nodes[id].decisions[output].wanted).sum();
+        if fulfilled == wanted {
+            return;
+        }
+        for output in bits(live) {
+            match self.tree.missing(output, id, stamp) {
+                Some(pattern) => note(&mut self.blame, Why::Missing(pattern), output, id, at),
+                None if fulfilled > wanted => note(&mut self.blame, Why::SameRule, output, id, at),
+                None => {}
+            }
+        }
+    }
+
+    /// Passes over a value that no output looks into; it must be well formed all the same.
+    fn pass(&mut self, at: usize, depth: usize) -> Result<usize, Stop> {
+        match self.data.byte(at)? {
+            b'"' => Ok(self.data.string(at)?.end + 1),
+            b'{' => self.pass_object(at, depth),
+            b'[' => self.pass_array(at, depth),
+            b'-' | b'0'..=b'9' => self.data.number(at),
+            b't' => self.data.word(at, "true"),
+            b'f' => self.data.word(at, "false"),
+            b'n' => self.data.word(at, "null"),
+            _ => Err(expected("a value", at)),
+        }
+    }
+
+    fn pass_object(&mut self, at: usize, depth: usize) -> Result<usize, Stop> {
+        self.check_depth(depth, at)?;
+        let mut keys = Keys::default();
+        let mut next = self.data.skip_space(at + 1);
+        if self.data.byte(next)? == b'}' {
+            return Ok(next + 1);
+        }
+        loop {
+            if self.data.byte(next)? != b'"' {
+                return Err(expected("a key in quotes", next));
+            }
+            let key = self.data.string(next)?;
+            if !keys.is_new(self.data.bytes, key).ok_or_else(|| broken(Kind::BadKey, next))? {
+                return Err(broken(Kind::DuplicateKey, next));
+            }
+            let colon = self.data.skip_space(key.end + 1);
+            if self.data.byte(colon)? != b':' {
+                return Err(expected("a colon behind a key", colon));
+            }
+            let end = self.pass(self.data.skip_space(colon + 1), depth + 1)?;
+            next = self.data.skip_space(end);
+            match self.data.byte(next)? {
+                b',' => next = self.data.skip_space(next + 1),
+                b'}' => return Ok(next + 1),
+                _ => return Err(expected("a comma or the end of an object", next)),
+            }
+        }
+    }
+
+    fn pass_array(&mut self, at: usize, depth: usize) -> Result<usize, Stop> {
+        self.check_depth(depth, at)?;
+        let mut next = self.data.skip_space(at + 1);
+        if self.data.byte(next)? == b']' {
+            return Ok(next + 1);
+        }
+        loop {
+            let end = self.pass(next, depth + 1)?;
+            next = self.data.skip_space(end);
+            match self.data.byte(next)? {
+                b',' => next = self.data.skip_space(next + 1),
+                b']' => return Ok(next + 1),
+                _ => return Err(expected("a comma or the end of an array", next)),
+            }
+        }
+    }
+}
+
+/// The first reproach by position is kept.
+fn note(blame: &mut Option<Blame>, why: Why, output: usize, node: NodeId, at: usize) {
+    if blame.is_none_or(|blame| at < blame.at) {
+        *blame = Some(Blame { why, output, node, at });
+    }
+}
+
+/// Keys of an object that is passed over, to find one that stands twice.
+#[derive(Default)]
+struct Keys<'d> {
+    few: Vec<std::borrow::Cow<'d, [u8]>>,
+    many: std::collections::HashSet<std::borrow::Cow<'d, [u8]>>,
+}
+
+impl<'d> Keys<'d> {
+    const FEW: usize = 16;
+
+    /// Whether a key was not there before; `None` when it cannot be decoded.
+    fn is_new(&mut self, data: &'d [u8], key: Text) -> Option<bool> {
+        let raw = &data[key.start..key.end];
+        let key = if key.escaped {
+            let mut plain = Vec::new();
+            unescape(raw, &mut plain)?;
+            plain.into()
+        } else {
+            raw.into()
+        };
+        if !self.many.is_empty() {
+            return Some(self.many.insert(key));
+        }
+        if self.few.contains(&key) {
+            return Some(false);
+        }
+        self.few.push(key);
+        if self.few.len() > Self::FEW {
+            self.many = self.few.drain(..).collect();
+        }
+        Some(true)
+    }
+}

@@ -1,0 +1,375 @@
+//! Rules over nested values. Pure.
+//!
+//! A rule's name is a path: `user.email`, `contacts[*].phone`, `address.**`, `**.ssn`, `people.*.id`. A key that holds a
+//! dot, a bracket or a star is written `["a.b"]`. `**` stands for any number of steps, at the end for at least one.
+//! Globs and regular expressions are matched against the whole path as it is written here. Keys are compared
+//! normalised, as column names are.
+
+use std::fmt::Write as _;
+
+use super::plan::Matcher;
+use super::{OnMissing, Policy, Selector, normalise};
+
+/// One step down from a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// A member's key, normalised.
+    Key(&'a str),
+    /// Any element of an array.
+    Element,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    Key(String),
+    AnyKey,
+    Element,
+    Deep,
+}
+
+enum Pattern {
+    Path {
+        segments: Vec<Segment>,
+        /// Without `*` and `**`: it goes before the others, and must be there in every record.
+        literal: bool,
+    },
+    Text(Matcher),
+}
+
+/// A policy made ready for paths.
+pub struct PathRules {
+    patterns: Vec<(usize, String, Pattern)>,
+    on_missing: OnMissing,
+}
+
+/// Which rules a path has begun to match: pairs of a pattern and the segment that it expects next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Matches {
+    at: Vec<(usize, usize)>,
+}
+
+/// Two patterns of the policy claim one path.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ambiguous;
+
+impl PathRules {
+    /// # Errors
+    ///
+    /// A sentence when a pattern does not compile; `veild check` finds this first.
+    pub fn new(policy: &Policy) -> Result<PathRules, String> {
+        let mut patterns = Vec::new();
+        for (rule, column) in policy.columns.iter().enumerate() {
+            match &column.columns {
+                Selector::Names(names) => patterns.extend(names.iter().map(|name| {
+                    let segments = parse(name);
+                    let literal = segments.iter().all(|it| matches!(it, Segment::Key(_) | Segment::Element));
+                    (rule, name.clone(), Pattern::Path { segments, literal })
+                })),
+                selector @ (Selector::Glob(text) | Selector::Regex(text)) => {
+                    patterns.push((rule, text.clone(), Pattern::Text(Matcher::new(selector)?)));
+                }
+            }
+        }
+        Ok(PathRules { patterns, on_missing: policy.missing })
+    }
+
+    /// The matches of a record itself.
+    pub fn start(&self) -> Matches {
+        let mut matches = Matches::default();
+        for (index, (_, _, pattern)) in self.patterns.iter().enumerate() {
+            if let Pattern::Path { segments, .. } = pattern {
+                arrive(segments, index, 0, &mut matches);
+            }
+        }
+        matches
+    }
+
+    /// The matches one step further down, and whether a rule spells this very key.
+    pub fn step(&self, from: &Matches, step: Step<'_>) -> (Matches, bool) {
+        let (mut matches, mut spelled) = (Matches::default(), false);
+        for &(index, at) in &from.at {
+            let segments = self.segments(index);
+            match (segments.get(at), step) {
+                (Some(Segment::Key(key)), Step::Key(found)) if key == found => {
+                    spelled = true;
+                    arrive(segments, index, at + 1, &mut matches);
+                }
+                (Some(Segment::AnyKey), Step::Key(_)) | (Some(Segment::Element), Step::Element) => {
+                    arrive(segments, index, at + 1, &mut matches);
+                }
+                (Some(Segment::Deep), _) => {
+                    arrive(segments, index, at, &mut matches);
+                    arrive(segments, index, at + 1, &mut matches);
+                }
+                _ => {}
+            }
+        }
+        (matches, spelled)
+    }
+
+    fn segments(&self, pattern: usize) -> &[Segment] {
+        match &self.patterns[pattern].2 {
+            Pattern::Path { segments, .. } => segments,
+            Pattern::Text(_) => &[],
+        }
+    }
+
+    /// Whether a pattern is a path without `*` and `**`.
+    pub fn is_literal(&self, pattern: usize) -> bool {
+        matches!(self.patterns[pattern].2, Pattern::Path { literal: true, .. })
+    }
+
+    /// Patterns that match a path itself.
+    pub fn matched<'a>(&'a self, matches: &'a Matches, path: &'a str) -> impl Iterator<Item = usize> + 'a {
+        let ended = matches.at.iter().filter(|(index, at)| *at == self.segments(*index).len()).map(|(index, _)| *index);
+        let texts = self.patterns.iter().enumerate().filter(move |(_, (_, _, pattern))| match pattern {
+            Pattern::Text(matcher) => matcher.is_match(path),
+            Pattern::Path { .. } => false,
+        });
+        ended.chain(texts.map(|(index, _)| index))
+    }
+
+    /// The policy's rule for a path and the pattern that claims it; a literal one goes before the others.
+    pub fn rule(&self, matches: &Matches, path: &str) -> Result<Option<(usize, usize)>, Ambiguous> {
+        let mut claims: Vec<(usize, usize)> = Vec::new();
+        for pattern in self.matched(matches, path) {
+            let rule = self.patterns[pattern].0;
+            if self.is_literal(pattern) {
+                return Ok(Some((rule, pattern)));
+            }
+            if claims.iter().all(|(claiming, _)| *claiming != rule) {
+                claims.push((rule, pattern));
+            }
+        }
+        if claims.len() > 1 { Err(Ambiguous) } else { Ok(claims.first().copied()) }
+    }
+
+    /// Whether a pattern that claims a path claims everything below it, too, as a `**` at the end does.
+    pub fn goes_on(&self, pattern: usize) -> bool {
+        self.segments(pattern).last() == Some(&Segment::Deep)
+    }
+
+    /// Whether the last step to here was one that a rule asks for, a mere `**` aside, and the rule goes on below.
+    pub fn is_on_the_way(&self, matches: &Matches) -> bool {
+        matches.at.iter().any(|(index, at)| {
+            let segments = self.segments(*index);
+            *at > 0 && *at < segments.len() && segments[*at - 1] != Segment::Deep
+        })
+    }
+
+    /// Number of literal patterns that lead here, where the policy wants them in every record.
+    pub fn literals(&self, matches: &Matches) -> u32 {
+        if self.on_missing == OnMissing::Ignore {
+            return 0;
+        }
+        matches.at.iter().filter(|(index, _)| self.is_literal(*index)).count() as u32
+    }
+
+    /// Number of patterns.
+    #[allow(clippy::len_without_is_empty, reason = "a policy without rules has none")]
+    pub fn len(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// Whether a rule could match something below a path.
+    pub fn leads_on(&self, matches: &Matches) -> bool {
+        matches.at.iter().any(|(index, at)| *at < self.segments(*index).len())
+            || self.patterns.iter().any(|(_, _, pattern)| matches!(pattern, Pattern::Text(_)))
+    }
+
+    /// Patterns of literal paths that a path is the beginning of, where the policy wants them in every record: what
+    /// they were spelled like, and whether they go on with a key.
+    pub fn wanted<'a>(&'a self, matches: &'a Matches) -> impl Iterator<Item = (usize, bool)> + 'a {
+        let is_wanted = self.on_missing == OnMissing::Reject;
+        matches.at.iter().filter(move |(index, _)| is_wanted && self.is_literal(*index)).filter_map(|(index, at)| {
+            self.segments(*index).get(*at).map(|segment| (*index, matches!(segment, Segment::Key(_))))
+        })
+    }
+
+    /// Patterns with stars, globs and regular expressions, which must match something in a whole file.
+    pub fn wanted_somewhere(&self) -> impl Iterator<Item = usize> + '_ {
+        let is_wanted = self.on_missing == OnMissing::Reject;
+        (0..self.patterns.len()).filter(move |index| is_wanted && !self.is_literal(*index))
+    }
+
+    /// A pattern as the policy spells it.
+    pub fn spelling(&self, pattern: usize) -> &str {
+        &self.patterns[pattern].1
+    }
+}
+
+impl Matches {
+    /// Whether a pattern has come this far.
+    pub fn has(&self, pattern: usize) -> bool {
+        self.at.iter().any(|(index, _)| *index == pattern)
+    }
+}
+
+/// A `**` that is not the last also stands for nothing.
+fn arrive(segments: &[Segment], index: usize, at: usize, matches: &mut Matches) {
+    if !matches.at.contains(&(index, at)) {
+        matches.at.push((index, at));
+    }
+    if segments.get(at) == Some(&Segment::Deep) && at + 1 < segments.len() {
+        arrive(segments, index, at + 1, matches);
+    }
+}
+
+/// Reads a rule's name. What is no path is one key as it stands: `amount [EUR]`.
+fn parse(name: &str) -> Vec<Segment> {
+    let name = name.trim();
+    segments(name).unwrap_or_else(|| vec![Segment::Key(normalise(name))])
+}
+
+fn segments(name: &str) -> Option<Vec<Segment>> {
+    let mut segments = Vec::new();
+    let mut rest = name;
+    loop {
+        if let Some(after) = rest.strip_prefix("[\"") {
+            let end = quoted_end(after)?;
+            let key: String = serde_json::from_str(&rest[1..end + 3]).ok()?;
+            segments.push(Segment::Key(normalise(&key)));
+            rest = after[end + 1..].strip_prefix(']')?;
+        } else if !rest.starts_with("[*]") {
+            let end = rest.find(['.', '[']).unwrap_or(rest.len());
+            segments.push(match &rest[..end] {
+                "" => return None,
+                "*" => Segment::AnyKey,
+                "**" => Segment::Deep,
+                key if key.contains(['*', ']', '"']) => return None,
+                key => Segment::Key(normalise(key)),
+            });
+            rest = &rest[end..];
+        }
+        while let Some(after) = rest.strip_prefix("[*]") {
+            segments.push(Segment::Element);
+            rest = after;
+        }
+        match rest.strip_prefix('.') {
+            Some(after) => rest = after,
+            None if rest.is_empty() => return Some(segments),
+            None if rest.starts_with("[\"") => {}
+            None => return None,
+        }
+    }
+}
+
+/// Offset of the quote that closes a quoted key.
+fn quoted_end(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.bytes().position(|byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    })
+}
+
+/// Writes one step behind a path, in the spelling of rules.
+pub fn push_step(path: &mut String, step: Step<'_>) {
+    match step {
+        Step::Element => path.push_str("[*]"),
+        Step::Key(key) if key.is_empty() || key.contains(['.', '[', ']', '*', '"']) => {
+            let _ = write!(path, "[{}]", serde_json::Value::from(key)); // a String takes everything
+        }
+        Step::Key(key) => {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mask::{Mask, OnMistyped};
+    use crate::policy::{ColumnRule, OnUnlisted};
+
+    fn rules(selectors: Vec<Selector>) -> PathRules {
+        let rule = |columns| ColumnRule { columns, mask: Mask::Keep, mistyped: None };
+        PathRules::new(&Policy {
+            name: "p".to_owned(),
+            unlisted: OnUnlisted::Reject,
+            missing: OnMissing::Reject,
+            mistyped: OnMistyped::Reject,
+            columns: selectors.into_iter().map(rule).collect(),
+            sha256: String::new(),
+        })
+        .unwrap()
+    }
+
+    fn names(names: &[&str]) -> Vec<Selector> {
+        names.iter().map(|name| Selector::Names(vec![(*name).to_owned()])).collect()
+    }
+
+    fn rule_of(rules: &PathRules, steps: &[Step<'_>]) -> Result<Option<usize>, Ambiguous> {
+        let mut path = String::new();
+        let matches = steps.iter().fold(rules.start(), |matches, step| {
+            push_step(&mut path, *step);
+            rules.step(&matches, *step).0
+        });
+        rules.rule(&matches, &path).map(|found| found.map(|(rule, _)| rule))
+    }
+
+    use Step::{Element, Key};
+
+    #[test]
+    fn paths_match_what_they_say() {
+        let all = rules(names(&["user.email", "contacts[*].phone", "**.ssn", "address.**", "people.*.id", "m[*][*]"]));
+        for (steps, rule) in [
+            (&[Key("user"), Key("email")][..], Some(0)),
+            (&[Key("email")], None),
+            (&[Key("user")], None),
+            (&[Key("user"), Element, Key("email")], None),
+            (&[Key("contacts"), Element, Key("phone")], Some(1)),
+            (&[Key("contacts"), Key("phone")], None),
+            (&[Key("ssn")], Some(2)),
+            (&[Key("a"), Element, Key("b"), Key("ssn")], Some(2)),
+            (&[Key("ssn"), Key("x")], None),
+            (&[Key("address")], None),
+            (&[Key("address"), Element, Key("x")], Some(3)),
+            (&[Key("people"), Key("k"), Key("id")], Some(4)),
+            (&[Key("people"), Element, Key("id")], None),
+            (&[Key("m"), Element, Element], Some(5)),
+            (&[Key("m"), Element], None),
+        ] {
+            assert_eq!(rule_of(&all, steps), Ok(rule), "{steps:?}");
+        }
+        assert_eq!(rule_of(&all, &[Key("address"), Key("ssn")]), Err(Ambiguous));
+    }
+
+    #[test]
+    fn a_dot_in_a_key_is_no_step() {
+        let all = rules(names(&["a.b", "[\"a.b\"]", "x[\"q\\\"]\"].y", "amount [EUR]", "a[0]"]));
+        assert_eq!(rule_of(&all, &[Key("a"), Key("b")]), Ok(Some(0)));
+        assert_eq!(rule_of(&all, &[Key("a.b")]), Ok(Some(1)));
+        assert_eq!(rule_of(&all, &[Key("x"), Key("q\"]"), Key("y")]), Ok(Some(2)));
+        assert_eq!(rule_of(&all, &[Key("amount [eur]")]), Ok(Some(3)));
+        assert_eq!(rule_of(&all, &[Key("a[0]")]), Ok(Some(4)));
+        let mut path = String::new();
+        [Key("a.b"), Element, Key("c"), Key("")].into_iter().for_each(|step| push_step(&mut path, step));
+        assert_eq!(path, "[\"a.b\"][*].c[\"\"]");
+    }
+
+    #[test]
+    fn globs_and_regexes_see_the_whole_path() {
+        let all = rules(vec![Selector::Glob("*_ssn".to_owned()), Selector::Regex("user\\.(mail|phone)".to_owned())]);
+        assert_eq!(rule_of(&all, &[Key("a"), Key("home_ssn")]), Ok(Some(0)));
+        assert_eq!(rule_of(&all, &[Key("user"), Key("mail")]), Ok(Some(1)));
+        assert_eq!(rule_of(&all, &[Key("user.mail")]), Ok(None));
+    }
+
+    #[test]
+    fn literal_paths_are_wanted_step_by_step() {
+        let all = rules(names(&["user.email", "contacts[*].phone", "**.ssn"]));
+        let start = all.start();
+        let wanted = |matches: &Matches| all.wanted(matches).collect::<Vec<_>>();
+        assert_eq!(wanted(&start), [(0, true), (1, true)]);
+        let (contacts, spelled) = all.step(&start, Key("contacts"));
+        assert_eq!((wanted(&contacts), spelled), (vec![(1, false)], true));
+        let (other, spelled) = all.step(&start, Key("other"));
+        assert!(wanted(&other).is_empty() && !spelled && all.leads_on(&other));
+        assert_eq!(all.wanted_somewhere().map(|it| all.spelling(it)).collect::<Vec<_>>(), ["**.ssn"]);
+    }
+}
