@@ -1,4 +1,4 @@
-//! Named points at which crash tests end the process; empty in builds without debug assertions.
+//! Named points at which tests end the process or hold it up; empty in builds without debug assertions.
 
 /// Ends this process with SIGKILL when `VEILD_FAULT` names this point, on its first visit (or, as `name:3`, its third).
 #[cfg(debug_assertions)]
@@ -28,3 +28,23 @@ pub fn point(name: &str) {
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn point(_name: &str) {}
+
+/// Keeps this thread here for as long as PATH exists, when `VEILD_HOLD` is `name=PATH` with this point's name.
+#[cfg(debug_assertions)]
+pub fn hold(name: &str) {
+    use std::path::PathBuf;
+    use std::sync::OnceLock;
+    static HOLD: OnceLock<Option<(String, PathBuf)>> = OnceLock::new();
+    let hold = HOLD.get_or_init(|| {
+        let text = std::env::var("VEILD_HOLD").ok()?;
+        let (name, path) = text.split_once('=')?;
+        Some((name.to_owned(), path.into()))
+    });
+    while hold.as_ref().is_some_and(|(wanted, path)| wanted == name && path.exists()) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn hold(_name: &str) {}

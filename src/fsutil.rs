@@ -71,6 +71,18 @@ pub fn write_new_synced(path: &Path, mode: u32, content: &[u8]) -> Result<(), Pa
     file.sync_all().at("make durable", path)
 }
 
+/// Writes a file's whole content in place of what was there, or of nothing: old or new after a crash, durable when this
+/// returns. For one writer at a time.
+pub fn replace_durable(path: &Path, mode: u32, content: &[u8]) -> Result<(), PathError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let fresh = path.with_file_name(name);
+    remove_if_there(&fresh)?; // of a writer that was cut off
+    write_new_synced(&fresh, mode, content)?;
+    fs::rename(&fresh, path).at("rename to", path)?;
+    fsync_dir(path.parent().unwrap_or(Path::new("/")))
+}
+
 /// Renames, refusing to replace anything that stands at `to`.
 pub fn rename_noreplace(from: &Path, to: &Path) -> Result<(), PathError> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};

@@ -72,7 +72,7 @@ impl Ledger {
         {
             let mut upsert = transaction.prepare_cached(
                 "INSERT INTO jobs (job, landing, state) VALUES (?1, ?2, 'working')
-                 ON CONFLICT (job) DO UPDATE SET state = 'working' WHERE state <> 'done'",
+                 ON CONFLICT (job) DO UPDATE SET state = 'working', landing = excluded.landing WHERE state <> 'done'",
             )?;
             for (job, landing) in jobs {
                 upsert.execute(params![job.to_string(), landing])?;
@@ -119,6 +119,12 @@ impl Ledger {
         Ok(select
             .query_row(params![job.to_string()], |row| Ok(Attempts { died: row.get(0)?, interrupted: row.get(1)? }))
             .optional()?)
+    }
+
+    /// The landing under which work on a job last began.
+    pub fn landing(&self, job: JobId) -> Result<Option<String>, LedgerError> {
+        let mut select = self.db.prepare_cached("SELECT landing FROM jobs WHERE job = ?1")?;
+        Ok(select.query_row(params![job.to_string()], |row| row.get(0)).optional()?)
     }
 
     /// Whether a job has its outcome.

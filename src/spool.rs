@@ -208,22 +208,38 @@ pub fn find(landing: &Path, job: JobId) -> Result<Option<Claimed>, PathError> {
     }
 }
 
+/// Number of claimed files in a landing's spool; `None` when there is no spool. Changes nothing.
+pub fn count(landing: &Path) -> Result<Option<usize>, PathError> {
+    match jobs(&landing.join(SPOOL)) {
+        Err(error) if matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+        found => Ok(Some(found?.iter().map(|(_, files)| files.len()).sum())),
+    }
+}
+
 /// Everything that a landing's spool holds, oldest first; empty job directories are removed on the way.
 pub fn recover(landing: &Path) -> Result<Vec<Claimed>, PathError> {
-    let spool = landing.join(SPOOL);
     let mut found = Vec::new();
-    for entry in fs::read_dir(&spool).at("list", &spool)? {
-        let entry = entry.at("list", &spool)?;
-        let Some(job) = entry.file_name().to_str().and_then(|name| name.parse::<JobId>().ok()) else { continue };
-        let dir = entry.path();
-        let before = found.len();
-        collect(job, &dir, Path::new(""), &mut found)?;
-        if found.len() == before {
+    for (dir, files) in jobs(&landing.join(SPOOL))? {
+        if files.is_empty() {
             fs::remove_dir_all(&dir).at("remove", &dir)?; // a claim that was cut off before its rename
         }
+        found.extend(files);
     }
     found.sort_by_key(|claimed| claimed.job);
     Ok(found)
+}
+
+/// Directories of jobs in a spool, each with the files in it.
+fn jobs(spool: &Path) -> Result<Vec<(PathBuf, Vec<Claimed>)>, PathError> {
+    let mut jobs = Vec::new();
+    for entry in fs::read_dir(spool).at("list", spool)? {
+        let entry = entry.at("list", spool)?;
+        let Some(job) = entry.file_name().to_str().and_then(|name| name.parse::<JobId>().ok()) else { continue };
+        let mut files = Vec::new();
+        collect(job, &entry.path(), Path::new(""), &mut files)?;
+        jobs.push((entry.path(), files));
+    }
+    Ok(jobs)
 }
 
 fn collect(job: JobId, dir: &Path, sub_path: &Path, found: &mut Vec<Claimed>) -> Result<(), PathError> {

@@ -32,6 +32,10 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     for landing in &config.landings {
         check_landing(landing, &mut error);
     }
+    match crate::daemon::spools::left_behind(&config) {
+        Ok(left) => left.iter().for_each(|left| error(left.to_string())),
+        Err(problem) => error(format!("{problem}: {}", problem.source)),
+    }
     if config.quarantine.recipients.is_empty() {
         let what = "[quarantine] has no recipients: rejected originals are kept unsealed (mode 0400)".to_owned();
         findings.push(Finding { level: "warning", what });

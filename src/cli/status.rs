@@ -12,9 +12,10 @@ pub struct Arguments {
 }
 
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
-    let config = Config::load(config)?;
-    let Some(status) = control::ask(&config.daemon.state_dir, &Request::Status)? else {
-        anyhow::bail!("no veild runs on {}; start it with `veild run`", config.daemon.state_dir.display());
+    // A daemon that refused a broken file at a reload still runs: that is when one asks.
+    let state_dir = Config::state_dir(config)?;
+    let Some(status) = control::ask(&state_dir, &Request::Status)? else {
+        anyhow::bail!("no veild runs on {}; start it with `veild run`", state_dir.display());
     };
     if arguments.json {
         return super::print_json(&status);
@@ -28,6 +29,12 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
             landing["waiting"],
             landing["in_flight"]
         );
+    }
+    for (landing, in_flight) in status["leaving"].as_object().into_iter().flatten() {
+        println!("landing {landing}: no longer configured, {in_flight} in flight");
+    }
+    if let Some(why) = status["config_rejected"]["why"].as_str() {
+        println!("CONFIGURATION REFUSED at {}, the old one is in force: {why}", status["config_rejected"]["at"]);
     }
     println!("workers: {} of {} idle", status["workers"]["idle"], status["workers"]["all"]);
     println!("since the start: {}", status["counts"]);

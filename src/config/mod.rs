@@ -19,6 +19,8 @@ mod units;
 use locate::{Findings, explain};
 pub use schema::schema;
 
+const STATE_DIR: &str = "/var/lib/veild";
+
 /// A whole configuration; every value is usable as it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -164,6 +166,18 @@ impl Config {
         let root = parse(path, &text)?;
         let config = check::config(root, path, sha256, &mut findings);
         if findings.is_empty() { Ok(config) } else { Err(ConfigError(findings.report())) }
+    }
+
+    /// The state directory that a configuration file names, whatever else is wrong with it.
+    pub fn state_dir(path: &Path) -> Result<PathBuf, ConfigError> {
+        let text = read(path)?;
+        let in_section = |table: &toml::Table| table.get("daemon")?.get("state_dir")?.as_str().map(PathBuf::from);
+        let in_line = |table: toml::Table| table.get("state_dir")?.as_str().map(PathBuf::from);
+        let named = match toml::from_str::<toml::Table>(&text) {
+            Ok(table) => in_section(&table),
+            Err(_) => text.lines().filter_map(|line| toml::from_str(line).ok()).find_map(in_line),
+        };
+        Ok(named.unwrap_or_else(|| STATE_DIR.into()))
     }
 
     pub fn landing(&self, name: &str) -> Option<&Landing> {

@@ -7,7 +7,8 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::clerk::Verdict;
-use crate::config::Landing;
+use super::reload::{Proposal, TakenUp};
+use crate::config::{Config, Landing};
 use crate::intake::{Hint, Stat};
 use crate::job::JobId;
 use crate::ledger::Attempts;
@@ -33,6 +34,7 @@ pub enum Event {
         free_bytes: u64,
     },
     Claimed {
+        config: Arc<Config>,
         landing: Arc<Landing>,
         relative: PathBuf,
         arrived_ns: i128,
@@ -64,6 +66,10 @@ pub enum Event {
         what: String,
     },
     Signal(i32),
+    /// A reload has read the configuration, or refuses it.
+    Read(Result<Box<Proposal>, String>),
+    /// The clerk has looked into the spools of added landings.
+    TakenUp(Result<(Box<Proposal>, TakenUp), String>),
     Control {
         request: Request,
         answer: oneshot::Sender<Value>,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
+use signal_hook::iterator::Signals;
 use tokio::sync::mpsc;
 
 use crate::audit::{Action, Outcome, Record, Trail, TrailOptions};
@@ -22,6 +23,8 @@ pub mod clerk;
 pub mod control;
 pub mod event;
 mod porter;
+mod reload;
+pub mod spools;
 mod state;
 
 use clerk::{Clerk, chain, quarantine_dir};
@@ -84,6 +87,7 @@ pub fn open_clerk(config: &Arc<Config>) -> Result<Clerk, DaemonError> {
 /// Runs the daemon until a signal ends it; with `once`, until all that is there has been handled.
 pub fn run(config: Config, once: bool) -> Result<(), DaemonError> {
     let config = Arc::new(config);
+    let signals = catch_signals()?;
     let _lock = lock_state(&config)?;
     crate::vault::prepare(&config.vault.dir).map_err(cannot_start)?;
     for landing in &config.landings {
@@ -91,28 +95,46 @@ pub fn run(config: Config, once: bool) -> Result<(), DaemonError> {
     }
     let mut clerk = open_clerk(&config)?;
     let landings: Vec<_> = config.landings.iter().cloned().map(Arc::new).collect();
+    spools::remember(&config).map_err(cannot_start)?;
     clerk.trail.append(&[started(&config)]).map_err(cannot_start)?;
-    let (recovered, completed) = clerk.recover(&landings).map_err(cannot_start)?;
-    if completed > 0 || !recovered.is_empty() {
-        let record = Record::new(Timestamp::now(), Action::DaemonRecovered, Outcome::Success)
-            .veild("completed", json!(completed))
-            .veild("resumed", json!(recovered.len()));
-        clerk.trail.append(&[record]).map_err(cannot_start)?;
-        tracing::info!(
-            code = "daemon_recovered",
-            completed,
-            resumed = recovered.len(),
-            "recovered after a cut-off run"
-        );
-    }
+    let taken_up = clerk.recover(&landings).map_err(cannot_start)?;
+    report_recovery(&mut clerk, &taken_up)?;
+    report_left_behind(&mut clerk, &config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
     let (events, inbox) = mpsc::channel(MAX_QUEUED_EVENTS);
     let pool = start_pool(&config, &clerk, &events)?;
-    forward_signals(&events)?;
+    forward_signals(signals, &events)?;
     let porter = porter::start(events.clone()).map_err(cannot_start)?;
     let papers = clerk::start(clerk, events.clone()).map_err(cannot_start)?;
-    let state = State::new(config, landings, pool, porter, papers, events, once, recovered);
+    let state = State::new(config, landings, pool, porter, papers, events, once, taken_up.jobs);
     runtime.block_on(state.run(inbox))
+}
+
+fn report_recovery(clerk: &mut Clerk, taken_up: &reload::TakenUp) -> Result<(), DaemonError> {
+    let (completed, resumed) = (taken_up.completed, taken_up.jobs.len());
+    if completed == 0 && resumed == 0 {
+        return Ok(());
+    }
+    let record = Record::new(Timestamp::now(), Action::DaemonRecovered, Outcome::Success)
+        .veild("completed", json!(completed))
+        .veild("resumed", json!(resumed));
+    clerk.trail.append(&[record]).map_err(cannot_start)?;
+    tracing::info!(code = "daemon_recovered", completed, resumed, "recovered after a cut-off run");
+    Ok(())
+}
+
+/// Claimed files of landings that have left the configuration must not be forgotten.
+fn report_left_behind(clerk: &mut Clerk, config: &Config) -> Result<(), DaemonError> {
+    for left in spools::left_behind(config).map_err(cannot_start)? {
+        tracing::error!(code = "spool_left", landing = left.landing, files = left.files, "{left}");
+        let record = Record::new(Timestamp::now(), Action::AlertRaised, Outcome::Failure)
+            .veild("code", json!("spool_left"))
+            .veild("landing", json!(left.landing))
+            .veild("files", json!(left.files))
+            .field("error", json!({"message": left.to_string()}));
+        clerk.trail.append(&[record]).map_err(cannot_start)?;
+    }
+    spools::forget_empty(config).map_err(cannot_start)
 }
 
 fn started(config: &Config) -> Record {
@@ -136,11 +158,15 @@ fn start_pool(config: &Config, clerk: &Clerk, events: &mpsc::Sender<Event>) -> R
     .map_err(cannot_start)
 }
 
-/// Turns signals into events. SIGIO comes from broken leases and means nothing.
-fn forward_signals(events: &mpsc::Sender<Event>) -> Result<(), DaemonError> {
+/// Takes over the signals that would end the process; they wait until they are forwarded.
+fn catch_signals() -> Result<Signals, DaemonError> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGIO, SIGTERM, SIGUSR1};
-    let mut signals =
-        signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGIO]).map_err(cannot_start)?;
+    Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGIO]).map_err(cannot_start)
+}
+
+/// Turns signals into events. SIGIO comes from broken leases and means nothing.
+fn forward_signals(mut signals: Signals, events: &mpsc::Sender<Event>) -> Result<(), DaemonError> {
+    use signal_hook::consts::SIGIO;
     let events = events.clone();
     std::thread::Builder::new()
         .name("signals".to_owned())
@@ -158,23 +184,4 @@ fn forward_signals(events: &mpsc::Sender<Event>) -> Result<(), DaemonError> {
 /// Tells systemd; that nobody listens is no error.
 fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
     let _ = sd_notify::notify(false, states); // without NOTIFY_SOCKET, or with one that is gone
-}
-
-/// A reload's configuration, if it can take the place of the one that runs.
-fn reloaded(running: &Config) -> Result<Config, String> {
-    let fresh = Config::load(&running.path).map_err(|error| error.to_string())?;
-    let fixed = [
-        ("daemon", running.daemon != fresh.daemon),
-        ("log", running.log != fresh.log),
-        ("audit", running.audit != fresh.audit),
-        ("vault", running.vault != fresh.vault),
-        ("keys", running.keys != fresh.keys),
-    ];
-    if let Some((section, _)) = fixed.iter().find(|(_, changed)| *changed) {
-        return Err(format!("[{section}] has changed; restart needed"));
-    }
-    for landing in &fresh.landings {
-        crate::spool::prepare(&landing.dir).map_err(|error| chain(&error))?;
-    }
-    Ok(fresh)
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::event::Event;
-use crate::config::{Complete, Landing};
+use crate::config::{Complete, Config, Landing};
 use crate::fsutil::{At, PathError};
 use crate::intake::{Hint, Kind, Stat};
 use crate::job::JobId;
@@ -29,7 +29,9 @@ pub enum Errand {
     Sweep {
         landing: Arc<Landing>,
     },
+    /// Under the configuration that decided it, whatever a reload brings meanwhile.
     Claim {
+        config: Arc<Config>,
         landing: Arc<Landing>,
         relative: PathBuf,
         seen: Stat,
@@ -37,6 +39,7 @@ pub enum Errand {
     },
     /// Look for a job that a command has put into the spool.
     Adopt {
+        config: Arc<Config>,
         landing: Arc<Landing>,
         job: JobId,
     },
@@ -62,8 +65,8 @@ fn work(inbox: &Receiver<Errand>, events: &mpsc::Sender<Event>) {
                     free_bytes,
                 })
             }
-            Errand::Adopt { landing, job } => adopt(landing, job, events),
-            Errand::Claim { landing, relative, seen, arrived_ns } => {
+            Errand::Adopt { config, landing, job } => adopt(config, landing, job, events),
+            Errand::Claim { config, landing, relative, seen, arrived_ns } => {
                 let result = spool::claim(&landing.dir, &relative, seen, Timestamp::now());
                 crate::faults::point("claimed");
                 events.blocking_send(match result {
@@ -73,7 +76,7 @@ fn work(inbox: &Receiver<Errand>, events: &mpsc::Sender<Event>) {
                             let _ = fs::remove_file(marker_path(&landing, &relative));
                         }
                         let lease_known = writers != Writers::Unknown;
-                        Event::Claimed { landing, relative, arrived_ns, claimed, lease_known }
+                        Event::Claimed { config, landing, relative, arrived_ns, claimed, lease_known }
                     }
                     Err(why) => Event::NotClaimed { landing, relative, why },
                 })
@@ -95,11 +98,11 @@ fn restore_spool(landing: &Landing, events: &mpsc::Sender<Event>) -> Result<(), 
     Ok(())
 }
 
-fn adopt(landing: Arc<Landing>, job: JobId, events: &mpsc::Sender<Event>) -> Delivered {
+fn adopt(config: Arc<Config>, landing: Arc<Landing>, job: JobId, events: &mpsc::Sender<Event>) -> Delivered {
     match spool::find(&landing.dir, job) {
         Ok(Some(claimed)) => {
             let (relative, arrived_ns) = (PathBuf::new(), job.claim_time().as_nanosecond());
-            events.blocking_send(Event::Claimed { landing, relative, arrived_ns, claimed, lease_known: true })
+            events.blocking_send(Event::Claimed { config, landing, relative, arrived_ns, claimed, lease_known: true })
         }
         Ok(None) => Ok(()), // already done
         Err(error) => {

@@ -93,6 +93,7 @@ fn attend(index: usize, options: &PoolOptions, work: &Receiver<Vec<Assignment>>,
         let count = assignments.len();
         for (position, assignment) in assignments.into_iter().enumerate() {
             let job = assignment.task.job;
+            crate::faults::hold("assigned");
             let outcome = match run(&mut process, options, &assignment) {
                 Ok(outcome) => outcome,
                 Err(error) => Outcome::NotStarted(error.to_string()),

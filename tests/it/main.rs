@@ -9,6 +9,7 @@
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
 //! - `retry.rs`: rejected files on their way back, through kills at every step.
 //! - `versions.rs`: what earlier versions left behind, kept in `tests/fixtures/`.
+//! - `reload.rs`: SIGHUP while files are in flight.
 //! - `commands.rs`: the command line as a user meets it.
 //! - `generated.rs`: JSON Schema, man pages and shell completions.
 //! - `generalize.rs`: intervals, hierarchies, patterns and prefixes through the running system.
@@ -22,6 +23,7 @@ mod leak;
 mod main_way;
 mod order;
 mod outputs;
+mod reload;
 mod retry;
 mod sandbox;
 mod versions;

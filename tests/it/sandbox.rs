@@ -119,13 +119,32 @@ impl Sandbox {
 
     /// The daemon in the background, which a named fault may end.
     pub fn daemon_with_fault(&self, fault: Option<&str>) -> Daemon {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_veild"));
-        command.arg("--config").arg(self.site("config.toml")).arg("run").stdin(Stdio::null());
+        let mut command = self.run_command();
         if let Some(fault) = fault {
             command.env("VEILD_FAULT", fault);
         }
+        Daemon { child: command.spawn().unwrap() }
+    }
+
+    /// The daemon in the background, kept at a named point for as long as this site's file `hold` exists.
+    pub fn daemon_held_at(&self, point: &str) -> Daemon {
+        let hold = self.path("hold");
+        fs::write(&hold, "").unwrap();
+        let mut command = self.run_command();
+        command.env("VEILD_HOLD", format!("{point}={}", hold.display()));
+        Daemon { child: command.spawn().unwrap() }
+    }
+
+    /// Lets a daemon that is held go on.
+    pub fn let_go(&self) {
+        fs::remove_file(self.path("hold")).unwrap();
+    }
+
+    fn run_command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_veild"));
         let log = fs::File::options().create(true).append(true).open(self.path("veild.log")).unwrap();
-        Daemon { child: command.stderr(log).spawn().unwrap() }
+        command.arg("--config").arg(self.site("config.toml")).arg("run").stdin(Stdio::null()).stderr(log);
+        command
     }
 
     pub fn wait_for(&self, what: &str, mut is_so: impl FnMut() -> bool) {

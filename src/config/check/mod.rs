@@ -119,7 +119,7 @@ fn daemon(raw: raw::Daemon, findings: &mut Findings<'_>) -> Daemon {
         findings.add(place, "`worker_memory` must be at least 128MiB");
     }
     Daemon {
-        state_dir: absolute(raw.state_dir, "/var/lib/veild", findings),
+        state_dir: absolute(raw.state_dir, super::STATE_DIR, findings),
         workers,
         worker_memory,
         max_attempts,

@@ -1,6 +1,7 @@
 //! The thread that makes outcomes durable, in this order: vault or quarantine, audit, ledger, and only then the source
 //! goes. What has gathered in its inbox is committed together.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::event::Event;
+use super::reload::Proposal;
 use crate::audit::{Record, Trail};
 use crate::config::{Config, Landing};
 use crate::fsutil::PathError;
@@ -49,6 +51,11 @@ pub enum Paper {
         fault: Fault,
         sealed: bool,
         attempts: u32,
+    },
+    /// Look into the spools of the landings that a reload adds.
+    TakeUp {
+        proposal: Box<Proposal>,
+        in_flight: HashSet<JobId>,
     },
     Audit(Box<Record>),
     Tick,
@@ -145,6 +152,11 @@ impl Clerk {
                         let attempts = self.ledger.attempt_over(job, true).unwrap_or_default();
                         Ok(Some(Event::AttemptOver { job, attempts }))
                     }
+                    Paper::TakeUp { proposal, in_flight } => {
+                        let taken_up = self.take_up(&proposal.config, &proposal.added, &in_flight);
+                        let taken_up = taken_up.map_err(|error| chain(&error));
+                        Ok(Some(Event::TakenUp(taken_up.map(|taken_up| (proposal, taken_up)))))
+                    }
                     Paper::Audit(record) => self.trail.append(&[*record]).map(|_| None).map_err(ClerkError::from),
                     Paper::Tick => {
                         self.trail.checkpoint(Timestamp::now(), false).map(|()| None).map_err(ClerkError::from)
@@ -203,10 +215,19 @@ impl Clerk {
         let mut settled = Vec::new();
         let mut finished = Vec::new();
         for deed in deeds {
-            if !is_unchanged(deed.job())? {
-                self.ledger.attempt_over(deed.job().id(), false)?;
-                verdicts.push((deed.job().id(), Verdict::Changed));
-                continue;
+            let id = deed.job().id();
+            match is_unchanged(deed.job()) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.ledger.attempt_over(id, false)?;
+                    verdicts.push((id, Verdict::Changed));
+                    continue;
+                }
+                // Its landing may have been moved or unmounted; the rest of the batch need not wait for it.
+                Err(error) => {
+                    verdicts.push((id, Verdict::Failed(chain(&error))));
+                    continue;
+                }
             }
             match deed {
                 Deed::Seal(job, report) => finished.push((self.finished(&job, report), job)),

@@ -1,39 +1,52 @@
 //! What a crash can leave, brought to where the loop can go on.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::settled::{Settled, SettledOutcome};
 use super::{Clerk, ClerkError, Job, quarantine_dir};
-use crate::config::Landing;
+use crate::config::{Config, Landing};
+use crate::daemon::reload::TakenUp;
+use crate::job::JobId;
 use crate::{quarantine, spool, vault};
 
 impl Clerk {
-    /// Brings every state that a crash can leave to where the loop can go on: returns what is to be processed, with
-    /// the number of spooled files whose outcome only had to be completed.
-    pub fn recover(&mut self, landings: &[Arc<Landing>]) -> Result<(Vec<Job>, u64), ClerkError> {
+    /// Brings every state that a crash can leave to where the loop can go on.
+    pub fn recover(&mut self, landings: &[Arc<Landing>]) -> Result<TakenUp, ClerkError> {
         self.ledger.interrupt_working()?;
         self.catch_up_with_audit()?;
         vault::recover(&self.config.vault.dir, |job| self.ledger.is_done(job).map_err(ClerkError::from))?;
         let dirs: Vec<&Path> = landings.iter().map(|landing| landing.dir.as_path()).collect();
         quarantine::retry::recover(&quarantine_dir(&self.config), &dirs)?;
-        let (mut jobs, mut completed) = (Vec::new(), 0);
+        let config = self.config.clone();
+        self.take_up(&config, landings, &HashSet::new())
+    }
+
+    /// Takes up what lies in the spools of landings that were not watched so far.
+    pub fn take_up(
+        &mut self,
+        config: &Arc<Config>,
+        landings: &[Arc<Landing>],
+        in_flight: &HashSet<JobId>,
+    ) -> Result<TakenUp, ClerkError> {
+        let mut taken_up = TakenUp::default();
         for landing in landings {
             for claimed in spool::recover(&landing.dir)? {
-                let job = Job {
-                    config: self.config.clone(),
-                    landing: landing.clone(),
-                    arrived_at: claimed.job.claim_time(),
-                    claimed,
-                };
+                if in_flight.contains(&claimed.job) {
+                    taken_up.in_flight.push((claimed, landing.clone()));
+                    continue;
+                }
+                let arrived_at = claimed.job.claim_time();
+                let job = Job { config: config.clone(), landing: landing.clone(), claimed, arrived_at };
                 if self.complete(&job)? {
-                    completed += 1;
+                    taken_up.completed += 1;
                 } else {
-                    jobs.push(job);
+                    taken_up.jobs.push(job);
                 }
             }
         }
-        Ok((jobs, completed))
+        Ok(taken_up)
     }
 
     /// The audit trail runs ahead of the ledger by what a crash cut off.
@@ -54,6 +67,18 @@ impl Clerk {
         Ok(self.ledger.done(&outcomes, self.trail.last_seq())?)
     }
 
+    /// What an earlier run has published of a job, under the name that its landing has or had when work on it began.
+    fn published(&self, job: &Job) -> Result<Vec<(vault::Receipt, vault::Published)>, ClerkError> {
+        let former = self.ledger.landing(job.id())?.filter(|former| *former != job.landing.name);
+        for landing in std::iter::once(&job.landing.name).chain(&former) {
+            let outputs = vault::find(&job.config.vault.dir, landing, job.id(), &self.signing.verifying())?;
+            if !outputs.is_empty() {
+                return Ok(outputs);
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// Completes a job whose outcome was already visible when the daemon ended.
     fn complete(&mut self, job: &Job) -> Result<bool, ClerkError> {
         if self.ledger.is_done(job.id())? {
@@ -61,7 +86,7 @@ impl Clerk {
             return Ok(true);
         }
         let job = Box::new(job.clone());
-        let outputs = vault::find(&job.config.vault.dir, &job.landing.name, job.id(), &self.signing.verifying())?;
+        let outputs = self.published(&job)?;
         let settled = if !outputs.is_empty() {
             Settled::sealed(job, outputs)
         } else if let Some((reason, _)) = quarantine::show(&quarantine_dir(&job.config), job.id())? {

@@ -67,7 +67,7 @@ impl Settled {
                 let record = Record::new(Timestamp::now(), Action::FileSealed, Outcome::Success)
                     .field("file", json!({"name": name, "size": job.claimed.stamp.bytes}))
                     .veild("job", json!(job.id()))
-                    .veild("landing", json!(job.landing.name))
+                    .veild("landing", json!(receipt.landing))
                     .veild("arrived_at", json!(receipt.arrived_at))
                     .veild("claimed_at", json!(receipt.claimed_at))
                     .veild("sealed_at", json!(receipt.sealed_at))

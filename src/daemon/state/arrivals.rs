@@ -72,8 +72,9 @@ impl State {
     }
 
     pub(super) fn on_hint(&mut self, path: &Path, hint: Hint) {
-        let landing = self.landings.iter().find(|landing| path.starts_with(&landing.dir)).cloned();
-        let Some(landing) = landing else { return };
+        // A landing may lie in one that is not recursive: the innermost is meant.
+        let around = self.landings.iter().filter(|landing| path.starts_with(&landing.dir));
+        let Some(landing) = around.max_by_key(|landing| landing.dir.components().count()).cloned() else { return };
         let Ok(relative) = path.strip_prefix(&landing.dir) else { return };
         if relative.as_os_str().is_empty() || relative.starts_with(crate::spool::SPOOL) {
             return;
@@ -127,12 +128,13 @@ impl State {
 
     pub(super) fn on_looked(
         &mut self,
-        landing: Arc<Landing>,
+        landing: &Landing,
         relative: PathBuf,
         hint: Hint,
         stat: Option<Stat>,
         marker_there: bool,
     ) {
+        let Some(landing) = self.current(landing) else { return };
         let key = (landing.name.clone(), relative);
         let Some(stat) = stat else {
             self.candidates.remove(&key);
@@ -172,8 +174,8 @@ impl State {
         match decision {
             Decision::Claim if full => self.deferred.push_back(key),
             Decision::Claim => {
-                let (_, relative) = key;
-                self.send(Errand::Claim { landing, relative, seen: stat, arrived_ns: candidate.arrived_ns });
+                let (config, (_, relative)) = (self.config.clone(), key);
+                self.send(Errand::Claim { config, landing, relative, seen: stat, arrived_ns: candidate.arrived_ns });
             }
             Decision::Wait { until } => self.wake(until, key),
             Decision::Idle => {}
@@ -216,7 +218,8 @@ impl State {
         self.send(Errand::Look { landing, relative: key.1, hint: Hint::Due });
     }
 
-    pub(super) fn on_not_claimed(&mut self, landing: Arc<Landing>, relative: PathBuf, why: &NotClaimed) {
+    pub(super) fn on_not_claimed(&mut self, landing: &Landing, relative: PathBuf, why: &NotClaimed) {
+        let Some(landing) = self.current(landing) else { return };
         let key = (landing.name.clone(), relative);
         let now = self.now().monotonic;
         if let Some(tracked) = self.candidates.get_mut(&key) {
@@ -235,6 +238,9 @@ impl State {
 
     pub(super) fn admit(&mut self, job: Job) {
         let id = job.id();
+        if self.jobs.contains_key(&id) {
+            return; // a claim and a reload found it in the spool of a landing that is back
+        }
         let too_large = job.claimed.stamp.bytes > job.landing.max_size;
         self.jobs.insert(id, Running { job, attempts: Attempts::default(), rejected: None });
         if too_large {

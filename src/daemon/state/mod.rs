@@ -30,6 +30,9 @@ use crate::worker::pool::Pool;
 
 mod arrivals;
 mod jobs;
+mod reload;
+
+use reload::{Rejected, Reload};
 
 /// Most claimed files in flight; the rest waits in its landing.
 const MAX_JOBS: usize = 1024;
@@ -96,6 +99,8 @@ pub(super) struct State {
     /// Finished files that wait for a place in flight.
     deferred: VecDeque<Key>,
     last_beat: Duration,
+    reload: Reload,
+    rejected: Option<Rejected>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -141,6 +146,8 @@ impl State {
             lost_events: Arc::default(),
             deferred: VecDeque::new(),
             last_beat: Duration::ZERO,
+            reload: Reload::Idle,
+            rejected: None,
         };
         for job in recovered {
             state.ready.push_back(job.id());
@@ -221,11 +228,13 @@ impl State {
             }
             Event::Noticed(Noticed::Path { path, hint }) => self.on_hint(&path, hint),
             Event::Looked { landing, relative, hint, stat, marker_there } => {
-                self.on_looked(landing, relative, hint, stat, marker_there);
+                self.on_looked(&landing, relative, hint, stat, marker_there);
             }
             Event::SweepOver { landing, error, free_bytes } => self.on_swept(&landing, error, free_bytes),
-            Event::Claimed { landing, relative, arrived_ns, claimed, lease_known } => {
-                self.candidates.remove(&(landing.name.clone(), relative));
+            Event::Claimed { config, landing, relative, arrived_ns, claimed, lease_known } => {
+                if let Some(current) = self.current(&landing) {
+                    self.candidates.remove(&(current.name.clone(), relative));
+                }
                 if self.jobs.contains_key(&claimed.job) {
                     return; // adopted twice
                 }
@@ -238,10 +247,10 @@ impl State {
                 }
                 self.count("claimed");
                 let arrived_at = Timestamp::from_nanosecond(arrived_ns).unwrap_or_else(|_| claimed.job.claim_time());
-                let job = Job { config: self.config.clone(), landing, claimed, arrived_at };
+                let job = Job { config, landing, claimed, arrived_at };
                 self.admit(job);
             }
-            Event::NotClaimed { landing, relative, why } => self.on_not_claimed(landing, relative, &why),
+            Event::NotClaimed { landing, relative, why } => self.on_not_claimed(&landing, relative, &why),
             Event::Begun { worker, jobs } => self.on_begun(worker, jobs),
             Event::Worker(report) => self.on_worker(report),
             Event::AttemptOver { job, attempts } => self.on_attempt_over(job, attempts),
@@ -255,6 +264,8 @@ impl State {
                 tracing::error!(code = "audit_failed", "{what}; make room or mend the audit directory");
             }
             Event::Signal(signal) => self.on_signal(signal),
+            Event::Read(read) => self.on_read(read),
+            Event::TakenUp(taken_up) => self.on_taken_up(taken_up),
             Event::Control { request, answer } => {
                 let reply = self.on_request(request);
                 let _ = answer.send(reply); // the asker may have left
@@ -279,6 +290,7 @@ impl State {
     }
 
     fn on_time(&mut self) {
+        crate::faults::hold("loop");
         let now = self.now().monotonic;
         while self.timers.peek().is_some_and(|Reverse((at, _))| *at <= now) {
             let Some(Reverse((at, timer))) = self.timers.pop() else { return };
@@ -298,8 +310,8 @@ impl State {
         }
         if now.saturating_sub(self.last_beat) >= BEAT {
             self.last_beat = now;
-            let status = format!("{} in flight, {} waiting", self.jobs.len(), self.candidates.len());
-            tell_systemd(&[sd_notify::NotifyState::Watchdog, sd_notify::NotifyState::Status(&status)]);
+            tell_systemd(&[sd_notify::NotifyState::Watchdog]);
+            self.tell_status();
             self.hand(Paper::Tick);
         }
     }
@@ -316,31 +328,18 @@ impl State {
         }
     }
 
-    /// All or nothing: a bad file leaves the old configuration running.
-    fn reload(&mut self) {
-        tell_systemd(&[sd_notify::NotifyState::Reloading]);
-        let record = match super::reloaded(&self.config) {
-            Ok(config) => {
-                let record = Record::new(Timestamp::now(), Action::ConfigLoaded, AuditOutcome::Success)
-                    .veild("before", json!(self.config.sha256))
-                    .veild("after", json!(config.sha256));
-                tracing::info!(code = "config_loaded", sha256 = config.sha256, "configuration reloaded");
-                self.landings = config.landings.iter().cloned().map(Arc::new).collect();
-                self.config = Arc::new(config);
-                self.candidates.retain(|_, tracked| tracked.claiming);
-                self.sweeps.clear();
-                self.watch_landings();
-                self.sweep_all();
-                record
-            }
-            Err(why) => {
-                tracing::error!(code = "config_rejected", "{why}; the old configuration stays in force");
-                Record::new(Timestamp::now(), Action::ConfigRejected, AuditOutcome::Failure)
-                    .field("error", json!({"message": why}))
-            }
-        };
-        self.hand(Paper::Audit(Box::new(record)));
-        tell_systemd(&[sd_notify::NotifyState::Ready]);
+    /// The line that `systemctl status` shows.
+    fn tell_status(&self) {
+        let mut status = format!("{} in flight, {} waiting", self.jobs.len(), self.candidates.len());
+        if !self.paused.is_empty() {
+            let names: Vec<&str> = self.paused.keys().map(String::as_str).collect();
+            status.push_str(&format!("; PAUSED: {}", names.join(", ")));
+        }
+        if let Some(Rejected { why, .. }) = &self.rejected {
+            let why = why.replace('\n', "; "); // a line of its own would be another variable
+            status.push_str(&format!("; CONFIGURATION REFUSED, the old one is in force: {why}"));
+        }
+        tell_systemd(&[sd_notify::NotifyState::Status(&status)]);
     }
 
     fn on_request(&mut self, request: Request) -> Value {
@@ -353,7 +352,7 @@ impl State {
             Request::Adopt { landing_dir, job } => {
                 let landing = self.landings.iter().find(|landing| landing.dir == landing_dir).cloned();
                 if let Some(landing) = landing.filter(|_| !self.jobs.contains_key(&job)) {
-                    self.send(Errand::Adopt { landing, job });
+                    self.send(Errand::Adopt { config: self.config.clone(), landing, job });
                 }
                 json!({"ok": true})
             }
@@ -379,12 +378,21 @@ impl State {
                 })
             })
             .collect();
+        // Of landings that a reload has taken out, or moved to another name or directory.
+        let mut leaving: BTreeMap<&str, usize> = BTreeMap::new();
+        for landing in self.jobs.values().map(|it| &it.job.landing) {
+            if !self.landings.iter().any(|it| it.name == landing.name) {
+                *leaving.entry(&landing.name).or_default() += 1;
+            }
+        }
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "started_at": self.began_at,
             "config_sha256": self.config.sha256,
+            "config_rejected": self.rejected.as_ref().map(|it| json!({"at": it.at, "why": it.why})),
             "landings": landings,
+            "leaving": leaving,
             "workers": {"all": self.config.daemon.workers, "idle": self.idle.len()},
             "counts": self.counts,
         })
