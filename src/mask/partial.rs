@@ -8,17 +8,6 @@ const LEAST_HIDDEN: usize = 4;
 /// Longest value in bytes that is masked on the stack.
 const SHORT: usize = 64;
 
-/// Whether an ASCII byte counts: a letter or digit.
-const COUNTS: [bool; 256] = {
-    let mut counts = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        counts[byte as usize] = byte.is_ascii_alphanumeric();
-        byte += 1;
-    }
-    counts
-};
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartialMask {
     pub window: Window,
@@ -57,21 +46,25 @@ impl PartialMask {
         }
     }
 
-    /// The same for what most cells are, with one bit for each byte.
+    /// The same for what most cells are, eight bytes at a time, with one bit for each byte.
     fn mask_short_ascii(&self, value: &str, out: &mut String) {
-        let counted = value.bytes().rev().fold(0_u64, |bits, byte| bits << 1 | u64::from(COUNTS[usize::from(byte)]));
+        let mut text = [0; SHORT];
+        text[..value.len()].copy_from_slice(value.as_bytes());
+        let words = value.len().div_ceil(8);
+        let (words, _) = text.as_chunks_mut::<8>().0.split_at_mut(words);
+        let counted = words.iter().rev().fold(0, |bits, word| (bits << 8) | alphanumeric(u64::from_le_bytes(*word)));
         let (first, last, keeps) = self.window();
         let ends = lowest(counted, first) | (counted & !lowest(counted, counted.count_ones().saturating_sub(last)));
         let hidden = if keeps { counted & !ends } else { ends };
         let mut hidden = if (hidden.count_ones() as usize) < LEAST_HIDDEN { counted } else { hidden };
-        let start = out.len();
-        out.push_str(value);
-        // SAFETY: an ASCII byte takes the place of another, which leaves UTF-8.
-        let bytes = unsafe { &mut out.as_bytes_mut()[start..] };
-        while hidden != 0 {
-            bytes[hidden.trailing_zeros() as usize] = self.character as u8;
-            hidden &= hidden - 1;
+        let character = u64::from_le_bytes([self.character as u8; 8]);
+        for word in words {
+            let chosen = whole_bytes(hidden & 0xff);
+            *word = ((u64::from_le_bytes(*word) & !chosen) | (character & chosen)).to_le_bytes();
+            hidden >>= 8;
         }
+        // SAFETY: ASCII bytes took the place of ASCII bytes, which leaves UTF-8.
+        out.push_str(unsafe { std::str::from_utf8_unchecked(&text[..value.len()]) });
     }
 
     /// How many at the beginning and at the end, and whether they are kept or masked.
@@ -90,6 +83,26 @@ impl PartialMask {
         let everything = hidden < LEAST_HIDDEN;
         move |index| everything || (index < first || index >= count.saturating_sub(last)) != keeps
     }
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x80 * ONES;
+
+/// One bit for each of eight ASCII bytes: whether it is a letter or digit.
+fn alphanumeric(word: u64) -> u64 {
+    // With its top bit free, a byte reaches 128 by the addition exactly when it is at least `low`, or above `high`.
+    let within = |word: u64, low: u8, high: u8| {
+        (word + u64::from(128 - low) * ONES) & !(word + u64::from(127 - high) * ONES) & HIGHS
+    };
+    let found = within(word, b'0', b'9') | within(word | (0x20 * ONES), b'a', b'z');
+    // Each top bit lands in the highest byte at its own place.
+    (found >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// Eight bytes, all ones where a bit of `bits` (below 256) is set.
+fn whole_bytes(bits: u64) -> u64 {
+    let spread = (bits * ONES) & 0x8040_2010_0804_0201;
+    (((spread + 0x7f * ONES) & HIGHS) >> 7) * 0xff
 }
 
 /// The lowest `count` of the bits that are set.

@@ -26,14 +26,26 @@ impl Finder {
         Finder { needles, wide: false }
     }
 
-    #[inline]
+    /// Whether the processor has AVX2; then loops around [`Finder::find`] should be compiled for it too, so that it
+    /// becomes a part of them.
+    pub(super) fn is_wide(&self) -> bool {
+        self.wide
+    }
+
+    #[cfg(test)]
     pub(super) fn find(&self, bytes: &[u8; 64]) -> u64 {
+        if self.wide { self.find_as::<true>(bytes) } else { self.find_as::<false>(bytes) }
+    }
+
+    /// Finds with AVX2 or without; `WIDE` must be what [`Finder::is_wide`] says.
+    #[inline(always)]
+    pub(super) fn find_as<const WIDE: bool>(&self, bytes: &[u8; 64]) -> u64 {
+        debug_assert_eq!(WIDE, self.wide);
         #[cfg(target_arch = "x86_64")]
-        if self.wide {
+        if WIDE {
             // SAFETY: `wide` is only set after the CPU was asked for AVX2.
             return unsafe { find_avx2(bytes, self.needles) };
         }
-        let _ = self.wide;
         find_portable(bytes, self.needles)
     }
 }
@@ -48,6 +60,7 @@ fn find_portable(bytes: &[u8; 64], [a, b, c, d]: Needles) -> u64 {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
+#[inline]
 fn find_avx2(bytes: &[u8; 64], needles: Needles) -> u64 {
     use std::arch::x86_64::{
         __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,

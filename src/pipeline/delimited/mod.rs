@@ -141,7 +141,7 @@ fn run<'a>(
     let (touched, splicers) = splicers(plans, &header, dialect.quote)?;
     let first = splice::header(&buffer, &header, &touched);
     for (drain, splicer) in drains.iter_mut().zip(&splicers) {
-        drain.write(&splicer.splice_header(&first)?)?;
+        drain.write(splicer.splice_header(&first)?.written())?;
     }
     let quote = dialect.quote;
     let scanner = Scanner {

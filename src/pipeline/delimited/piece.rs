@@ -16,8 +16,13 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    pub(super) fn with_capacity(bytes: usize) -> Piece {
-        Piece { bytes: vec![0; bytes + SLACK], at: 0 }
+    /// An empty piece with room for `bytes`, in `spare`'s memory where that is enough.
+    pub(super) fn new(mut spare: Vec<u8>, bytes: usize) -> Piece {
+        if spare.len() < bytes + SLACK {
+            spare.clear();
+            spare.resize(bytes + SLACK, 0);
+        }
+        Piece { bytes: spare, at: 0 }
     }
 
     #[inline]
@@ -30,7 +35,7 @@ impl Piece {
 
     /// The same for a range of a larger text. Most cells are short: a copy of fixed length costs less than one that
     /// must look at its length, and what it writes too much lies in the slack.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put_range(&mut self, text: &[u8], range: Range<usize>) {
         let ahead = text.get(range.start..).and_then(|rest| rest.first_chunk::<SHORT>());
         let room = self.bytes.get_mut(self.at..).and_then(|rest| rest.first_chunk_mut::<SHORT>());
@@ -57,7 +62,7 @@ impl Piece {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn keep_slack(&mut self) {
         if self.at + SLACK > self.bytes.len() {
             self.bytes.resize((self.at + SLACK).max(self.bytes.len() * 2), 0);
@@ -86,8 +91,12 @@ impl Piece {
     }
 
     /// What was written.
-    pub(super) fn into_bytes(mut self) -> Vec<u8> {
-        self.bytes.truncate(self.at);
+    pub(super) fn written(&self) -> &[u8] {
+        &self.bytes[..self.at]
+    }
+
+    /// The memory, for another piece.
+    pub(super) fn into_spare(self) -> Vec<u8> {
         self.bytes
     }
 }

@@ -1,6 +1,6 @@
 //! Threads and order: one scans, some mask, the caller's writes. Small files stay on the caller's thread.
 //!
-//! Tokens bound the blocks in flight. A block's failure travels in the block's place, so the failure that is reported
+//! The memory of the pieces goes round and bounds the blocks in flight. A block's failure travels in the block's place, so the failure that is reported
 //! is the first by position, whichever thread was faster.
 
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::fault::{Broken, Kind};
+use super::piece::Piece;
 use super::scan::Scanner;
 use super::splice::{Block, Splicer};
 use crate::pipeline::Failure;
@@ -17,7 +18,7 @@ use crate::pipeline::drain::Drain;
 use crate::pipeline::fault::internal;
 use crate::pipeline::source::Source;
 
-const BLOCK: usize = 2 << 20;
+const BLOCK: usize = 1 << 20;
 
 /// Cuts the input into blocks of whole records.
 pub(super) struct Cutter<'a> {
@@ -77,16 +78,19 @@ impl Cutter<'_> {
     }
 }
 
-type Spliced = Result<Vec<Vec<u8>>, Failure>;
+type Spliced = Result<Vec<Piece>, Failure>;
+
+/// Memory of earlier pieces, one for each output; whoever holds one may have a block in flight.
+type Spares = Vec<Vec<u8>>;
 
 /// Makes every output's piece of a block; of several failures the lowest row's is kept.
-fn splice_all(splicers: &[Splicer<'_>], block: &Block) -> Spliced {
+fn splice_all(splicers: &[Splicer<'_>], block: &Block, mut spares: Spares) -> Spliced {
     // A lost block would leave the writer waiting for it; the panic's payload is dropped, it may hold a value.
     catch_unwind(AssertUnwindSafe(|| {
         let mut pieces = Vec::with_capacity(splicers.len());
         let mut first: Option<Failure> = None;
         for splicer in splicers {
-            match splicer.splice(block) {
+            match splicer.splice(block, spares.pop().unwrap_or_default()) {
                 Ok(piece) => pieces.push(piece),
                 Err(failure) if first.as_ref().is_none_or(|first| row(&failure) < row(first)) => first = Some(failure),
                 Err(_) => {}
@@ -107,14 +111,23 @@ fn row(failure: &Failure) -> u64 {
 
 /// Everything on the caller's thread.
 pub(super) fn inline(cutter: &mut Cutter<'_>, splicers: &[Splicer<'_>], drains: &mut [Drain]) -> Result<(), Failure> {
+    let mut spares = Spares::new();
     while let Some(block) = cutter.next()? {
-        write(drains, &splice_all(splicers, &block)?)?;
+        spares = write(drains, splice_all(splicers, &block, spares)?)?;
     }
     Ok(())
 }
 
-fn write(drains: &mut [Drain], pieces: &[Vec<u8>]) -> Result<(), Failure> {
-    drains.iter_mut().zip(pieces).try_for_each(|(drain, piece)| drain.write(piece))
+fn write(drains: &mut [Drain], pieces: Vec<Piece>) -> Result<Spares, Failure> {
+    drains.iter_mut().zip(&pieces).try_for_each(|(drain, piece)| drain.write(piece.written()))?;
+    Ok(pieces.into_iter().map(Piece::into_spare).collect())
+}
+
+/// A block on its way to be masked.
+struct Cut {
+    index: u64,
+    block: Block,
+    spares: Spares,
 }
 
 /// Scanner and maskers on threads of their own.
@@ -125,11 +138,15 @@ pub(super) fn threaded(
     threads: usize,
 ) -> Result<(), Failure> {
     let threads = threads.max(1);
-    let (token, tokens) = sync_channel::<()>(threads + 2);
-    let (work, blocks) = sync_channel::<(u64, Block)>(1);
+    let in_flight = 2 * threads + 4;
+    let (free, spares) = sync_channel::<Spares>(in_flight);
+    for _ in 0..in_flight {
+        free.send(Spares::new()).expect("the receiver is at hand, and there is room for all");
+    }
+    let (work, blocks) = sync_channel::<Cut>(threads);
     let (done, results) = sync_channel::<(u64, Spliced)>(threads);
     thread::scope(|scope| {
-        let scanning = scope.spawn(move || scan(cutter, &token, &work));
+        let scanning = scope.spawn(move || scan(cutter, &spares, &work));
         let blocks = std::sync::Arc::new(Mutex::new(blocks));
         for _ in 0..threads {
             let (blocks, done) = (blocks.clone(), done.clone());
@@ -137,30 +154,31 @@ pub(super) fn threaded(
         }
         // Whoever ends must find the channels closed by the others' ends, not held open here.
         drop((blocks, done));
-        let written = drain_in_order(&results, &tokens, drains);
-        drop((results, tokens));
+        let written = drain_in_order(&results, &free, drains);
+        drop((results, free));
         let scanned = scanning.join().unwrap_or_else(|_| Err(internal("the scanning thread panicked")));
         let count = written?;
         if count == scanned? { Ok(()) } else { Err(internal("a masking thread ended early")) }
     })
 }
 
-fn scan(cutter: &mut Cutter<'_>, token: &SyncSender<()>, work: &SyncSender<(u64, Block)>) -> Result<u64, Failure> {
-    let mut count = 0;
+fn scan(cutter: &mut Cutter<'_>, spares: &Receiver<Spares>, work: &SyncSender<Cut>) -> Result<u64, Failure> {
+    let mut index = 0;
     while let Some(block) = cutter.next()? {
-        if token.send(()).is_err() || work.send((count, block)).is_err() {
+        let Ok(spares) = spares.recv() else { break };
+        if work.send(Cut { index, block, spares }).is_err() {
             break;
         }
-        count += 1;
+        index += 1;
     }
-    Ok(count)
+    Ok(index)
 }
 
-fn mask(blocks: &Mutex<Receiver<(u64, Block)>>, done: &SyncSender<(u64, Spliced)>, splicers: &[Splicer<'_>]) {
+fn mask(blocks: &Mutex<Receiver<Cut>>, done: &SyncSender<(u64, Spliced)>, splicers: &[Splicer<'_>]) {
     loop {
         let next = blocks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((index, block)) = next else { return };
-        let spliced = splice_all(splicers, &block);
+        let Ok(Cut { index, block, spares }) = next else { return };
+        let spliced = splice_all(splicers, &block, spares);
         drop(block);
         if done.send((index, spliced)).is_err() {
             return;
@@ -170,7 +188,7 @@ fn mask(blocks: &Mutex<Receiver<(u64, Block)>>, done: &SyncSender<(u64, Spliced)
 
 fn drain_in_order(
     results: &Receiver<(u64, Spliced)>,
-    tokens: &Receiver<()>,
+    free: &SyncSender<Spares>,
     drains: &mut [Drain],
 ) -> Result<u64, Failure> {
     let mut early = BTreeMap::new();
@@ -178,8 +196,8 @@ fn drain_in_order(
     while let Ok((index, spliced)) = results.recv() {
         early.insert(index, spliced);
         while let Some(spliced) = early.remove(&next) {
-            write(drains, &spliced?)?;
-            let _ = tokens.recv();
+            // The scanner may have ended; then nobody needs the memory.
+            let _ = free.send(write(drains, spliced?)?);
             next += 1;
         }
     }

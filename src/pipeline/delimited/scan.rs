@@ -16,6 +16,8 @@ pub(super) struct Span {
 }
 
 const QUOTED: u32 = 1 << 31;
+/// Bytes of a record below which the spans' vector has to grow while scanning.
+const SHORT_RECORD: usize = 64;
 
 impl Span {
     /// Blocks stay below 2 GiB, so that offsets leave the top bit free.
@@ -93,6 +95,7 @@ impl Scanner {
             in_quotes: false,
             skip: usize::MAX,
         };
+        walk.out.spans.reserve(data.len() / SHORT_RECORD * self.touched.len());
         let done = self.walk(&mut walk, data).and_then(|()| self.finish(&mut walk, data, eof));
         walk.out.spans.truncate(walk.out.rows as usize * self.touched.len());
         walk.out.broken = done.err();
@@ -107,19 +110,35 @@ impl Scanner {
     }
 
     fn walk(&self, walk: &mut Walk, data: &[u8]) -> Result<(), Broken> {
+        #[cfg(target_arch = "x86_64")]
+        if self.finder.is_wide() {
+            // SAFETY: the finder is wide only where the CPU has AVX2.
+            return unsafe { self.walk_avx2(walk, data) };
+        }
+        self.walk_as::<false>(walk, data)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn walk_avx2(&self, walk: &mut Walk, data: &[u8]) -> Result<(), Broken> {
+        self.walk_as::<true>(walk, data)
+    }
+
+    #[inline(always)]
+    fn walk_as<const WIDE: bool>(&self, walk: &mut Walk, data: &[u8]) -> Result<(), Broken> {
         let (chunks, rest) = data.as_chunks::<64>();
         let mut base = 0;
         for chunk in chunks {
-            self.chunk(walk, data, base, self.finder.find(chunk))?;
+            self.chunk(walk, data, base, self.finder.find_as::<WIDE>(chunk))?;
             base += 64;
         }
         let mut last = [b'x'; 64];
         last[..rest.len()].copy_from_slice(rest);
-        let bits = self.finder.find(&last) & ((1_u64 << rest.len()) - 1);
+        let bits = self.finder.find_as::<WIDE>(&last) & ((1_u64 << rest.len()) - 1);
         self.chunk(walk, data, base, bits)
     }
 
-    #[inline]
+    #[inline(always)]
     fn chunk(&self, walk: &mut Walk, data: &[u8], base: usize, mut bits: u64) -> Result<(), Broken> {
         while bits != 0 {
             let at = base + bits.trailing_zeros() as usize;

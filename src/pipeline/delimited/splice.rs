@@ -68,12 +68,12 @@ impl Masked {
 }
 
 impl Splicer<'_> {
-    /// The block's output.
+    /// The block's output, in `spare`'s memory where that is enough.
     ///
     /// # Errors
     ///
     /// The failure of the lowest row, and in it of the leftmost column.
-    pub(super) fn splice(&self, block: &Block) -> Result<Vec<u8>, Failure> {
+    pub(super) fn splice(&self, block: &Block, spare: Vec<u8>) -> Result<Piece, Failure> {
         let width = self.actions.len();
         let mut masked: Vec<Option<Masked>> = Vec::with_capacity(width);
         let mut columns = self.columns(block).into_iter();
@@ -98,12 +98,12 @@ impl Splicer<'_> {
         }
         match first {
             Some(fault) => Err(Failure::Reject(fault)),
-            None => self.write(block, &masked),
+            None => self.write(block, &masked, spare),
         }
     }
 
     /// The header record of this output: names stay, dropped columns go.
-    pub(super) fn splice_header(&self, header: &Block) -> Result<Vec<u8>, Failure> {
+    pub(super) fn splice_header(&self, header: &Block) -> Result<Piece, Failure> {
         let only_drops = Splicer {
             delimiter: self.delimiter,
             quote: self.quote,
@@ -116,7 +116,7 @@ impl Splicer<'_> {
                 .collect(),
             special: self.special,
         };
-        only_drops.write(header, &[])
+        only_drops.write(header, &[], Vec::new())
     }
 
     fn mistyped(&self, block: &Block, slot: usize, name: &str, mistyped: Mistyped) -> Fault {
@@ -139,7 +139,7 @@ impl Splicer<'_> {
         if slots.is_empty() {
             return Vec::new();
         }
-        let mut views = vec![Vec::<View>::with_capacity(block.rows as usize); slots.len()];
+        let mut views: Vec<_> = slots.iter().map(|_| Vec::<View>::with_capacity(block.rows as usize)).collect();
         let mut extra: Vec<u8> = Vec::new();
         for row in block.spans.chunks_exact(self.actions.len()) {
             for (views, slot) in views.iter_mut().zip(&slots) {
@@ -172,56 +172,67 @@ impl Splicer<'_> {
         columns.collect()
     }
 
-    fn write(&self, block: &Block, masked: &[Option<Masked>]) -> Result<Vec<u8>, Failure> {
+    fn write(&self, block: &Block, masked: &[Option<Masked>], spare: Vec<u8>) -> Result<Piece, Failure> {
+        let piece = Piece::new(spare, block.data.len() + block.data.len() / 4);
+        #[cfg(target_arch = "x86_64")]
+        if self.special.is_wide() {
+            // SAFETY: the finder is wide only where the CPU has AVX2.
+            return unsafe { self.write_avx2(block, masked, piece) };
+        }
+        self.write_as::<false>(block, masked, piece)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn write_avx2(&self, block: &Block, masked: &[Option<Masked>], out: Piece) -> Result<Piece, Failure> {
+        self.write_as::<true>(block, masked, out)
+    }
+
+    #[inline(always)]
+    fn write_as<const WIDE: bool>(
+        &self,
+        block: &Block,
+        masked: &[Option<Masked>],
+        mut out: Piece,
+    ) -> Result<Piece, Failure> {
         let data = block.data.as_slice();
-        let mut out = Piece::with_capacity(data.len() + data.len() / 4);
         let mut from = 0;
-        let width = self.actions.len();
-        let (mut row, mut slot) = (0, 0);
-        for span in &block.spans {
-            if slot == width {
-                (row, slot) = (row + 1, 0);
-            }
-            slot += 1;
-            let raw = span.raw();
-            match &self.actions[slot - 1] {
-                Action::Keep => {}
-                Action::Sole => {
-                    if let (Some(quote), true) = (self.quote, raw.is_empty()) {
+        let width = self.actions.len().max(1);
+        for (row, spans) in block.spans.chunks_exact(width).enumerate() {
+            for (slot, (span, action)) in spans.iter().zip(&self.actions).enumerate() {
+                let raw = span.raw();
+                match action {
+                    Action::Keep => {}
+                    Action::Sole => {
+                        if let (Some(quote), true) = (self.quote, raw.is_empty()) {
+                            out.put(&data[from..raw.start]);
+                            out.put(&[quote, quote]);
+                            from = raw.end;
+                        }
+                    }
+                    Action::Drop => {
+                        let before = self.kept_before[slot];
+                        out.put_range(data, from..raw.start - usize::from(before));
+                        from = raw.end + usize::from(!before);
+                    }
+                    Action::Mask { public_name, .. } => {
                         out.put_range(data, from..raw.start);
-                        out.put(&[quote, quote]);
+                        let column = masked[slot].as_ref().ok_or_else(|| internal("a masked column is missing"))?;
+                        if !self.cell::<WIDE>(column, row, *span, data, &mut out) {
+                            return Err(Failure::Reject(self.unquotable(block, row, *span, public_name)));
+                        }
                         from = raw.end;
                     }
-                }
-                Action::Drop => {
-                    let before = self.kept_before[slot - 1];
-                    out.put_range(data, from..raw.start - usize::from(before));
-                    from = raw.end + usize::from(!before);
-                }
-                Action::Mask { public_name, .. } => {
-                    out.put_range(data, from..raw.start);
-                    let column = masked[slot - 1].as_ref().ok_or_else(|| internal("a masked column is missing"))?;
-                    if !self.cell(column, row, *span, data, &mut out) {
-                        return Err(Failure::Reject(of_cell(
-                            "unquotable_cell",
-                            "a masked cell would need quotes in a format without them",
-                            block.first_row + row as u64,
-                            public_name,
-                            block.base + raw.start as u64,
-                            "Choose another mask for the column, or allow quotes in the dialect.",
-                        )));
-                    }
-                    from = raw.end;
                 }
             }
         }
         out.put(&data[from..]);
-        Ok(out.into_bytes())
+        Ok(out)
     }
 
     /// Writes one masked cell; false when it needs quotes that the format does not have.
-    #[inline]
-    fn cell(&self, column: &Masked, row: usize, span: Span, data: &[u8], out: &mut Piece) -> bool {
+    #[inline(always)]
+    fn cell<const WIDE: bool>(&self, column: &Masked, row: usize, span: Span, data: &[u8], out: &mut Piece) -> bool {
         let view = column.cells.views()[row];
         let length = view.length as usize;
         if !span.quoted() && length > 0 && column.whole {
@@ -233,7 +244,7 @@ impl Splicer<'_> {
                 out.put_range(buffer, view.offset as usize..view.offset as usize + length);
             }
             let plain = match out.window(start) {
-                Some(window) => self.special.find(window) & bits_below(length) == 0,
+                Some(window) => self.special.find_as::<WIDE>(window) & bits_below(length) == 0,
                 None => !out.since(start).iter().any(|byte| self.needs_quotes(*byte)),
             };
             if plain {
@@ -242,6 +253,17 @@ impl Splicer<'_> {
             out.truncate(start);
         }
         self.quoted_cell(column.cells.get(row).unwrap_or("").as_bytes(), span, data, out)
+    }
+
+    fn unquotable(&self, block: &Block, row: usize, span: Span, name: &str) -> Fault {
+        of_cell(
+            "unquotable_cell",
+            "a masked cell would need quotes in a format without them",
+            block.first_row + row as u64,
+            name,
+            block.base + span.raw().start as u64,
+            "Choose another mask for the column, or allow quotes in the dialect.",
+        )
     }
 
     fn needs_quotes(&self, byte: u8) -> bool {
@@ -302,7 +324,7 @@ fn view(data: &[u8], range: Range<usize>) -> View {
     match data.get(range.start..).and_then(|rest| rest.first_chunk::<16>()) {
         Some(ahead) if length <= View::MAX_INLINE_SIZE as usize => {
             let inline = u128::from_le_bytes(*ahead) & ((1 << (8 * length)) - 1);
-            View::from(inline << 32 | length as u128)
+            View::from((inline << 32) | length as u128)
         }
         _ => View::new_from_bytes(&data[range.clone()], 0, range.start as u32),
     }
