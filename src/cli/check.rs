@@ -1,11 +1,13 @@
 //! `veild check`
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Problems;
 use crate::config::{Complete, Config, Landing};
 use crate::keys::{MaskingKeys, SigningKey};
+use crate::seal::canonical;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -36,6 +38,11 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
         Ok(left) => left.iter().for_each(|left| error(left.to_string())),
         Err(problem) => error(format!("{problem}: {}", problem.source)),
     }
+    for (landing, reader) in config.landings.iter().flat_map(readers_of_both) {
+        let what =
+            format!("landing {landing}: {reader} reads masked outputs and the unmasked originals in the archive");
+        findings.push(Finding { level: "warning", what });
+    }
     if config.quarantine.recipients.is_empty() {
         let what = "[quarantine] has no recipients: rejected originals are kept unsealed (mode 0400)".to_owned();
         findings.push(Finding { level: "warning", what });
@@ -55,6 +62,14 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
         }
         count => Err(Problems(format!("{count} error(s)")).into()),
     }
+}
+
+/// Recipients of a landing's archive who are recipients of its masked outputs, too, with the landing's name.
+fn readers_of_both(landing: &Landing) -> Vec<(&str, String)> {
+    let readers = landing.views.iter().flat_map(|view| &view.recipients).chain(&landing.recipients);
+    let readers: BTreeSet<String> = readers.map(|reader| canonical(reader)).collect();
+    let archive = landing.archive.iter().flatten().map(|reader| canonical(reader));
+    archive.filter(|reader| readers.contains(reader)).map(|reader| (landing.name.as_str(), reader)).collect()
 }
 
 fn check_landing(landing: &Landing, error: &mut impl FnMut(String)) {

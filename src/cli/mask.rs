@@ -163,7 +163,7 @@ fn publish(
         rows_in: report.rows_in,
         rows_out: output.rows_out,
         columns: output.columns,
-        policy: ReceiptPolicy { name: policy.name.clone(), sha256: policy.sha256.clone() },
+        policy: Some(ReceiptPolicy { name: policy.name.clone(), sha256: policy.sha256.clone() }),
         recipients: arguments.recipient.clone(),
         verify: "off".to_owned(),
         veild: env!("CARGO_PKG_VERSION").to_owned(),

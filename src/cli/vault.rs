@@ -20,6 +20,9 @@ use crate::vault::Receipt;
 pub enum Arguments {
     /// Objects with what their receipts say
     List {
+        /// Archived originals instead
+        #[arg(long)]
+        archive: bool,
         #[arg(long)]
         json: bool,
     },
@@ -38,6 +41,9 @@ pub enum Arguments {
         /// With a job: this view instead of its main output
         #[arg(long)]
         view: Option<String>,
+        /// With a job: its archived original instead
+        #[arg(long, conflicts_with = "view")]
+        archive: bool,
         #[arg(short, long)]
         identity: PathBuf,
         /// Where the masked plaintext goes (default: standard output)
@@ -52,17 +58,18 @@ pub enum Arguments {
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     match arguments {
-        Arguments::List { json } => list(&config, *json),
+        Arguments::List { archive, json } => list(&config, *archive, *json),
         Arguments::Verify { identity, json } => verify(&config, identity.as_deref(), *json),
-        Arguments::Open { object, view, identity, output, reason } => {
-            let path = find_object(&config, object, view.as_deref())?;
+        Arguments::Open { object, view, archive, identity, output, reason } => {
+            let path = find_object(&config, object, view.as_deref(), *archive)?;
             open(&config, &path, identity, output.as_deref(), reason.as_deref())
         }
     }
 }
 
-fn list(config: &Config, json: bool) -> anyhow::Result<()> {
-    let entries = crate::vault::list(&config.vault.dir)?;
+fn list(config: &Config, archive: bool, json: bool) -> anyhow::Result<()> {
+    let dir = &config.vault.dir;
+    let entries = if archive { crate::vault::list_archive(dir)? } else { crate::vault::list(dir)? };
     if json {
         let receipts: Vec<_> =
             entries.iter().map(|entry| json!({"path": entry.path, "receipt": entry.receipt})).collect();
@@ -100,6 +107,7 @@ fn verify(config: &Config, identity: Option<&Path>, json: bool) -> anyhow::Resul
     )
     .field("user", super::user())
     .veild("objects", json!(verdict.objects))
+    .veild("archived", json!(verdict.archived))
     .veild("problems", json!(verdict.problems.len()));
     super::record(config, record)?;
     if json {
@@ -109,7 +117,11 @@ fn verify(config: &Config, identity: Option<&Path>, json: bool) -> anyhow::Resul
             0 => String::new(),
             count => format!(", {count} of them sealed to others and not decrypted"),
         };
-        println!("{} object(s) checked{others}", verdict.objects);
+        let archived = match verdict.archived {
+            0 => String::new(),
+            count => format!(" and {count} archived original(s)"),
+        };
+        println!("{} object(s){archived} checked{others}", verdict.objects);
         for problem in &verdict.problems {
             println!("{}: {}", problem.path.display(), problem.what);
         }
@@ -120,19 +132,21 @@ fn verify(config: &Config, identity: Option<&Path>, json: bool) -> anyhow::Resul
     }
 }
 
-fn find_object(config: &Config, object: &str, view: Option<&str>) -> anyhow::Result<PathBuf> {
+fn find_object(config: &Config, object: &str, view: Option<&str>, archive: bool) -> anyhow::Result<PathBuf> {
+    let dir = &config.vault.dir;
     let Ok(job) = object.parse::<crate::job::JobId>() else {
-        anyhow::ensure!(view.is_none(), "`--view` goes with a job; the path of an object says which view it is");
-        return Ok(config.vault.dir.join(object));
+        anyhow::ensure!(view.is_none() && !archive, "`--view` and `--archive` go with a job, not with a path");
+        return Ok(dir.join(object));
     };
-    let entries = crate::vault::list(&config.vault.dir)?;
+    let entries = if archive { crate::vault::list_archive(dir)? } else { crate::vault::list(dir)? };
     let wanted = |receipt: &Receipt| receipt.job == job && receipt.view.as_deref() == view;
     let found = entries.into_iter().find(|entry| entry.receipt.as_ref().is_some_and(wanted));
     let entry = found.with_context(|| match view {
         Some(view) => format!("the vault holds no view {view:?} of job {job}"),
+        None if archive => format!("the archive holds no original of job {job}"),
         None => format!("the vault holds no object of job {job}"),
     })?;
-    Ok(config.vault.dir.join(entry.path))
+    Ok(dir.join(entry.path))
 }
 
 fn open(

@@ -117,6 +117,8 @@ pub struct Landing {
     pub recipients: Vec<String>,
     /// Further outputs of the same reading.
     pub views: Vec<View>,
+    /// `after = "archive"`: who can read the unmasked originals.
+    pub archive: Option<Vec<String>>,
     /// How its files are read; without a file's own extension.
     pub reading: Reading,
     pub compress: Compress,
@@ -243,8 +245,14 @@ mod tests {
         assert!(policy.contains("there is no [policy.peple]; defined are: people"), "{policy}");
         let mask = refusal("mask = \"partial\"", "mask = \"partail\"");
         assert!(mask.contains("unknown mask \"partail\", did you mean \"partial\"?"), "{mask}");
-        let unsafe_ = refusal("after = \"delete\"", "after = \"archive\"");
-        assert!(unsafe_.contains("only \"delete\" is built yet"), "{unsafe_}");
+        let archive = refusal("after = \"delete\"", "after = \"archive\"");
+        assert!(archive.contains("needs `archive_recipients`"), "{archive}");
+        let archive = refusal("# archive_recipients", "archive_recipients");
+        assert!(archive.contains("goes with `after = \"archive\"`"), "{archive}");
+        let view = refusal("policy = \"people-coarse\"", "policy = \"people-course\"");
+        assert!(view.contains("there is no [policy.people-course]"), "{view}");
+        let view = refusal("name = \"statistics\"", "name = \"a/b\"");
+        assert!(view.contains("a view's name is 1 to 63 of"), "{view}");
         let own = refusal("/srv/landing/hr", "/var/lib/veild/vault/../in");
         assert!(own.contains("write it without `..`"), "{own}");
         let nested = refusal("/srv/landing/hr", "/var/lib");

@@ -212,9 +212,9 @@ pub struct Landing {
     /// A file with further recipients, one a line.
     pub recipients_file: Option<Spanned<String>>,
     /// What is done with the original.
-    pub after: Option<Spanned<String>>,
-    #[schemars(skip)]
-    pub archive_recipients: Option<Spanned<Value>>,
+    pub after: Option<Spanned<After>>,
+    /// age recipients of the unmasked original; for `after = "archive"`.
+    pub archive_recipients: Option<Spanned<Vec<String>>>,
     /// Further outputs of the same reading, for other readers.
     #[serde(default)]
     pub view: Vec<Spanned<View>>,
@@ -252,6 +252,14 @@ pub struct Limits {
     pub max_expansion: Option<u64>,
     pub max_depth: Option<usize>,
     pub max_paths: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum After {
+    Delete,
+    /// Sealed to `archive_recipients`, below the vault's `.archive`.
+    Archive,
 }
 
 #[derive(Deserialize, JsonSchema)]

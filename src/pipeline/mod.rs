@@ -19,6 +19,7 @@ mod drain;
 mod fault;
 mod json;
 mod kind;
+pub mod original;
 mod reading;
 mod relay;
 mod source;

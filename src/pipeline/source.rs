@@ -37,7 +37,7 @@ impl Digester {
         }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         match self {
             Digester::Keyed(hasher) => {
                 hasher.update(bytes);
@@ -47,7 +47,7 @@ impl Digester {
         }
     }
 
-    fn finish(self) -> Option<String> {
+    pub(super) fn finish(self) -> Option<String> {
         match self {
             Digester::Keyed(hasher) => Some(hasher.finalize().to_hex().to_string()),
             Digester::Sha256(hasher) => Some(hex(&hasher.finalize())),

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{INCOMING, Receipt, siblings};
+use super::{ARCHIVE, INCOMING, Receipt, siblings};
 use crate::fsutil::{At, PathError};
 use crate::job::JobId;
 
@@ -17,10 +17,19 @@ pub struct Entry {
     pub receipt: Option<Receipt>,
 }
 
-/// All objects, newest last; a job's main output before its views.
+/// All outputs, newest last; a job's main output before its views.
 pub fn list(dir: &Path) -> Result<Vec<Entry>, PathError> {
+    list_of(dir, files(dir)?)
+}
+
+/// All archived originals, newest last.
+pub fn list_archive(dir: &Path) -> Result<Vec<Entry>, PathError> {
+    list_of(dir, archived(dir)?)
+}
+
+fn list_of(dir: &Path, paths: Vec<PathBuf>) -> Result<Vec<Entry>, PathError> {
     let read = |path: &Path| serde_json::from_slice(&fs::read(siblings(&dir.join(path))?.0).ok()?).ok();
-    let paths = files(dir)?.into_iter().filter(|path| is_object(path));
+    let paths = paths.into_iter().filter(|path| is_object(path));
     let mut entries: Vec<Entry> = paths.map(|path| Entry { receipt: read(&path), path }).collect();
     entries.sort_by_cached_key(|entry| {
         let receipt = entry.receipt.as_ref();
@@ -35,9 +44,18 @@ pub(super) fn objects_named(dir: &Path, below: &Path, job: JobId) -> Result<Vec<
     let job = job.to_string();
     let is_named =
         |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.contains(&job));
+    Ok(if_there(dir, below)?.into_iter().filter(|path| is_object(path) && is_named(path)).collect())
+}
+
+/// All files of the archive, relative to the vault.
+pub(super) fn archived(dir: &Path) -> Result<Vec<PathBuf>, PathError> {
+    if_there(dir, Path::new(ARCHIVE))
+}
+
+fn if_there(dir: &Path, below: &Path) -> Result<Vec<PathBuf>, PathError> {
     match files_below(dir, below) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        found => Ok(found?.into_iter().filter(|path| is_object(path) && is_named(path)).collect()),
+        found => found,
     }
 }
 
@@ -63,7 +81,7 @@ fn files_below(dir: &Path, top: &Path) -> Result<Vec<PathBuf>, PathError> {
             let entry = entry.at("read", &full)?;
             let name = entry.file_name();
             // Only at the top: an uploader's directory of that name must not hide objects.
-            if below.as_os_str().is_empty() && (name == INCOMING || name == ".archive") {
+            if below.as_os_str().is_empty() && (name == INCOMING || name == ARCHIVE) {
                 continue;
             }
             let path = below.join(&name);

@@ -1,7 +1,8 @@
 //! The vault: sealed objects with signed receipts.
 //!
 //! Layout below `DIR`: `<landing>/<YYYY>/<MM>/<DD>/<stem>.<job>.<ext>.age` with `….receipt.json` and `.receipt.json.sig`
-//! beside it, and `….<job>.<view>.<ext>.age` likewise for each view; `.incoming/` holds what is being written, with
+//! beside it, and `….<job>.<view>.<ext>.age` likewise for each view; `.archive/` holds unmasked originals in the same
+//! manner, sealed to other readers; `.incoming/` holds what is being written, with
 //! intents ([`intent`]) where several objects become visible together. [`recover`] comes first at every start.
 
 use std::collections::BTreeMap;
@@ -23,12 +24,13 @@ mod path;
 mod publish;
 mod verify;
 
-pub use list::{Entry, list};
+pub use list::{Entry, list, list_archive};
 pub use verify::{Problem, VaultVerdict, verify};
 
 /// Version of the receipts' format, carried by every receipt.
 pub const RECEIPT_VERSION: u32 = 1;
 const INCOMING: &str = ".incoming";
+const ARCHIVE: &str = ".archive";
 const RECEIPT_SUFFIX: &str = ".receipt.json";
 /// Of the receipts' SSH signatures.
 const NAMESPACE: &str = "veild-receipt";
@@ -51,7 +53,8 @@ pub struct Receipt {
     pub rows_in: u64,
     pub rows_out: u64,
     pub columns: Vec<ColumnReport>,
-    pub policy: ReceiptPolicy,
+    /// `None` for an archived original, which is not masked.
+    pub policy: Option<ReceiptPolicy>,
     pub recipients: Vec<String>,
     /// Result of the leak scan: `off`, later others.
     pub verify: String,
@@ -140,6 +143,16 @@ pub fn object_path(
     path::object_path(landing, sub_path, job, original, view, opaque)
 }
 
+/// Path below the vault of a file's unmasked original, sealed; the parameters are those of [`object_path`].
+pub fn archive_path(landing: &str, sub_path: &Path, job: JobId, original: &std::ffi::OsStr, opaque: bool) -> PathBuf {
+    Path::new(ARCHIVE).join(object_path(landing, sub_path, job, original, None, opaque))
+}
+
+/// Whether a path below the vault is that of an archived original.
+pub fn is_archived(relative: &Path) -> bool {
+    relative.starts_with(ARCHIVE)
+}
+
 /// Paths of an object's receipt and signature; `None` when it is not named like an object.
 fn siblings(object: &Path) -> Option<(PathBuf, PathBuf)> {
     let base = object.file_name()?.to_str()?.strip_suffix(".age")?;
@@ -160,8 +173,8 @@ pub fn publish(
     publish::publish(dir, jobs, &|message: &[u8]| key.sign(NAMESPACE, message), &signed)
 }
 
-/// The outputs that a crash left published but not audited, their main one first: those of which object, receipt and
-/// signature are whole. They are found by the job in their names, whatever today's configuration would call them.
+/// What a crash left published but not audited, main output, views, archived original in this order: that of which
+/// object, receipt and signature are whole. It is found by the job in their names, whatever today's configuration would call them.
 pub fn find(
     dir: &Path,
     landing: &str,
@@ -170,10 +183,14 @@ pub fn find(
 ) -> Result<Vec<(Receipt, Published)>, PathError> {
     let signed = |message: &[u8], armoured: &str| key.verify(NAMESPACE, message, armoured).is_ok();
     let mut found = Vec::new();
-    for path in list::objects_named(dir, &path::day(landing, job), job)? {
-        found.extend(find_with(dir, &path, &signed).filter(|(receipt, _)| receipt.job == job));
+    let day = path::day(landing, job);
+    for below in [&day, &Path::new(ARCHIVE).join(&day)] {
+        for path in list::objects_named(dir, below, job)? {
+            found.extend(find_with(dir, &path, &signed).filter(|(receipt, _)| receipt.job == job));
+        }
     }
-    found.sort_by(|(a, _), (b, _)| a.view.cmp(&b.view));
+    let rank = |(receipt, published): &(Receipt, Published)| (is_archived(&published.object), receipt.view.clone());
+    found.sort_by_cached_key(rank);
     Ok(found)
 }
 

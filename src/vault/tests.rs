@@ -47,7 +47,7 @@ fn output(dir: &Path, job: JobId, view: Option<&str>, content: &[u8]) -> Finishe
         rows_in: 1,
         rows_out: 1,
         columns: vec![],
-        policy: ReceiptPolicy { name: "p".into(), sha256: "0".into() },
+        policy: Some(ReceiptPolicy { name: "p".into(), sha256: "0".into() }),
         recipients: vec![],
         verify: "off".into(),
         veild: "0".into(),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::list::{files, is_object};
-use super::{Published, RECEIPT_SUFFIX, RECEIPT_VERSION, Receipt, siblings};
+use super::list::{archived, files, is_object};
+use super::{Published, RECEIPT_SUFFIX, RECEIPT_VERSION, Receipt, is_archived, siblings};
 use crate::fsutil::PathError;
 use crate::keys::VerifyingKey;
 
@@ -17,8 +17,10 @@ const BLOCK: usize = 1 << 20;
 /// What [`verify`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct VaultVerdict {
-    /// Objects looked at.
+    /// Outputs looked at.
     pub objects: u64,
+    /// Archived originals looked at.
+    pub archived: u64,
     /// Objects of which the given identity is no recipient: nothing is known of whether they decrypt.
     pub sealed_to_others: u64,
     pub problems: Vec<Problem>,
@@ -52,6 +54,7 @@ pub(super) fn verify_with(
     let mut verdict = VaultVerdict::default();
     let own = identity.map(crate::seal::recipients_of).unwrap_or_default();
     let mut all = files(dir)?;
+    all.extend(archived(dir)?);
     all.sort();
     let size = |path: &Path| dir.join(path).metadata().map_or(0, |metadata| metadata.len());
     let readings = 1 + u64::from(identity.is_some());
@@ -59,7 +62,7 @@ pub(super) fn verify_with(
     let mut done = 0;
     for path in all {
         if is_object(&path) {
-            verdict.objects += 1;
+            *(if is_archived(&path) { &mut verdict.archived } else { &mut verdict.objects }) += 1;
             let bytes = size(&path);
             let checked = check(dir, &path, signed, &|read| progress(done + read, total));
             let is_own = own.is_empty() || checked.as_ref().map_or(true, |(receipt, _)| is_sealed_to(receipt, &own));

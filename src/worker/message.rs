@@ -46,10 +46,17 @@ pub enum Work {
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-pub struct OutputSpec {
-    pub policy: Policy,
-    pub compress: Compress,
-    pub recipients: Vec<String>,
+#[serde(rename_all = "snake_case")]
+pub enum OutputSpec {
+    Masked {
+        policy: Policy,
+        compress: Compress,
+        recipients: Vec<String>,
+    },
+    /// The input as it is, for the archive; at most one, and the last.
+    Original {
+        recipients: Vec<String>,
+    },
 }
 
 /// What a worker says.

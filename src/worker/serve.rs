@@ -72,8 +72,19 @@ fn mask(
     socket: &UnixStream,
 ) -> Result<Report, Failure> {
     let file = input.ok_or_else(no_descriptor)?;
-    let outputs = outputs.into_iter().zip(sinks).map(|(output, file)| sealed_output(output, file));
-    let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+    let (mut masked, mut original) = (Vec::new(), None);
+    for (output, sink) in outputs.into_iter().zip(sinks) {
+        match output {
+            OutputSpec::Masked { policy, compress, recipients } => {
+                let sink = Sink::Sealed { file: sink, recipients: parse(&recipients)? };
+                masked.push(Output { policy, compress, sink });
+            }
+            OutputSpec::Original { recipients } => {
+                let again = file.try_clone().map_err(|error| io_failure("read the input again", &error))?;
+                original = Some((again, sink, parse(&recipients)?));
+            }
+        }
+    }
     let last = std::sync::Mutex::new(Instant::now());
     let progress = |bytes| {
         let Ok(mut last) = last.lock() else { return };
@@ -83,16 +94,20 @@ fn mask(
             let _ = send(socket, &Reply::Progress { bytes }, &[]);
         }
     };
-    pipeline::process(Input { file, reading, digest }, outputs, keys, threads, &progress)
+    let mut report = pipeline::process(Input { file, reading, digest }, masked, keys, threads, &progress)?;
+    if let Some((again, sink, recipients)) = original {
+        let read = (&report.input, report.rows_in);
+        report.outputs.push(pipeline::original::seal(again, sink, &recipients, read, keys, &progress)?);
+    }
+    Ok(report)
 }
 
-fn sealed_output(output: OutputSpec, file: File) -> Result<Output, Failure> {
-    let recipients = Recipients::parse(&output.recipients).map_err(|error| Failure::Retry {
-        doing: "read the recipients".to_owned(),
-        error: error.to_string(),
-        errno: None,
-    })?;
-    Ok(Output { policy: output.policy, compress: output.compress, sink: Sink::Sealed { file, recipients } })
+fn parse(recipients: &[String]) -> Result<Recipients, Failure> {
+    Recipients::parse(recipients).map_err(|error| io_failure("read the recipients", &io::Error::other(error)))
+}
+
+fn io_failure(doing: &str, error: &io::Error) -> Failure {
+    Failure::Retry { doing: doing.to_owned(), error: error.to_string(), errno: error.raw_os_error() }
 }
 
 fn no_descriptor() -> Failure {

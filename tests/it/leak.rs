@@ -11,6 +11,7 @@ const CANARY: &str = "QzCanary7";
 fn no_cell_value_is_left_anywhere() {
     let sandbox = Sandbox::new();
     sandbox.add_view();
+    sandbox.archive_originals();
     let header = "id,name,ssn,email,dob,country,notes\n";
     let row = format!("{CANARY}1,{CANARY}2,{CANARY}3,{CANARY}4,1987-01-01,{CANARY}6,{CANARY}7\n");
     sandbox.drop_file("good.csv", format!("{header}{row}"));
@@ -26,6 +27,7 @@ fn no_cell_value_is_left_anywhere() {
     assert!(daemon.memory_holds(b"config.toml"), "the search of the daemon's memory finds nothing at all");
     daemon.stop();
     assert_eq!(sandbox.receipts().len(), 2, "{:?}", sandbox.quarantined());
+    assert_eq!(sandbox.json(&["vault", "list", "--archive"]).as_array().unwrap().len(), 1);
     for path in files_below(sandbox.dir.path()) {
         if path.file_name().is_some_and(|name| name == "original") {
             continue;

@@ -24,7 +24,8 @@ fn assert_records_match_the_vault(sandbox: &Sandbox, after: &str) {
     let mut recorded = Vec::new();
     for line in sandbox.audit().iter().filter(|it| it["event"]["action"] == "file.sealed") {
         let main = &line["veild"];
-        for output in std::iter::once(main).chain(main["views"].as_array().into_iter().flatten()) {
+        let beside = main["views"].as_array().into_iter().flatten().chain(main.get("archive"));
+        for output in std::iter::once(main).chain(beside) {
             let object = output["object"].as_str().unwrap();
             assert_eq!(output["object_sha256"], sha256_of(sandbox, object), "after {after}");
             let receipt = object.strip_suffix(".age").unwrap().to_owned() + ".receipt.json";
@@ -32,13 +33,18 @@ fn assert_records_match_the_vault(sandbox: &Sandbox, after: &str) {
             recorded.push(object.to_owned());
         }
     }
-    let receipts = sandbox.receipts();
+    let receipts = [sandbox.receipts(), archived(sandbox)].concat();
     let mut held: Vec<String> =
         receipts.iter().map(|it| it["output"]["path"].as_str().unwrap_or("no receipt").to_owned()).collect();
     recorded.sort();
     held.sort();
     assert_eq!(recorded, held, "after {after}");
     sandbox.assert_audit_holds();
+}
+
+fn archived(sandbox: &Sandbox) -> Vec<Value> {
+    let list = sandbox.json(&["vault", "list", "--archive"]);
+    list.as_array().unwrap().iter().map(|entry| entry["receipt"].clone()).collect()
 }
 
 fn problems(sandbox: &Sandbox) -> Vec<Value> {
@@ -105,25 +111,27 @@ fn a_kill_at_any_step_shows_all_outputs_or_none() {
         "staged:1",
         "staged_durable:1",
         "receipt_renamed:1",
-        "receipt_renamed:3",
-        "receipt_renamed:8",
+        "receipt_renamed:5",
+        "receipt_renamed:12",
         "object_renamed:1",
         "object_renamed:2",
         "object_renamed:3",
         "object_renamed:4",
+        "object_renamed:6",
         "intent_removed:1",
         "intent_removed:2",
     ];
     for fault in faults {
         let sandbox = Sandbox::new();
         sandbox.add_view();
+        sandbox.archive_originals();
         sandbox.drop_file("good0.csv", GOOD);
         sandbox.drop_file("good1.csv", GOOD);
         sandbox.veild_until(fault, &["run", "--once"]);
         let bad = problems(&sandbox).into_iter().find(|it| it["what"] != "receipt without an object");
         assert_eq!(bad, None, "something half was visible after {fault}");
         sandbox.run_until_idle();
-        assert_eq!(sandbox.receipts().len(), 4, "after {fault}");
+        assert_eq!((sandbox.receipts().len(), archived(&sandbox).len()), (4, 2), "after {fault}");
         assert_eq!(problems(&sandbox), [] as [Value; 0], "after {fault}");
         assert_records_match_the_vault(&sandbox, fault);
         assert!(sandbox.landing_is_empty(), "after {fault}");
@@ -143,4 +151,59 @@ fn a_kill_during_the_recovery_of_a_kill() {
     let views: Vec<Value> = sandbox.receipts().iter().map(|it| it["view"].clone()).collect();
     assert_eq!(views, [Value::Null, Value::from("statistics")]);
     assert_records_match_the_vault(&sandbox, "two kills");
+}
+
+#[test]
+fn the_original_is_archived_for_its_own_readers_only() {
+    let sandbox = Sandbox::new();
+    sandbox.archive_originals();
+    sandbox.add_view();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut gz, GOOD.as_bytes()).unwrap();
+    let gz = gz.finish().unwrap();
+    sandbox.drop_file("people.csv.gz", &gz);
+    sandbox.run_until_idle();
+    let receipt = &archived(&sandbox)[0];
+    let job = receipt["job"].as_str().unwrap();
+    let path = receipt["output"]["path"].as_str().unwrap();
+    assert!(path.starts_with(".archive/people/") && path.ends_with(&format!("/people.{job}.csv.gz.age")), "{path}");
+    assert_eq!((&receipt["policy"], &receipt["columns"]), (&Value::Null, &Value::Array(vec![])));
+    assert_eq!(receipt["input"], sandbox.receipts()[0]["input"]);
+    assert_eq!(sandbox.receipts().len(), 2, "the archive is no output");
+    let reader = sandbox.site("archive.txt");
+    let opened = sandbox.veild(&["vault", "open", job, "--archive", "-i", reader.to_str().unwrap()]);
+    assert_eq!(opened.stdout, gz, "{}", String::from_utf8_lossy(&opened.stderr));
+    let own = sandbox.site("identity.txt");
+    assert!(!sandbox.veild(&["vault", "open", job, "--archive", "-i", own.to_str().unwrap()]).status.success());
+    assert_records_match_the_vault(&sandbox, "one file");
+    let verdict = sandbox.json(&["vault", "verify", "-i", reader.to_str().unwrap()]);
+    assert_eq!((&verdict["objects"], &verdict["archived"]), (&2.into(), &1.into()));
+    assert_eq!((&verdict["sealed_to_others"], verdict["problems"].as_array().unwrap().len()), (&2.into(), 0));
+    // Its receipt is signed and its digest checked like any other's.
+    let object = sandbox.site("vault").join(path);
+    fs::remove_file(&object).unwrap();
+    fs::write(&object, "something else").unwrap();
+    assert_eq!(sandbox.veild(&["vault", "verify"]).status.code(), Some(3));
+}
+
+#[test]
+fn a_rejected_original_goes_to_quarantine_and_not_into_the_archive() {
+    let sandbox = Sandbox::new();
+    sandbox.archive_originals();
+    sandbox.drop_file("bad.csv", "id,name,ssn,email,dob,country,notes\n1,Ann\n");
+    sandbox.run_until_idle();
+    assert_eq!((archived(&sandbox).len(), sandbox.quarantined().len()), (0, 1));
+    assert_eq!(fs::read_dir(sandbox.site("vault/.incoming")).unwrap().count(), 0);
+}
+
+#[test]
+fn check_warns_of_readers_of_both_masked_and_unmasked() {
+    let sandbox = Sandbox::new();
+    let config = fs::read_to_string(sandbox.site("config.toml")).unwrap();
+    let own = config.lines().find(|line| line.starts_with("recipients = ")).unwrap();
+    sandbox.edit_config("quiet = ", &format!("after = \"archive\"\narchive_{own}\nquiet = "));
+    let said = sandbox.veild(&["check"]);
+    assert!(said.status.success());
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.contains("reads masked outputs and the unmasked originals in the archive"), "{said}");
 }

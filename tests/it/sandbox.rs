@@ -57,6 +57,14 @@ impl Sandbox {
         self.edit_config("[policy.people]", &format!("{view}[policy.people]"));
     }
 
+    /// Archives the originals for a reader of their own, whose identity is in `archive.txt`.
+    pub fn archive_originals(&self) {
+        let identity = age::x25519::Identity::generate();
+        fs::write(self.site("archive.txt"), identity.to_string().expose_secret()).unwrap();
+        let keys = format!("after = \"archive\"\narchive_recipients = [\"{}\"]\nquiet = ", identity.to_public());
+        self.edit_config("quiet = ", &keys);
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -35,12 +35,9 @@ fn patterns(given: Option<Spanned<Vec<String>>>, default: &[&str], findings: &mu
 
 pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, findings: &mut Findings<'_>) -> Landing {
     findings.refuse("output.format", &raw.output.format);
-    findings.refuse("archive_recipients", &raw.archive_recipients);
     findings.refuse("dedup_window", &raw.dedup_window);
-    for (value, only) in [(&raw.after, "delete"), (&raw.duplicates, "process")] {
-        if let Some(other) = value.as_ref().filter(|value| value.get_ref() != only) {
-            findings.add(other.span(), format!("only {only:?} is built yet"));
-        }
+    if let Some(other) = raw.duplicates.as_ref().filter(|value| value.get_ref() != "process") {
+        findings.add(other.span(), "only \"process\" is built yet");
     }
     check_name("landing", &raw.name, findings);
     check_policy(&raw.policy, policies, findings);
@@ -63,6 +60,7 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
     let place = raw.name.span();
     let recipients = landing_recipients("landing", raw.recipients, raw.recipients_file, place.clone(), findings);
     let views = views(raw.view, policies, findings);
+    let archive = archive(raw.after, raw.archive_recipients, findings);
     Landing {
         name: raw.name.into_inner(),
         dir: absolute(Some(raw.dir), "", findings),
@@ -77,6 +75,7 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
         policy: raw.policy.into_inner(),
         recipients,
         views,
+        archive,
         reading: reading::reading(raw.format, raw.delimited, raw.limits, findings),
         compress: raw.output.compress,
     }
@@ -124,6 +123,28 @@ fn views(
         views.push(View { name: raw.name.into_inner(), policy: raw.policy.into_inner(), recipients });
     }
     views
+}
+
+fn archive(
+    after: Option<Spanned<raw::After>>,
+    recipients: Option<Spanned<Vec<String>>>,
+    findings: &mut Findings<'_>,
+) -> Option<Vec<String>> {
+    let is_archive = after.as_ref().is_some_and(|after| *after.get_ref() == raw::After::Archive);
+    match (is_archive, recipients) {
+        (true, Some(recipients)) => Some(checked_recipients(recipients, findings)),
+        (true, None) => {
+            let place = after.map_or(0..0, |after| after.span());
+            findings
+                .add(place, "`after = \"archive\"` needs `archive_recipients`, who can read the unmasked originals");
+            None
+        }
+        (false, Some(recipients)) => {
+            findings.add(recipients.span(), "`archive_recipients` goes with `after = \"archive\"`");
+            None
+        }
+        (false, None) => None,
+    }
 }
 
 fn sweep(given: Option<Span>, place: Range<usize>, findings: &mut Findings<'_>) -> Duration {

@@ -27,13 +27,13 @@ impl Job {
         self.claimed.job
     }
 
-    /// What is made of the file, its main output first.
+    /// What is made of the file: main output, views, and the original for the archive.
     pub fn outputs(&self) -> Vec<Planned<'_>> {
         let (vault, landing) = (&self.config.vault, &self.landing);
         let (id, sub_path) = (self.id(), &self.claimed.sub_path);
         let name = landing.compress.name_of_output(&self.claimed.name);
         let planned = |incoming: String, view: Option<&'_ str>, policy, recipients| Planned {
-            policy: &self.config.policies[policy],
+            policy: Some(&self.config.policies[policy]),
             recipients,
             incoming: vault.dir.join(".incoming").join(incoming),
             object: vault::object_path(&landing.name, sub_path, id, &name, view, vault.opaque),
@@ -43,7 +43,14 @@ impl Job {
         let views = landing.views.iter().enumerate().map(|(index, view)| {
             planned(format!("{id}.{index}.age"), Some(view.name.as_str()), &view.policy, &view.recipients)
         });
-        std::iter::once(main).chain(views).collect()
+        let original = landing.archive.iter().map(|recipients| Planned {
+            view: None,
+            policy: None,
+            recipients,
+            incoming: vault.dir.join(".incoming").join(format!("{id}.archive.age")),
+            object: vault::archive_path(&landing.name, sub_path, id, &self.claimed.name, vault.opaque),
+        });
+        std::iter::once(main).chain(views).chain(original).collect()
     }
 
     /// Where the sealed original of a rejected file is written.
@@ -66,9 +73,10 @@ impl Job {
 
 /// One output of a job.
 pub struct Planned<'a> {
-    /// `None` for the main output.
+    /// `None` for the main output and for the original.
     pub view: Option<String>,
-    pub policy: &'a Policy,
+    /// `None` for the unmasked original.
+    pub policy: Option<&'a Policy>,
     pub recipients: &'a [String],
     /// Where the worker writes it.
     pub incoming: PathBuf,

@@ -72,7 +72,7 @@ pub enum Verdict {
         rows: u64,
         bytes: u64,
         object: PathBuf,
-        /// How many further outputs there are.
+        /// How many views it has.
         views: usize,
     },
     Quarantined {
@@ -324,7 +324,9 @@ impl Clerk {
             rows_in,
             rows_out: output.rows_out,
             columns: output.columns,
-            policy: vault::ReceiptPolicy { name: planned.policy.name.clone(), sha256: planned.policy.sha256.clone() },
+            policy: planned
+                .policy
+                .map(|policy| vault::ReceiptPolicy { name: policy.name.clone(), sha256: policy.sha256.clone() }),
             recipients: planned.recipients.to_vec(),
             verify: "off".to_owned(),
             veild: env!("CARGO_PKG_VERSION").to_owned(),

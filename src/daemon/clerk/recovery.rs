@@ -9,6 +9,7 @@ use super::{Clerk, ClerkError, Job, quarantine_dir};
 use crate::config::{Config, Landing};
 use crate::daemon::reload::TakenUp;
 use crate::job::JobId;
+use crate::vault::{Published, Receipt};
 use crate::{quarantine, spool, vault};
 
 impl Clerk {
@@ -87,7 +88,11 @@ impl Clerk {
         }
         let job = Box::new(job.clone());
         let outputs = self.published(&job)?;
-        let settled = if !outputs.is_empty() {
+        let is_main = |(receipt, published): &(Receipt, Published)| {
+            receipt.view.is_none() && !vault::is_archived(&published.object)
+        };
+        // Where the main output is, all are.
+        let settled = if outputs.first().is_some_and(is_main) {
             Settled::sealed(job, outputs)
         } else if let Some((reason, _)) = quarantine::show(&quarantine_dir(&job.config), job.id())? {
             let outcome = SettledOutcome::Quarantined { fault: reason.fault, attempts: reason.attempts };

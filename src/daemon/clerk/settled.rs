@@ -8,7 +8,7 @@ use crate::audit::{Action, Outcome, Record};
 use crate::job::JobId;
 use crate::keys::MaskingKeys;
 use crate::pipeline::Fault;
-use crate::vault::{Published, Receipt};
+use crate::vault::{Published, Receipt, is_archived};
 
 /// A job whose outcome is visible, but not yet audited.
 pub(super) struct Settled {
@@ -17,7 +17,7 @@ pub(super) struct Settled {
 }
 
 pub(super) enum SettledOutcome {
-    /// The main output first.
+    /// Main output, views, archived original.
     Sealed {
         outputs: Vec<(Receipt, Published)>,
     },
@@ -49,7 +49,7 @@ impl Settled {
                     rows: receipt.rows_out,
                     bytes: receipt.output.bytes,
                     object: published.object.clone(),
-                    views: outputs.len() - 1,
+                    views: outputs.iter().filter(|(receipt, _)| receipt.view.is_some()).count(),
                 }
             }
             SettledOutcome::Quarantined { fault, .. } => Verdict::Quarantined { fault },
@@ -63,7 +63,9 @@ impl Settled {
         match &self.outcome {
             SettledOutcome::Sealed { outputs } => {
                 let (receipt, published) = &outputs[0];
-                let views: Vec<Value> = outputs[1..].iter().map(view_record).collect();
+                let (archived, views): (Vec<_>, Vec<_>) =
+                    outputs[1..].iter().partition(|(_, published)| is_archived(&published.object));
+                let views: Vec<Value> = views.into_iter().map(output_record).collect();
                 let record = Record::new(Timestamp::now(), Action::FileSealed, Outcome::Success)
                     .field("file", json!({"name": name, "size": job.claimed.stamp.bytes}))
                     .veild("job", json!(job.id()))
@@ -77,7 +79,8 @@ impl Settled {
                     .veild("object_sha256", json!(receipt.output.sha256))
                     .veild("receipt_sha256", json!(published.receipt_sha256))
                     .veild("policy", json!(receipt.policy));
-                if views.is_empty() { record } else { record.veild("views", views) }
+                let record = if views.is_empty() { record } else { record.veild("views", views) };
+                archived.into_iter().fold(record, |record, output| record.veild("archive", output_record(output)))
             }
             SettledOutcome::Quarantined { fault, attempts } => {
                 Record::new(Timestamp::now(), Action::FileQuarantined, Outcome::Failure)
@@ -94,8 +97,8 @@ impl Settled {
     }
 }
 
-/// What the record of a sealed file says of one of its views.
-fn view_record((receipt, published): &(Receipt, Published)) -> Value {
+/// What the record of a sealed file says of an output beside its main one.
+fn output_record((receipt, published): &(Receipt, Published)) -> Value {
     json!({
         "view": receipt.view,
         "rows_out": receipt.rows_out,

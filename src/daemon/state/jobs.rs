@@ -205,10 +205,12 @@ fn assignment(running: &Running) -> Assignment {
         let recipients = job.config.quarantine.recipients.clone();
         (Work::Seal { recipients }, vec![job.incoming_original()])
     } else {
-        let spec = |output: &Planned<'_>| OutputSpec {
-            policy: output.policy.clone(),
-            compress: job.landing.compress,
-            recipients: output.recipients.to_vec(),
+        let spec = |output: &Planned<'_>| {
+            let recipients = output.recipients.to_vec();
+            match output.policy.cloned() {
+                Some(policy) => OutputSpec::Masked { policy, compress: job.landing.compress, recipients },
+                None => OutputSpec::Original { recipients },
+            }
         };
         let planned = job.outputs();
         let extension = crate::pipeline::extension(&job.claimed.name);
