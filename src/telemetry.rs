@@ -36,6 +36,8 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let base = tracing_subscriber::fmt().with_max_level(log.level).with_writer(writer).with_target(false);
+    // Complaints about lines that cannot be written would go to standard error, and panic where that cannot be written.
+    let base = base.log_internal_errors(false);
     let installed = match log.format {
         LogFormat::Json => base.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
         LogFormat::Text => base.with_ansi(false).try_init(),
