@@ -40,6 +40,8 @@ pub struct Ledger {
 impl Ledger {
     pub fn open(path: &Path) -> Result<Ledger, LedgerError> {
         let db = Connection::open(path)?;
+        // There is one user, and without the shared index no page of it is mapped: an I/O error there would be SIGBUS.
+        db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
         let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -137,6 +139,12 @@ impl Ledger {
     pub fn applied_seq(&self) -> Result<u64, LedgerError> {
         let seq: i64 = self.db.query_row("SELECT audit_seq FROM applied", [], |row| row.get(0))?;
         Ok(u64::try_from(seq).unwrap_or(0))
+    }
+
+    /// Proves that the ledger can be written.
+    pub fn try_write(&mut self) -> Result<(), LedgerError> {
+        self.db.execute("UPDATE applied SET audit_seq = audit_seq", [])?;
+        Ok(())
     }
 
     /// Numbers of jobs by outcome, and of those without one (`unfinished`).
