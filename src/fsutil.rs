@@ -4,8 +4,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// Size of what [`try_write`] writes: a few audit records and receipts.
+const PROBE_BYTES: usize = 64 << 10;
 
 /// An I/O error with the path it happened on and what was being done.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +105,37 @@ pub fn remove_if_there(path: &Path) -> Result<(), PathError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.at("remove", path),
     }
+}
+
+/// Room of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// For users other than root.
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+    /// Number of the file system, as `stat` gives it.
+    pub device: u64,
+}
+
+/// The room of the file system that a directory lies on.
+pub fn space(dir: &Path) -> Result<Space, PathError> {
+    let room = rustix::fs::statvfs(dir).at("look at the room of", dir)?;
+    Ok(Space {
+        free_bytes: room.f_bavail.saturating_mul(room.f_frsize),
+        total_bytes: room.f_blocks.saturating_mul(room.f_frsize),
+        device: fs::metadata(dir).at("look at", dir)?.dev(),
+    })
+}
+
+/// Proves that files can be written in a directory and made durable: writes one, and removes it.
+pub fn try_write(dir: &Path) -> Result<(), PathError> {
+    let path = dir.join(".veild-write-probe");
+    remove_if_there(&path)?;
+    let written = write_new_synced(&path, 0o600, &[0; PROBE_BYTES]);
+    let removed = remove_if_there(&path);
+    written?;
+    removed?;
+    fsync_dir(dir)
 }
 
 /// Copies a whole file inside the kernel, so that no byte of it enters this process' memory.

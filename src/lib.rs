@@ -14,7 +14,8 @@
 //!    rejected file goes to [`quarantine`] with its reason.
 //! 8. [`audit`] appends one tamper-evident record for each outcome, durably, before the source is removed.
 //!
-//! [`daemon`] owns the loop that drives all this; [`config`], [`keys`], [`telemetry`], [`fsutil`] and [`job`] serve
+//! [`daemon`] owns the loop that drives all this, and pauses what depends on a disk in trouble ([`daemon::places`]);
+//! [`config`], [`keys`], [`telemetry`], [`fsutil`] and [`job`] serve
 //! every step. [`cli`] holds one file per command.
 //!
 //! # What is deliberately absent

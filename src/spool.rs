@@ -173,7 +173,11 @@ pub fn claim(landing: &Path, relative: &Path, seen: Stat, now: Timestamp) -> Res
     crate::fsutil::create_dir_durable(&dir.join(&sub_path), 0o700)?;
     if let Err(error) = rename_noreplace(&from, &path) {
         let _ = fs::remove_dir_all(&dir); // holds no file: the rename failed
-        return Err(if error.kind() == std::io::ErrorKind::NotFound { NotClaimed::Changed } else { error.into() });
+        return Err(match error.kind() {
+            std::io::ErrorKind::NotFound => NotClaimed::Changed,
+            // What stands in the way is the file's owner, not the spool.
+            _ => PathError { doing: "claim", path: from, source: error.source }.into(),
+        });
     }
     // The name may have been given to another file between the look and the rename.
     let now_there = fs::symlink_metadata(&path).at("look at", &path)?;
@@ -182,9 +186,14 @@ pub fn claim(landing: &Path, relative: &Path, seen: Stat, now: Timestamp) -> Res
         let _ = fs::remove_dir_all(&dir); // holds no file again
         return Err(NotClaimed::Changed);
     }
-    fsync_dir(&dir.join(&sub_path))?;
-    fsync_dir(&landing.join(SPOOL))?;
-    fsync_dir(from.parent().unwrap_or(landing))?;
+    let durable = fsync_dir(&dir.join(&sub_path))
+        .and_then(|()| fsync_dir(&landing.join(SPOOL)))
+        .and_then(|()| fsync_dir(from.parent().unwrap_or(landing)));
+    if let Err(error) = durable {
+        rename_noreplace(&path, &from)?;
+        let _ = fs::remove_dir_all(&dir); // holds no file again
+        return Err(error.into());
+    }
     Ok((Claimed { job, name, sub_path, path, stamp: stamp_of(&now_there) }, writers))
 }
 

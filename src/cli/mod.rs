@@ -148,7 +148,13 @@ fn worker_socket() -> anyhow::Result<std::os::unix::net::UnixStream> {
 fn record(config: &Config, record: crate::audit::Record) -> anyhow::Result<()> {
     use crate::daemon::{control, event::Request};
     let request = Request::Audit(Box::new(record.clone()));
-    if control::ask(&config.daemon.state_dir, &request)?.is_some() {
+    if let Some(reply) = control::ask(&config.daemon.state_dir, &request)? {
+        let error = reply["error"].as_str();
+        anyhow::ensure!(
+            reply["ok"] == true,
+            "not recorded, so not done: {}",
+            error.unwrap_or("the daemon is stopping")
+        );
         return Ok(());
     }
     let _lock = crate::daemon::lock_state(config)?;

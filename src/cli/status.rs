@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::daemon::{control, event::Request};
+use crate::daemon::{control, event::Request, places::readable};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -35,6 +35,15 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     }
     if let Some(why) = status["config_rejected"]["why"].as_str() {
         println!("CONFIGURATION REFUSED at {}, the old one is in force: {why}", status["config_rejected"]["at"]);
+    }
+    for place in status["places"].as_array().into_iter().flatten() {
+        let (name, dir) = (place["place"].as_str().unwrap_or("?"), place["dir"].as_str().unwrap_or("?"));
+        let room = match (place["free_bytes"].as_u64(), place["total_bytes"].as_u64()) {
+            (Some(free), Some(total)) => format!("{} free of {}", readable(free), readable(total)),
+            _ => "not looked at yet".to_owned(),
+        };
+        let trouble = place["trouble"]["what"].as_str().map_or(String::new(), |what| format!("  TROUBLE: {what}"));
+        println!("room for {name} ({dir}): {room}{trouble}");
     }
     println!("workers: {} of {} idle", status["workers"]["idle"], status["workers"]["all"]);
     println!("since the start: {}", status["counts"]);

@@ -59,6 +59,15 @@ pub fn ask(state_dir: &Path, request: &Request) -> io::Result<Option<Value>> {
         }
         other => other?,
     };
+    match exchange(&mut stream, request) {
+        // It ended meanwhile; for a moment a worker that it was starting keeps its socket open.
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => Ok(None),
+        Ok(reply) if reply.is_empty() => Ok(None),
+        other => Ok(Some(serde_json::from_slice(&other?)?)),
+    }
+}
+
+fn exchange(stream: &mut std::os::unix::net::UnixStream, request: &Request) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let request = serde_json::to_vec(request)?;
     let mut sent = 0;
@@ -69,5 +78,5 @@ pub fn ask(state_dir: &Path, request: &Request) -> io::Result<Option<Value>> {
     stream.shutdown(std::net::Shutdown::Write)?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;
-    Ok(Some(serde_json::from_slice(&reply)?))
+    Ok(reply)
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::clerk::Verdict;
+use super::places::{Finding, Obstacle};
 use super::reload::{Proposal, TakenUp};
 use crate::config::{Config, Landing};
 use crate::intake::{Hint, Stat};
@@ -30,8 +31,13 @@ pub enum Event {
     },
     SweepOver {
         landing: Arc<Landing>,
-        error: Option<String>,
-        free_bytes: u64,
+        obstacle: Option<Obstacle>,
+    },
+    Found(Finding),
+    /// What the spool of a landing held that could not be read at the start.
+    Recovered {
+        landing: Arc<Landing>,
+        taken_up: Result<TakenUp, Obstacle>,
     },
     Claimed {
         config: Arc<Config>,
@@ -53,18 +59,17 @@ pub enum Event {
     Worker(WorkerReport),
     AttemptOver {
         job: JobId,
-        attempts: Attempts,
+        /// `None` when the ledger could not be written.
+        attempts: Option<Attempts>,
     },
     Decided(Vec<(JobId, Verdict)>),
     /// The jobs of this worker could not begin.
     NotBegun {
         worker: usize,
         jobs: Vec<JobId>,
-        what: String,
+        obstacle: Obstacle,
     },
-    ClerkFailed {
-        what: String,
-    },
+    ClerkFailed(Obstacle),
     Signal(i32),
     /// A reload has read the configuration, or refuses it.
     Read(Result<Box<Proposal>, String>),

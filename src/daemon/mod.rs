@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
 use signal_hook::iterator::Signals;
 use tokio::sync::mpsc;
 
-use crate::audit::{Action, Outcome, Record, Trail, TrailOptions};
+use crate::audit::{Trail, TrailOptions};
 use crate::config::{Config, Rotation};
-use crate::fsutil::create_dir_durable;
+use crate::fsutil::{At, PathError, create_dir_durable};
 use crate::keys::{MaskingKeys, SigningKey};
 use crate::ledger::Ledger;
 use crate::worker::pool::{Pool, PoolOptions};
@@ -22,13 +21,17 @@ use crate::worker::pool::{Pool, PoolOptions};
 pub mod clerk;
 pub mod control;
 pub mod event;
+pub mod places;
 mod porter;
 mod reload;
 pub mod spools;
+mod start;
 mod state;
 
-use clerk::{Clerk, chain, quarantine_dir};
+use clerk::{Clerk, ClerkError, chain, quarantine_dir};
 use event::Event;
+use places::Obstacle;
+use start::{Opened, open, open_patiently};
 use state::State;
 
 /// Events waiting for the loop; a full queue makes the threads wait.
@@ -41,12 +44,20 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(600);
 pub enum DaemonError {
     #[error("another veild runs on {}; `veild status` talks to it", .0.display())]
     AlreadyRuns(PathBuf),
-    #[error("{0}")]
-    Start(String),
+    #[error("{}", .0.what)]
+    Start(Obstacle),
+    #[error("stopped while {files} file(s) wait: {why}")]
+    Waiting { files: usize, why: String },
+}
+
+impl From<PathError> for DaemonError {
+    fn from(error: PathError) -> DaemonError {
+        DaemonError::Start(Obstacle::from(&error))
+    }
 }
 
 fn cannot_start(error: impl std::error::Error) -> DaemonError {
-    DaemonError::Start(chain(&error))
+    DaemonError::Start(Obstacle::other(chain(&error)))
 }
 
 /// Takes the state directory for this process alone; the lock goes when the file is closed, also by SIGKILL.
@@ -54,9 +65,9 @@ fn cannot_start(error: impl std::error::Error) -> DaemonError {
 /// A record lock, because `flock` would live on for a moment in a worker that was being forked when the daemon died.
 pub fn lock_state(config: &Config) -> Result<std::fs::File, DaemonError> {
     let state_dir = &config.daemon.state_dir;
-    create_dir_durable(state_dir, 0o750).map_err(cannot_start)?;
+    create_dir_durable(state_dir, 0o750)?;
     let path = state_dir.join("lock");
-    let lock = std::fs::File::options().create(true).truncate(false).write(true).open(&path).map_err(cannot_start)?;
+    let lock = std::fs::File::options().create(true).truncate(false).write(true).open(&path).at("open", &path)?;
     match rustix::fs::fcntl_lock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
         Err(_) => Err(DaemonError::AlreadyRuns(state_dir.clone())),
@@ -75,73 +86,32 @@ pub fn trail_options(config: &Config) -> TrailOptions {
 
 /// Opens everything durable; the caller holds the state directory's lock.
 pub fn open_clerk(config: &Arc<Config>) -> Result<Clerk, DaemonError> {
+    let failed = |error: ClerkError| DaemonError::Start(clerk::obstacle(&error, config));
     let keys = MaskingKeys::load(&config.keys.masking).map_err(cannot_start)?;
     let signing = SigningKey::load(&config.keys.signing).map_err(cannot_start)?;
-    create_dir_durable(&quarantine_dir(config), 0o700).map_err(cannot_start)?;
-    create_dir_durable(&config.audit.dir, 0o750).map_err(cannot_start)?;
-    let ledger = Ledger::open(&config.daemon.state_dir.join("ledger.sqlite")).map_err(cannot_start)?;
-    let trail = Trail::open(trail_options(config), signing.clone(), Timestamp::now()).map_err(cannot_start)?;
-    Ok(Clerk { config: config.clone(), ledger, trail, signing, keys })
+    create_dir_durable(&quarantine_dir(config), 0o700)?;
+    create_dir_durable(&config.audit.dir, 0o750)?;
+    let path = config.daemon.state_dir.join("ledger.sqlite");
+    let ledger = Ledger::open(&path).map_err(|error| failed(error.into()))?;
+    let trail = Trail::open(trail_options(config), signing.clone(), Timestamp::now());
+    let trail = trail.map_err(|error| failed(error.into()))?;
+    Ok(Clerk::new(config.clone(), ledger, trail, signing, keys))
 }
 
 /// Runs the daemon until a signal ends it; with `once`, until all that is there has been handled.
 pub fn run(config: Config, once: bool) -> Result<(), DaemonError> {
     let config = Arc::new(config);
-    let signals = catch_signals()?;
-    let _lock = lock_state(&config)?;
-    crate::vault::prepare(&config.vault.dir).map_err(cannot_start)?;
-    for landing in &config.landings {
-        crate::spool::prepare(&landing.dir).map_err(cannot_start)?;
-    }
-    let mut clerk = open_clerk(&config)?;
-    let landings: Vec<_> = config.landings.iter().cloned().map(Arc::new).collect();
-    spools::remember(&config).map_err(cannot_start)?;
-    clerk.trail.append(&[started(&config)]).map_err(cannot_start)?;
-    let taken_up = clerk.recover(&landings).map_err(cannot_start)?;
-    report_recovery(&mut clerk, &taken_up)?;
-    report_left_behind(&mut clerk, &config)?;
+    let mut signals = catch_signals()?;
+    let opened = if once { Some(open(&config)?) } else { open_patiently(&config, &mut signals)? };
+    let Some(Opened { _lock, clerk, landings, start }) = opened else { return Ok(()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
     let (events, inbox) = mpsc::channel(MAX_QUEUED_EVENTS);
     let pool = start_pool(&config, &clerk, &events)?;
     forward_signals(signals, &events)?;
     let porter = porter::start(events.clone()).map_err(cannot_start)?;
     let papers = clerk::start(clerk, events.clone()).map_err(cannot_start)?;
-    let state = State::new(config, landings, pool, porter, papers, events, once, taken_up.jobs);
+    let state = State::new(config, landings, pool, porter, papers, events, once, start);
     runtime.block_on(state.run(inbox))
-}
-
-fn report_recovery(clerk: &mut Clerk, taken_up: &reload::TakenUp) -> Result<(), DaemonError> {
-    let (completed, resumed) = (taken_up.completed, taken_up.jobs.len());
-    if completed == 0 && resumed == 0 {
-        return Ok(());
-    }
-    let record = Record::new(Timestamp::now(), Action::DaemonRecovered, Outcome::Success)
-        .veild("completed", json!(completed))
-        .veild("resumed", json!(resumed));
-    clerk.trail.append(&[record]).map_err(cannot_start)?;
-    tracing::info!(code = "daemon_recovered", completed, resumed, "recovered after a cut-off run");
-    Ok(())
-}
-
-/// Claimed files of landings that have left the configuration must not be forgotten.
-fn report_left_behind(clerk: &mut Clerk, config: &Config) -> Result<(), DaemonError> {
-    for left in spools::left_behind(config).map_err(cannot_start)? {
-        tracing::error!(code = "spool_left", landing = left.landing, files = left.files, "{left}");
-        let record = Record::new(Timestamp::now(), Action::AlertRaised, Outcome::Failure)
-            .veild("code", json!("spool_left"))
-            .veild("landing", json!(left.landing))
-            .veild("files", json!(left.files))
-            .field("error", json!({"message": left.to_string()}));
-        clerk.trail.append(&[record]).map_err(cannot_start)?;
-    }
-    spools::forget_empty(config).map_err(cannot_start)
-}
-
-fn started(config: &Config) -> Record {
-    Record::new(Timestamp::now(), Action::DaemonStarted, Outcome::Success)
-        .field("process", json!({"pid": std::process::id()}))
-        .veild("version", json!(env!("CARGO_PKG_VERSION")))
-        .veild("config", json!({"path": config.path, "sha256": config.sha256}))
 }
 
 fn start_pool(config: &Config, clerk: &Clerk, events: &mpsc::Sender<Event>) -> Result<Pool, DaemonError> {

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::event::Event;
+use super::places::{Finding, Obstacle, Place};
 use crate::config::{Complete, Config, Landing};
-use crate::fsutil::{At, PathError};
+use crate::fsutil::{self, At, PathError};
 use crate::intake::{Hint, Kind, Stat};
 use crate::job::JobId;
 use crate::spool::{self, SPOOL, Writers};
@@ -28,6 +29,11 @@ pub enum Errand {
     },
     Sweep {
         landing: Arc<Landing>,
+    },
+    /// Look at the room that is left; `write`: try to write as well.
+    Examine {
+        landing: Arc<Landing>,
+        write: bool,
     },
     /// Under the configuration that decided it, whatever a reload brings meanwhile.
     Claim {
@@ -58,14 +64,11 @@ fn work(inbox: &Receiver<Errand>, events: &mpsc::Sender<Event>) {
             Errand::Look { landing, relative, hint } => look(&landing, relative, hint, events),
             Errand::Sweep { landing } => {
                 let swept = restore_spool(&landing, events).and_then(|()| sweep(&landing, &landing.dir, 0, events));
-                let free_bytes = free_bytes(&landing.dir);
-                events.blocking_send(Event::SweepOver {
-                    landing,
-                    error: swept.err().map(|error| with_source(&error)),
-                    free_bytes,
-                })
+                let obstacle = swept.err().map(|error| Obstacle::from(&error));
+                events.blocking_send(Event::SweepOver { landing, obstacle })
             }
             Errand::Adopt { config, landing, job } => adopt(config, landing, job, events),
+            Errand::Examine { landing, write } => events.blocking_send(Event::Found(examine(&landing, write, events))),
             Errand::Claim { config, landing, relative, seen, arrived_ns } => {
                 let result = spool::claim(&landing.dir, &relative, seen, Timestamp::now());
                 crate::faults::point("claimed");
@@ -106,19 +109,23 @@ fn adopt(config: Arc<Config>, landing: Arc<Landing>, job: JobId, events: &mpsc::
         }
         Ok(None) => Ok(()), // already done
         Err(error) => {
-            tracing::error!(code = "claim_failed", %job, "{}; the next start takes it up", with_source(&error));
+            tracing::error!(code = "claim_failed", %job, "{}; the next start takes it up", Obstacle::from(&error).what);
             Ok(())
         }
     }
 }
 
-/// An I/O error with what the system said.
-pub fn with_source(error: &PathError) -> String {
-    format!("{error}: {}", error.source)
-}
-
-fn free_bytes(path: &Path) -> u64 {
-    rustix::fs::statvfs(path).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+/// Looks at a landing's room; with `write`, proves that its spool can be written.
+fn examine(landing: &Landing, write: bool, events: &mpsc::Sender<Event>) -> Finding {
+    let space = fsutil::space(&landing.dir);
+    let tried = if write {
+        restore_spool(landing, events).and_then(|()| fsutil::try_write(&landing.dir.join(SPOOL)))
+    } else {
+        Ok(())
+    };
+    let obstacle = tried.as_ref().err().or(space.as_ref().err()).map(Obstacle::from);
+    let place = Place::Landing(landing.name.clone());
+    Finding { place, space: space.ok(), written: write, obstacle }
 }
 
 type Delivered = Result<(), mpsc::error::SendError<Event>>;

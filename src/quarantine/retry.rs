@@ -85,9 +85,9 @@ pub fn place(dir: &Path, reason: &Reason) -> Result<(JobId, PathBuf), PathError>
     Ok((decision.retried_as, decision.landing_dir))
 }
 
-/// Finishes at a start what a crash cut off: decided retries, removals, and copies whose retry was not decided. What
-/// cannot be finished now is logged and left.
-pub fn recover(dir: &Path, landings: &[&Path]) -> Result<(), PathError> {
+/// Finishes at a start what a crash cut off: decided retries and removals. What cannot be finished now is logged and
+/// left.
+pub fn recover(dir: &Path) -> Result<(), PathError> {
     for job in jobs(dir)? {
         let Ok(Some(_lock)) = lock(dir, job) else { continue };
         let done = match show(dir, job) {
@@ -101,13 +101,11 @@ pub fn recover(dir: &Path, landings: &[&Path]) -> Result<(), PathError> {
             tracing::error!(code = "quarantine_stuck", %job, "{error}: {}", error.source);
         }
     }
-    for landing in landings {
-        remove_undecided(dir, landing)?;
-    }
     Ok(())
 }
 
-fn remove_undecided(dir: &Path, landing: &Path) -> Result<(), PathError> {
+/// Removes from a landing's spool, after [`recover`], the copies whose retry was not decided.
+pub fn remove_undecided(dir: &Path, landing: &Path) -> Result<(), PathError> {
     let spool = landing.join(SPOOL);
     for entry in fs::read_dir(&spool).at("list", &spool)? {
         let name = entry.at("list", &spool)?.file_name();

@@ -98,6 +98,12 @@ pub struct Published {
     pub receipt_sha256: String,
 }
 
+/// Where objects are written before they are published. Only [`prepare`] creates it, so that a vault which is not
+/// mounted is not mistaken for an empty one.
+pub fn incoming(dir: &Path) -> PathBuf {
+    dir.join(INCOMING)
+}
+
 /// Creates `DIR` and `DIR/.incoming`.
 pub fn prepare(dir: &Path) -> Result<(), PathError> {
     let incoming = dir.join(INCOMING);
@@ -171,6 +177,11 @@ pub fn publish(
     let verifying = key.verifying();
     let signed = |message: &[u8], armoured: &str| verifying.verify(NAMESPACE, message, armoured).is_ok();
     publish::publish(dir, jobs, &|message: &[u8]| key.sign(NAMESPACE, message), &signed)
+}
+
+/// Takes back an output that was not published, with all that was staged for it.
+pub fn withdraw(incoming: &Path) {
+    publish::withdraw(incoming);
 }
 
 /// What a crash left published but not audited, main output, views, archived original in this order: that of which

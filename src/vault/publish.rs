@@ -15,6 +15,10 @@ use crate::fsutil::{At, PathError, create_dir_durable, create_new, fsync_dir, re
 /// From this many files on, one `syncfs` is cheaper than one fsync for each.
 const SYNCFS_ABOVE: usize = 16;
 
+/// What receipt and signature are called behind the object's name while they are in `.incoming`.
+const RECEIPT: &str = ".receipt";
+const SIGNATURE: &str = ".sig";
+
 /// One object with its receipt and signature, still in `.incoming`.
 struct Staged {
     /// (incoming, final) of receipt, signature and object.
@@ -127,12 +131,9 @@ fn stage(dir: &Path, finished: &Finished, sign: &impl Fn(&[u8]) -> String) -> Re
     }
     let mut json = serde_json::to_vec_pretty(&finished.receipt).at("write", &receipt)?;
     json.push(b'\n');
-    let incoming = |suffix: &str| {
-        let mut name: OsString = name.to_owned();
-        name.push(suffix);
-        dir.join(INCOMING).join(name)
-    };
-    let (receipt, signature) = ((incoming(".receipt"), receipt), (incoming(".sig"), signature));
+    let incoming = dir.join(INCOMING).join(name);
+    let receipt = (with_suffix(&incoming, RECEIPT), receipt);
+    let signature = (with_suffix(&incoming, SIGNATURE), signature);
     write_fresh(&receipt.0, &json)?;
     write_fresh(&signature.0, sign(&json).as_bytes())?;
     fs::set_permissions(&finished.incoming, Permissions::from_mode(0o440)).at("set the mode of", &finished.incoming)?;
@@ -142,6 +143,19 @@ fn stage(dir: &Path, finished: &Finished, sign: &impl Fn(&[u8]) -> String) -> Re
         receipt_sha256: format!("{:x}", Sha256::digest(&json)),
     };
     Ok((Staged { receipt, signature, object: (finished.incoming.clone(), object) }, published))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = OsString::from(path);
+    path.push(suffix);
+    path.into()
+}
+
+/// See [`super::withdraw`]. What cannot be removed now is removed at the next attempt, or the next start.
+pub(super) fn withdraw(incoming: &Path) {
+    for path in [with_suffix(incoming, RECEIPT), with_suffix(incoming, SIGNATURE), incoming.to_owned()] {
+        let _ = remove_if_there(&path);
+    }
 }
 
 pub(super) fn write_fresh(path: &Path, content: &[u8]) -> Result<(), PathError> {

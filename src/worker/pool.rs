@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use super::message::{Hello, Reply, Task, receive, send};
-use crate::fsutil::create_new;
+use crate::fsutil::{PathError, create_new, remove_if_there};
 use crate::job::JobId;
 use crate::keys::MaskingKeys;
 use crate::pipeline::{Failure, Report};
@@ -36,8 +36,26 @@ pub enum Outcome {
     Died {
         hung: bool,
     },
-    /// The work did not start: input or output could not be opened, or no worker could be started.
-    NotStarted(String),
+    NotStarted(NotStarted),
+}
+
+impl Outcome {
+    /// Whether the outputs hold a whole result.
+    fn is_whole(&self) -> bool {
+        matches!(self, Outcome::Masked(Ok(_)) | Outcome::Sealed(Ok(())))
+    }
+}
+
+/// Why work did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// Input or output could not be opened.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    #[error("no worker could be started")]
+    Worker(#[from] io::Error),
+    #[error("the worker ended before the work")]
+    Ended,
 }
 
 /// What a worker thread reports.
@@ -96,10 +114,17 @@ fn attend(index: usize, options: &PoolOptions, work: &Receiver<Vec<Assignment>>,
             crate::faults::hold("assigned");
             let outcome = match run(&mut process, options, &assignment) {
                 Ok(outcome) => outcome,
-                Err(error) => Outcome::NotStarted(error.to_string()),
+                Err(why) => Outcome::NotStarted(why),
             };
-            if matches!(outcome, Outcome::Died { .. } | Outcome::NotStarted(_)) {
+            if matches!(outcome, Outcome::Died { .. } | Outcome::NotStarted(NotStarted::Worker(_) | NotStarted::Ended))
+            {
                 process = None;
+            }
+            if !outcome.is_whole() {
+                // What may have filled the disk must not keep it full; the next attempt begins with new files anyway.
+                assignment.incoming.iter().for_each(|path| {
+                    let _ = remove_if_there(path);
+                });
             }
             report(WorkerReport { worker: index, job, outcome, idle: position + 1 == count });
         }
@@ -135,11 +160,11 @@ fn start_process(options: &PoolOptions) -> io::Result<Process> {
     Ok(process)
 }
 
-fn run(slot: &mut Option<Process>, options: &PoolOptions, assignment: &Assignment) -> io::Result<Outcome> {
-    let mut files: Vec<File> = vec![open_regular(&assignment.source).map_err(io::Error::other)?];
+fn run(slot: &mut Option<Process>, options: &PoolOptions, assignment: &Assignment) -> Result<Outcome, NotStarted> {
+    let mut files: Vec<File> = vec![open_regular(&assignment.source)?];
     for path in &assignment.incoming {
-        crate::fsutil::remove_if_there(path).map_err(io::Error::other)?;
-        files.push(create_new(path, 0o600).map_err(io::Error::other)?);
+        remove_if_there(path)?;
+        files.push(create_new(path, 0o600)?);
     }
     let fds: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
     if slot.is_none() {
@@ -154,7 +179,7 @@ fn run(slot: &mut Option<Process>, options: &PoolOptions, assignment: &Assignmen
             Ok(Some((Reply::Progress { .. }, _))) => {}
             Ok(Some((Reply::Masked { result, .. }, _))) => return Ok(Outcome::Masked(result)),
             Ok(Some((Reply::Sealed { result, .. }, _))) => return Ok(Outcome::Sealed(result)),
-            Ok(None) if !started => return Ok(Outcome::NotStarted("the worker ended before the work".to_owned())),
+            Ok(None) if !started => return Err(NotStarted::Ended),
             Ok(None) => return Ok(Outcome::Died { hung: false }),
             Err(error) => {
                 let hung = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);

@@ -4,6 +4,7 @@
 //! - `main_way.rs`: from landing to vault or quarantine, and what veild writes about it.
 //! - `outputs.rs`: several outputs of one file.
 //! - `crash.rs`: kills at named points and at random, and what must hold afterwards.
+//! - `disks.rs`: full, read-only, failing and missing file systems, on real mounts.
 //! - `formats.rs`: every format, made and read by the stock tools.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
@@ -16,6 +17,7 @@
 
 mod commands;
 mod crash;
+mod disks;
 mod formats;
 mod generalize;
 mod generated;

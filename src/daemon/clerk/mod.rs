@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::event::Event;
+use super::places::{Obstacle, Place};
 use super::reload::Proposal;
-use crate::audit::{Record, Trail};
+use crate::audit::{AuditError, Record, Trail};
 use crate::config::{Config, Landing};
 use crate::fsutil::PathError;
 use crate::job::JobId;
@@ -22,15 +23,19 @@ use crate::quarantine::{self, Original, Reason};
 use crate::spool::{self, Writers};
 use crate::vault::{self, Finished, Receipt};
 
+mod housekeeping;
 mod job;
 mod recovery;
 mod settled;
 
+pub use housekeeping::obstacle;
 pub use job::{Job, Planned};
 use settled::{Settled, SettledOutcome};
 
 /// Most outcomes committed together.
 const MAX_BATCH: usize = 256;
+/// Most records of the daemon's own that wait for a trail that takes nothing.
+const MAX_OWED: usize = 1000;
 
 /// What the loop hands over.
 pub enum Paper {
@@ -57,8 +62,23 @@ pub enum Paper {
         proposal: Box<Proposal>,
         in_flight: HashSet<JobId>,
     },
+    /// A record of the daemon's own; it is owed until the trail takes it.
     Audit(Box<Record>),
-    Tick,
+    /// A record on behalf of a command, which must not go on without it.
+    AuditFor {
+        record: Box<Record>,
+        answer: oneshot::Sender<serde_json::Value>,
+    },
+    /// Looks into the spool of a landing that could not be read before.
+    Recover {
+        config: Arc<Config>,
+        landing: Arc<Landing>,
+        in_flight: HashSet<JobId>,
+    },
+    /// Housekeeping; tries to write in these places.
+    Tick {
+        probe: Vec<Place>,
+    },
     Stop {
         record: Box<Record>,
         done: Sender<()>,
@@ -81,7 +101,7 @@ pub enum Verdict {
     /// The source changed after its claim: the attempt starts over.
     Changed,
     /// Nothing was decided; the attempt starts over after a pause.
-    Failed(String),
+    Failed(Obstacle),
 }
 
 /// Everything durable that the daemon owns.
@@ -91,6 +111,10 @@ pub struct Clerk {
     pub trail: Trail,
     pub signing: SigningKey,
     pub keys: MaskingKeys,
+    /// Records that the trail could not take yet.
+    owed: Vec<Record>,
+    /// Outcomes that can be seen, but could not be recorded to the end yet.
+    unsettled: Vec<Settled>,
 }
 
 /// The clerk cannot do its work.
@@ -101,7 +125,11 @@ pub enum ClerkError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error(transparent)]
-    Audit(#[from] crate::audit::AuditError),
+    Audit(#[from] AuditError),
+    #[error(
+        "no room to quarantine a file of {bytes} bytes and keep min_free in {}: make room, or discard old entries", dir.display()
+    )]
+    NoRoom { bytes: u64, dir: PathBuf },
 }
 
 /// An error with everything below it, in one line.
@@ -127,6 +155,10 @@ pub fn start(clerk: Clerk, events: mpsc::Sender<Event>) -> std::io::Result<Sende
 }
 
 impl Clerk {
+    pub fn new(config: Arc<Config>, ledger: Ledger, trail: Trail, signing: SigningKey, keys: MaskingKeys) -> Clerk {
+        Clerk { config, ledger, trail, signing, keys, owed: Vec::new(), unsettled: Vec::new() }
+    }
+
     fn work(mut self, inbox: &Receiver<Paper>, events: &mpsc::Sender<Event>) {
         while let Ok(first) = inbox.recv() {
             let mut papers = vec![first];
@@ -135,48 +167,64 @@ impl Clerk {
             {
                 papers.push(next);
             }
-            let mut outcomes = Vec::new();
+            let mut deeds = Vec::new();
             for paper in papers {
-                let event = match paper {
-                    Paper::Commit { job, report } => {
-                        outcomes.push(Deed::Seal(job, report));
-                        continue;
-                    }
+                match paper {
+                    Paper::Commit { job, report } => deeds.push(Deed::Seal(job, report)),
                     Paper::Quarantine { job, fault, sealed, attempts } => {
-                        outcomes.push(Deed::Reject { job, fault, sealed, attempts });
-                        continue;
-                    }
-                    Paper::Begin { worker, jobs } => Ok(Some(self.begin(worker, jobs))),
-                    Paper::AttemptOver { job } => {
-                        // A count that cannot be written is made up for by one attempt more.
-                        let attempts = self.ledger.attempt_over(job, true).unwrap_or_default();
-                        Ok(Some(Event::AttemptOver { job, attempts }))
-                    }
-                    Paper::TakeUp { proposal, in_flight } => {
-                        let taken_up = self.take_up(&proposal.config, &proposal.added, &in_flight);
-                        let taken_up = taken_up.map_err(|error| chain(&error));
-                        Ok(Some(Event::TakenUp(taken_up.map(|taken_up| (proposal, taken_up)))))
-                    }
-                    Paper::Audit(record) => self.trail.append(&[*record]).map(|_| None).map_err(ClerkError::from),
-                    Paper::Tick => {
-                        self.trail.checkpoint(Timestamp::now(), false).map(|()| None).map_err(ClerkError::from)
+                        deeds.push(Deed::Reject { job, fault, sealed, attempts });
                     }
                     Paper::Stop { record, done } => {
-                        self.finish(outcomes, events);
-                        let stopped = self.trail.append(&[*record]).map(|_| ());
-                        if let Err(error) = stopped.and_then(|()| self.trail.checkpoint(Timestamp::now(), true)) {
-                            tracing::error!(code = "audit_failed", "{}", chain(&error));
-                        }
+                        self.finish(deeds, events);
+                        self.stop(*record);
                         let _ = done.send(()); // nobody waits any more
                         return;
                     }
-                };
-                let event = event.unwrap_or_else(|error| Some(Event::ClerkFailed { what: chain(&error) }));
-                if event.is_some_and(|event| events.blocking_send(event).is_err()) {
-                    return;
+                    other => {
+                        if self.take(other).into_iter().any(|event| events.blocking_send(event).is_err()) {
+                            return;
+                        }
+                    }
                 }
             }
-            self.finish(outcomes, events);
+            self.finish(deeds, events);
+        }
+    }
+
+    /// Handles what is no outcome; returns what the loop is to know.
+    fn take(&mut self, paper: Paper) -> Vec<Event> {
+        match paper {
+            Paper::Begin { worker, jobs } => vec![self.begin(worker, jobs)],
+            Paper::AttemptOver { job } => {
+                // A count that cannot be written goes on in memory.
+                vec![Event::AttemptOver { job, attempts: self.ledger.attempt_over(job, true).ok() }]
+            }
+            Paper::Audit(record) => {
+                self.owe(*record);
+                self.pay().err().map(|error| self.failed(error)).into_iter().collect()
+            }
+            Paper::AuditFor { record, answer } => {
+                let appended = self.append(&[*record]);
+                let reply = match &appended {
+                    Ok(()) => serde_json::json!({"ok": true}),
+                    Err(error) => serde_json::json!({"error": chain(error)}),
+                };
+                let _ = answer.send(reply); // the asker may have left
+                appended.err().map(|error| self.failed(error)).into_iter().collect()
+            }
+            Paper::TakeUp { proposal, in_flight } => {
+                let taken_up = self.take_up(&proposal.config, &proposal.added, &in_flight);
+                let taken_up = taken_up.map_err(|error| chain(&error)).map(|taken_up| (proposal, taken_up));
+                self.settle_before(Event::TakenUp(taken_up))
+            }
+            Paper::Recover { config, landing, in_flight } => {
+                let retried = quarantine::retry::recover(&quarantine_dir(&config)).map_err(ClerkError::from);
+                let taken_up = retried.and_then(|()| self.take_up(&config, std::slice::from_ref(&landing), &in_flight));
+                let taken_up = taken_up.map_err(|error| self.obstacle(&error));
+                self.settle_before(Event::Recovered { landing, taken_up })
+            }
+            Paper::Tick { probe } => self.tick(&probe),
+            Paper::Commit { .. } | Paper::Quarantine { .. } | Paper::Stop { .. } => Vec::new(),
         }
     }
 
@@ -185,7 +233,7 @@ impl Clerk {
             Ok(begun) => Event::Begun { worker, jobs: begun },
             Err(error) => {
                 let jobs = jobs.into_iter().map(|(job, _)| job).collect();
-                Event::NotBegun { worker, jobs, what: chain(&error) }
+                Event::NotBegun { worker, jobs, obstacle: self.obstacle(&error.into()) }
             }
         }
     }
@@ -201,79 +249,84 @@ impl Clerk {
         if deeds.is_empty() {
             return;
         }
-        let jobs: Vec<JobId> = deeds.iter().map(|deed| deed.job().id()).collect();
-        let verdicts = self.commit(deeds).unwrap_or_else(|error| {
-            let what = chain(&error);
-            jobs.iter().map(|job| (*job, Verdict::Failed(what.clone()))).collect()
-        });
+        let (verdicts, obstacle) = self.commit(deeds);
         let _ = events.blocking_send(Event::Decided(verdicts)); // the loop may have ended
+        if let Some(obstacle) = obstacle {
+            let _ = events.blocking_send(Event::ClerkFailed(obstacle)); // as above
+        }
     }
 
-    /// Commits a batch of outcomes. An error leaves every job of the batch to start over, which finds what was done.
-    fn commit(&mut self, deeds: Vec<Deed>) -> Result<Vec<(JobId, Verdict)>, ClerkError> {
-        let mut verdicts = Vec::new();
-        let mut settled = Vec::new();
+    /// Commits a batch of outcomes. A job that fails starts over, and finds what was done; one that can be seen already
+    /// has no verdict before it is settled.
+    fn commit(&mut self, deeds: Vec<Deed>) -> (Vec<(JobId, Verdict)>, Option<Obstacle>) {
+        // While the trail or the ledger takes nothing, nothing more becomes visible.
+        let (mut verdicts, obstacle) = self.settle();
+        if let Some(obstacle) = obstacle {
+            verdicts.extend(deeds.iter().map(|deed| (deed.job().id(), Verdict::Failed(obstacle.clone()))));
+            let outputs = deeds.iter().flat_map(|deed| deed.job().outputs());
+            outputs.for_each(|output| vault::withdraw(&output.incoming));
+            return (verdicts, Some(obstacle));
+        }
         let mut finished = Vec::new();
         for deed in deeds {
             let id = deed.job().id();
-            match is_unchanged(deed.job()) {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.ledger.attempt_over(id, false)?;
-                    verdicts.push((id, Verdict::Changed));
-                    continue;
-                }
-                // Its landing may have been moved or unmounted; the rest of the batch need not wait for it.
-                Err(error) => {
-                    verdicts.push((id, Verdict::Failed(chain(&error))));
-                    continue;
-                }
-            }
-            match deed {
-                Deed::Seal(job, report) => finished.push((self.finished(&job, report), job)),
-                Deed::Reject { job, fault, sealed, attempts } => {
-                    // An earlier attempt may have published before its commit failed.
-                    for output in job.outputs() {
-                        vault::take_back(&job.config.vault.dir, &output.object)?;
-                    }
-                    self.quarantine(&job, &fault, sealed, attempts)?;
-                    settled.push(Settled { job, outcome: SettledOutcome::Quarantined { fault, attempts } });
-                }
+            match self.decide(deed, &mut finished) {
+                Ok(verdict) => verdicts.extend(verdict.map(|verdict| (id, verdict))),
+                Err(error) => verdicts.push((id, Verdict::Failed(self.obstacle(&error)))),
             }
         }
-        settled.extend(self.publish(finished)?);
+        verdicts.extend(self.publish(finished));
         crate::faults::point("published");
-        self.settle(&settled)?;
-        verdicts.extend(settled.into_iter().map(|settled| settled.verdict()));
-        Ok(verdicts)
+        let (settled, obstacle) = self.settle();
+        verdicts.extend(settled);
+        (verdicts, obstacle)
     }
 
-    fn publish(&self, finished: Vec<(Vec<Finished>, Box<Job>)>) -> Result<Vec<Settled>, ClerkError> {
+    /// Brings one outcome to where it can be published or settled.
+    fn decide(
+        &mut self,
+        deed: Deed,
+        finished: &mut Vec<(Vec<Finished>, Box<Job>)>,
+    ) -> Result<Option<Verdict>, ClerkError> {
+        if !is_unchanged(deed.job())? {
+            self.ledger.attempt_over(deed.job().id(), false)?;
+            return Ok(Some(Verdict::Changed));
+        }
+        match deed {
+            Deed::Seal(job, report) => finished.push((self.finished(&job, report), job)),
+            Deed::Reject { job, fault, sealed, attempts } => {
+                // An earlier attempt may have published before its commit failed.
+                for output in job.outputs() {
+                    vault::take_back(&job.config.vault.dir, &output.object)?;
+                }
+                self.quarantine(&job, &fault, sealed, attempts)?;
+                self.unsettled.push(Settled::new(job, SettledOutcome::Quarantined { fault, attempts }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Publishes what is finished; what cannot be published gives its room back. When one of several is in the way of
+    /// the others, each is tried by itself.
+    fn publish(&mut self, finished: Vec<(Vec<Finished>, Box<Job>)>) -> Vec<(JobId, Verdict)> {
         if finished.is_empty() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let (outputs, jobs): (Vec<_>, Vec<_>) = finished.into_iter().unzip();
-        let published = vault::publish(&self.config.vault.dir, &outputs, &self.signing)?;
-        Ok(jobs.into_iter().zip(published).map(|(job, outputs)| Settled::sealed(job, outputs)).collect())
-    }
-
-    /// Audit, ledger, then the sources go.
-    fn settle(&mut self, settled: &[Settled]) -> Result<(), ClerkError> {
-        if settled.is_empty() {
-            return Ok(());
+        match vault::publish(&self.config.vault.dir, &outputs, &self.signing) {
+            Ok(published) => {
+                let settled = jobs.into_iter().zip(published);
+                self.unsettled.extend(settled.map(|(job, outputs)| Settled::sealed(job, outputs)));
+                Vec::new()
+            }
+            Err(error) if jobs.len() > 1 && Obstacle::from(&error).ailment.is_none() => {
+                outputs.into_iter().zip(jobs).flat_map(|one| self.publish(vec![one])).collect()
+            }
+            Err(error) => {
+                outputs.iter().flatten().for_each(|output| vault::withdraw(&output.incoming));
+                jobs.iter().map(|job| (job.id(), Verdict::Failed(Obstacle::from(&error)))).collect()
+            }
         }
-        let records: Vec<Record> = settled.iter().map(|settled| settled.record(&self.keys)).collect();
-        self.trail.append(&records)?;
-        crate::faults::point("audited");
-        let outcomes: Vec<_> =
-            settled.iter().map(|it| (it.job.id(), it.job.landing.name.as_str(), it.outcome.name())).collect();
-        self.ledger.done(&outcomes, self.trail.last_seq())?;
-        crate::faults::point("ledger_done");
-        for settled in settled {
-            spool::remove(&settled.job.landing.dir, settled.job.id())?;
-            crate::faults::point("source_removed");
-        }
-        Ok(())
     }
 
     fn quarantine(&self, job: &Job, fault: &Fault, sealed: bool, attempts: u32) -> Result<(), ClerkError> {
@@ -293,7 +346,13 @@ impl Clerk {
             attempts,
             fault: fault.clone(),
         };
-        quarantine::store(&quarantine_dir(&job.config), &original, &reason)?;
+        let dir = quarantine_dir(&job.config);
+        let bytes = if sealed { 0 } else { job.claimed.stamp.bytes };
+        let kept = bytes.saturating_add(self.config.daemon.min_free / 2);
+        if crate::fsutil::space(&dir)?.free_bytes < kept {
+            return Err(ClerkError::NoRoom { bytes, dir });
+        }
+        quarantine::store(&dir, &original, &reason)?;
         for output in job.outputs() {
             crate::fsutil::remove_if_there(&output.incoming)?;
         }

@@ -1,7 +1,6 @@
 //! What a crash can leave, brought to where the loop can go on.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::settled::{Settled, SettledOutcome};
@@ -13,18 +12,16 @@ use crate::vault::{Published, Receipt};
 use crate::{quarantine, spool, vault};
 
 impl Clerk {
-    /// Brings every state that a crash can leave to where the loop can go on.
-    pub fn recover(&mut self, landings: &[Arc<Landing>]) -> Result<TakenUp, ClerkError> {
+    /// Brings ledger, vault and quarantine to where the audit trail is; the spools of the landings come after that.
+    pub fn recover(&mut self) -> Result<(), ClerkError> {
         self.ledger.interrupt_working()?;
         self.catch_up_with_audit()?;
         vault::recover(&self.config.vault.dir, |job| self.ledger.is_done(job).map_err(ClerkError::from))?;
-        let dirs: Vec<&Path> = landings.iter().map(|landing| landing.dir.as_path()).collect();
-        quarantine::retry::recover(&quarantine_dir(&self.config), &dirs)?;
-        let config = self.config.clone();
-        self.take_up(&config, landings, &HashSet::new())
+        Ok(quarantine::retry::recover(&quarantine_dir(&self.config))?)
     }
 
-    /// Takes up what lies in the spools of landings that were not watched so far.
+    /// Takes up what lies in the spools of landings that were not watched so far. Outcomes that only have to be
+    /// completed are left to [`Clerk::settle`].
     pub fn take_up(
         &mut self,
         config: &Arc<Config>,
@@ -33,6 +30,7 @@ impl Clerk {
     ) -> Result<TakenUp, ClerkError> {
         let mut taken_up = TakenUp::default();
         for landing in landings {
+            quarantine::retry::remove_undecided(&quarantine_dir(config), &landing.dir)?;
             for claimed in spool::recover(&landing.dir)? {
                 if in_flight.contains(&claimed.job) {
                     taken_up.in_flight.push((claimed, landing.clone()));
@@ -82,6 +80,9 @@ impl Clerk {
 
     /// Completes a job whose outcome was already visible when the daemon ended.
     fn complete(&mut self, job: &Job) -> Result<bool, ClerkError> {
+        if self.unsettled.iter().any(|settled| settled.job.id() == job.id()) {
+            return Ok(true);
+        }
         if self.ledger.is_done(job.id())? {
             spool::remove(&job.landing.dir, job.id())?;
             return Ok(true);
@@ -96,11 +97,11 @@ impl Clerk {
             Settled::sealed(job, outputs)
         } else if let Some((reason, _)) = quarantine::show(&quarantine_dir(&job.config), job.id())? {
             let outcome = SettledOutcome::Quarantined { fault: reason.fault, attempts: reason.attempts };
-            Settled { job, outcome }
+            Settled::new(job, outcome)
         } else {
             return Ok(false);
         };
-        self.settle(&[settled])?;
+        self.unsettled.push(settled);
         Ok(true)
     }
 }

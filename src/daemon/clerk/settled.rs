@@ -3,17 +3,29 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Job, Verdict};
+use super::{Clerk, ClerkError, Job, Verdict};
 use crate::audit::{Action, Outcome, Record};
+use crate::daemon::places::Obstacle;
 use crate::job::JobId;
 use crate::keys::MaskingKeys;
 use crate::pipeline::Fault;
+use crate::spool;
 use crate::vault::{Published, Receipt, is_archived};
 
-/// A job whose outcome is visible, but not yet audited.
+/// A job whose outcome is visible, on its way through audit trail and ledger to the removal of its source.
 pub(super) struct Settled {
     pub job: Box<Job>,
     pub outcome: SettledOutcome,
+    pub stage: Stage,
+}
+
+/// How far a visible outcome has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Visible,
+    Audited,
+    /// In the ledger, too: only the source is left to go.
+    Recorded,
 }
 
 pub(super) enum SettledOutcome {
@@ -27,6 +39,50 @@ pub(super) enum SettledOutcome {
     },
 }
 
+impl Clerk {
+    /// Audit, ledger, then the sources go. What an error leaves stays with the clerk, who goes on from there.
+    pub fn settle(&mut self) -> (Vec<(JobId, Verdict)>, Option<Obstacle>) {
+        if let Err(error) = self.record_settled() {
+            return (Vec::new(), Some(self.obstacle(&error)));
+        }
+        let (mut verdicts, mut obstacle) = (Vec::new(), None);
+        self.unsettled.retain(|settled| match spool::remove(&settled.job.landing.dir, settled.job.id()) {
+            Ok(()) => {
+                crate::faults::point("source_removed");
+                verdicts.push(settled.verdict());
+                false
+            }
+            Err(error) => {
+                obstacle = Some(Obstacle::from(&error));
+                true
+            }
+        });
+        (verdicts, obstacle)
+    }
+
+    fn record_settled(&mut self) -> Result<(), ClerkError> {
+        let at = |stage: Stage| move |settled: &&Settled| settled.stage == stage;
+        let visible = self.unsettled.iter().filter(at(Stage::Visible));
+        let records: Vec<Record> = visible.map(|settled| settled.record(&self.keys)).collect();
+        if !records.is_empty() || !self.owed.is_empty() {
+            self.append(&records)?;
+            crate::faults::point("audited");
+        }
+        for settled in self.unsettled.iter_mut().filter(|settled| settled.stage == Stage::Visible) {
+            settled.stage = Stage::Audited;
+        }
+        let audited = self.unsettled.iter().filter(at(Stage::Audited));
+        let outcomes: Vec<_> =
+            audited.map(|it| (it.job.id(), it.job.landing.name.as_str(), it.outcome.name())).collect();
+        if !outcomes.is_empty() {
+            self.ledger.done(&outcomes, self.trail.last_seq())?;
+            crate::faults::point("ledger_done");
+        }
+        self.unsettled.iter_mut().for_each(|settled| settled.stage = Stage::Recorded);
+        Ok(())
+    }
+}
+
 impl SettledOutcome {
     pub fn name(&self) -> &'static str {
         match self {
@@ -38,11 +94,15 @@ impl SettledOutcome {
 
 impl Settled {
     pub fn sealed(job: Box<Job>, outputs: Vec<(Receipt, Published)>) -> Settled {
-        Settled { job, outcome: SettledOutcome::Sealed { outputs } }
+        Settled::new(job, SettledOutcome::Sealed { outputs })
     }
 
-    pub fn verdict(self) -> (JobId, Verdict) {
-        let verdict = match self.outcome {
+    pub fn new(job: Box<Job>, outcome: SettledOutcome) -> Settled {
+        Settled { job, outcome, stage: Stage::Visible }
+    }
+
+    pub fn verdict(&self) -> (JobId, Verdict) {
+        let verdict = match &self.outcome {
             SettledOutcome::Sealed { outputs } => {
                 let (receipt, published) = &outputs[0];
                 Verdict::Sealed {
@@ -52,7 +112,7 @@ impl Settled {
                     views: outputs.iter().filter(|(receipt, _)| receipt.view.is_some()).count(),
                 }
             }
-            SettledOutcome::Quarantined { fault, .. } => Verdict::Quarantined { fault },
+            SettledOutcome::Quarantined { fault, .. } => Verdict::Quarantined { fault: fault.clone() },
         };
         (self.job.id(), verdict)
     }

@@ -5,17 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde_json::json;
-
-use super::{Key, MAX_JOBS, MAX_SAID, RETRY_AFTER, Running, State, Sweep, TimerKey, Tracked};
-use crate::audit::{Action, Outcome as AuditOutcome, Record};
+use super::{Key, MAX_JOBS, MAX_RETRY_AFTER, MAX_SAID, RETRY_AFTER, Running, State, Sweep, TimerKey, Tracked};
 use crate::config::Landing;
-use crate::daemon::clerk::{Job, Paper};
+use crate::daemon::clerk::Job;
 use crate::daemon::event::Event;
-use crate::daemon::porter::{Errand, is_wanted, with_source};
+use crate::daemon::places::{Ailment, Obstacle, Place};
+use crate::daemon::porter::{Errand, is_wanted};
 use crate::intake::{self, Candidate, Decision, Hint, Kind, Now, Rules, Stat};
-use crate::ledger::Attempts;
 use crate::pipeline::Fault;
 use crate::spool::NotClaimed;
 use crate::watch::Watch;
@@ -91,38 +87,16 @@ impl State {
         }
     }
 
-    pub(super) fn on_swept(&mut self, landing: &Arc<Landing>, error: Option<String>, free_bytes: u64) {
+    pub(super) fn on_swept(&mut self, landing: &Arc<Landing>, obstacle: Option<Obstacle>) {
         if !matches!(self.sweeps.get(&landing.name), Some(Sweep::UnderWay(of)) if Arc::ptr_eq(of, landing)) {
             return; // of a landing that a reload has replaced
         }
         let at = self.now().monotonic + landing.sweep;
         self.sweeps.insert(landing.name.clone(), Sweep::Due(at));
         self.remind(at, TimerKey::Sweep(landing.name.clone()));
-        let low = free_bytes < self.config.daemon.min_free;
-        match (error, low) {
-            (Some(error), _) => self.pause(landing, "landing_gone", &format!("{error}; put the directory back")),
-            (None, true) => self.pause(landing, "disk_low", "less than min_free is left; make room"),
-            (None, false) => self.resume(landing),
-        }
-    }
-
-    pub(super) fn pause(&mut self, landing: &Landing, code: &'static str, why: &str) {
-        if self.paused.insert(landing.name.clone(), why.to_owned()).is_none() {
-            tracing::error!(code, landing = landing.name, "intake paused: {why}");
-            let record = Record::new(Timestamp::now(), Action::LandingPaused, AuditOutcome::Failure)
-                .veild("landing", json!(landing.name))
-                .veild("code", json!(code));
-            self.hand(Paper::Audit(Box::new(record)));
-        }
-    }
-
-    pub(super) fn resume(&mut self, landing: &Landing) {
-        if self.paused.remove(&landing.name).is_some() {
-            tracing::info!(code = "landing_back", landing = landing.name, "intake resumed");
-            let record = Record::new(Timestamp::now(), Action::LandingResumed, AuditOutcome::Success)
-                .veild("landing", json!(landing.name));
-            self.hand(Paper::Audit(Box::new(record)));
-            self.watch_landings();
+        if let Some(obstacle) = obstacle {
+            let place = Place::Landing(landing.name.clone());
+            self.trouble(&place, obstacle.ailment.unwrap_or(Ailment::Failing), &obstacle.what);
         }
     }
 
@@ -167,7 +141,7 @@ impl State {
         self.warn_of_links(&landing, &key, &candidate, now);
         let rules = Rules { complete: landing.complete, quiet: landing.quiet, sweep: landing.sweep };
         let decision = intake::decide(&candidate, now, rules, marker_there);
-        let full = self.jobs.len() >= MAX_JOBS || self.paused.contains_key(&landing.name);
+        let full = self.jobs.len() >= MAX_JOBS || !self.may_claim(&landing);
         let claiming = decision == Decision::Claim && !full;
         let deferred = decision == Decision::Claim && full;
         self.candidates.insert(key.clone(), Tracked { candidate, landing: landing.clone(), claiming, deferred, due });
@@ -228,12 +202,31 @@ impl State {
                 tracked.candidate.quiet_since = now; // its close restarts `quiet`
             }
         }
-        if let NotClaimed::Io(error) = why {
-            let what = with_source(error);
-            tracing::error!(code = "claim_failed", landing = landing.name, "{what}; the file stays where it is");
-            return self.wake(now + RETRY_AFTER, key);
+        let NotClaimed::Io(error) = why else {
+            return self.wake(now + landing.quiet.max(Duration::from_millis(500)), key);
+        };
+        let obstacle = Obstacle::from(error);
+        if let Some((place, ailment)) = self.place_of(&obstacle) {
+            self.trouble(&place, ailment, &obstacle.what);
+            if let Some(tracked) = self.candidates.get_mut(&key) {
+                tracked.deferred = true;
+                self.deferred.push_back(key);
+            }
+            return;
         }
-        self.wake(now + landing.quiet.max(Duration::from_millis(500)), key);
+        // That one file's matter; the older it is, the less often it is tried.
+        let of = format!("claim {} {:?}", landing.name, error.source.raw_os_error());
+        if self.throttle.lets_through(of, now) {
+            let what = if self.config.vault.opaque { error.source.to_string() } else { obstacle.what };
+            tracing::error!(code = "claim_failed", landing = landing.name, "{what}; the file stays where it is");
+        }
+        let age = self.candidates.get(&key).map_or(Duration::ZERO, |it| self.age(&it.candidate));
+        self.wake(now + (age / 2).clamp(RETRY_AFTER, MAX_RETRY_AFTER), key);
+    }
+
+    fn age(&self, candidate: &Candidate) -> Duration {
+        let age_ns = self.now().wall_ns - candidate.arrived_ns;
+        Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0))
     }
 
     pub(super) fn admit(&mut self, job: Job) {
@@ -242,7 +235,7 @@ impl State {
             return; // a claim and a reload found it in the spool of a landing that is back
         }
         let too_large = job.claimed.stamp.bytes > job.landing.max_size;
-        self.jobs.insert(id, Running { job, attempts: Attempts::default(), rejected: None });
+        self.jobs.insert(id, Running::new(job));
         if too_large {
             self.reject(id, file_too_large());
         } else {

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{MAX_JOBS, RETRY_AFTER, Running, State, TimerKey};
+use super::{MAX_JOBS, Running, State, TimerKey};
 use crate::config::Landing;
-use crate::daemon::clerk::{Paper, Planned, Verdict};
+use crate::daemon::clerk::{Paper, Planned, Verdict, chain};
+use crate::daemon::places::Obstacle;
 use crate::daemon::porter::Errand;
 use crate::intake::Hint;
 use crate::job::JobId;
 use crate::ledger::Attempts;
 use crate::pipeline::{Failure, Fault, Reading};
 use crate::worker::message::{OutputSpec, Task, Work};
-use crate::worker::pool::{Assignment, Outcome, WorkerReport};
+use crate::worker::pool::{Assignment, NotStarted, Outcome, WorkerReport};
 
 /// Most small files handed to a worker together.
 const MAX_BATCH: usize = 32;
@@ -45,7 +46,7 @@ impl State {
         for _ in 0..self.deferred.len().min(MAX_JOBS - self.jobs.len()) {
             let Some(key) = self.deferred.pop_front() else { return };
             match self.candidates.get(&key).map(|tracked| tracked.landing.clone()) {
-                Some(landing) if self.paused.contains_key(&landing.name) => self.deferred.push_back(key),
+                Some(landing) if !self.may_claim(&landing) => self.deferred.push_back(key),
                 Some(landing) => self.send(Errand::Look { landing, relative: key.1, hint: Hint::Due }),
                 None => {}
             }
@@ -63,6 +64,10 @@ impl State {
                 self.ready.pop_front();
                 continue;
             };
+            if self.places.blocks(&running.job.landing.name) {
+                self.held.extend(self.ready.pop_front());
+                continue;
+            }
             let alone = running.job.claimed.stamp.bytes > SMALL_BYTES
                 || running.attempts.died > 0
                 || running.attempts.interrupted > 1;
@@ -118,12 +123,14 @@ impl State {
                     self.hand(Paper::Quarantine { job: boxed, fault, sealed: true, attempts });
                 }
             }
-            Outcome::Masked(Err(Failure::Retry { doing, error, .. }))
-            | Outcome::Sealed(Err(Failure::Retry { doing, error, .. })) => {
-                self.try_later(job, &format!("cannot {doing}: {error}"));
+            Outcome::Masked(Err(Failure::Retry { doing, error, errno }))
+            | Outcome::Sealed(Err(Failure::Retry { doing, error, errno })) => {
+                let obstacle = self.worker_obstacle(&format!("cannot {doing}: {error}"), errno);
+                self.set_back(job, &obstacle);
             }
-            Outcome::Sealed(Err(Failure::Reject(fault))) => self.try_later(job, &fault.sentence),
-            Outcome::NotStarted(why) => self.try_later(job, &why),
+            Outcome::Sealed(Err(Failure::Reject(fault))) => self.set_back(job, &Obstacle::other(fault.sentence)),
+            Outcome::NotStarted(NotStarted::Path(error)) => self.set_back(job, &Obstacle::from(&error)),
+            Outcome::NotStarted(why) => self.set_back(job, &Obstacle::other(chain(&why))),
             Outcome::Died { hung } => {
                 let code = if hung { "worker_hung" } else { "worker_died" };
                 tracing::error!(code, job = %job, "a worker ended while it had this file; a new one takes over");
@@ -133,14 +140,16 @@ impl State {
         }
     }
 
-    pub(super) fn on_attempt_over(&mut self, id: JobId, attempts: Attempts) {
+    pub(super) fn on_attempt_over(&mut self, id: JobId, attempts: Option<Attempts>) {
         let Some(running) = self.jobs.get_mut(&id) else { return };
+        let counted = Attempts { died: running.attempts.died + 1, ..running.attempts };
+        let attempts = attempts.unwrap_or(counted);
         running.attempts = attempts;
         if attempts.died < self.config.daemon.max_attempts {
             self.ready.push_back(id);
         } else if running.rejected.is_some() {
             // Even sealing the original kills the worker: keep trying, slowly, rather than leave it unsealed.
-            self.try_later(id, "workers end while sealing the original");
+            self.set_back(id, &Obstacle::other("workers end while sealing the original"));
         } else {
             self.reject(id, worker_died(attempts.died));
         }
@@ -158,10 +167,13 @@ impl State {
         }
     }
 
-    pub(super) fn try_later(&mut self, id: JobId, why: &str) {
-        tracing::error!(code = "commit_failed", job = %id, "{why}; nothing is lost, tried again in 5 s");
-        let at = self.now().monotonic + RETRY_AFTER;
-        self.remind(at, TimerKey::Retry(id));
+    /// Takes a job up again.
+    pub(super) fn take_up(&mut self, id: JobId) {
+        match self.jobs.get(&id).map(|running| running.rejected.clone()) {
+            Some(Some(fault)) => self.reject(id, fault),
+            Some(None) if !self.ready.contains(&id) => self.ready.push_back(id),
+            Some(None) | None => {}
+        }
     }
 
     pub(super) fn on_verdict(&mut self, id: JobId, verdict: Verdict) {
@@ -183,7 +195,7 @@ impl State {
                 tracing::warn!(code = "file_changed", job = %id, landing, "the file changed after its claim; starting over");
                 self.start_over(id);
             }
-            Verdict::Failed(why) => self.try_later(id, &why),
+            Verdict::Failed(obstacle) => self.set_back(id, &obstacle),
         }
     }
 

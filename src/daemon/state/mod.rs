@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::clerk::{Job, Paper};
 use super::event::{Event, Request};
+use super::places::{Ailment, Place, Places};
 use super::porter::Errand;
+use super::start::Start;
 use super::{DaemonError, control, tell_systemd};
 use crate::audit::{Action, Outcome as AuditOutcome, Record};
 use crate::config::{Config, Landing};
@@ -29,15 +31,21 @@ use crate::watch::{Noticed, Watch};
 use crate::worker::pool::Pool;
 
 mod arrivals;
+mod health;
 mod jobs;
 mod reload;
+mod status;
+mod throttle;
 
 use reload::{Rejected, Reload};
+use throttle::Throttle;
 
 /// Most claimed files in flight; the rest waits in its landing.
 const MAX_JOBS: usize = 1024;
-/// Pause before an attempt that failed for reasons outside the file starts over.
+/// Pause before an attempt that failed for reasons outside the file starts over; it doubles with each failure.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Longest such pause.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// Beat of the loop's own housekeeping; also feeds the watchdog.
 const BEAT: Duration = Duration::from_secs(5);
 /// Longest time without an event in which `--once` looks again.
@@ -70,6 +78,14 @@ struct Running {
     attempts: Attempts,
     /// Set when the file is at fault and its original is being sealed for the quarantine.
     rejected: Option<Fault>,
+    /// Attempts that failed for reasons outside the file.
+    setbacks: u32,
+}
+
+impl Running {
+    fn new(job: Job) -> Running {
+        Running { job, attempts: Attempts::default(), rejected: None, setbacks: 0 }
+    }
 }
 
 pub(super) struct State {
@@ -81,6 +97,16 @@ pub(super) struct State {
     timers: BinaryHeap<Reverse<(Duration, TimerKey)>>,
     jobs: HashMap<JobId, Running>,
     ready: VecDeque<JobId>,
+    /// Claimed files that wait until the places can be written again.
+    held: HashSet<JobId>,
+    places: Places,
+    /// Landings whose rooms are being looked at.
+    examining: HashSet<String>,
+    /// Directories of landings whose spools could not be read yet.
+    unrecovered: HashSet<PathBuf>,
+    /// Claimed files that were found in such a spool; their claims may still be on the way.
+    adopted: HashSet<JobId>,
+    throttle: Throttle,
     idle: Vec<usize>,
     /// By name of the landing.
     sweeps: HashMap<String, Sweep>,
@@ -120,10 +146,16 @@ impl State {
         papers: Sender<Paper>,
         events: mpsc::Sender<Event>,
         once: bool,
-        recovered: Vec<Job>,
+        start: Start,
     ) -> State {
         let mut state = State {
             idle: (0..config.daemon.workers).rev().collect(),
+            places: Places::new(&config),
+            held: HashSet::new(),
+            examining: HashSet::new(),
+            unrecovered: HashSet::new(),
+            adopted: HashSet::new(),
+            throttle: Throttle::default(),
             config,
             landings,
             paused: BTreeMap::new(),
@@ -149,9 +181,14 @@ impl State {
             reload: Reload::Idle,
             rejected: None,
         };
-        for job in recovered {
+        for job in start.recovered {
             state.ready.push_back(job.id());
-            state.jobs.insert(job.id(), Running { job, attempts: Attempts::default(), rejected: None });
+            state.jobs.insert(job.id(), Running::new(job));
+        }
+        for (landing, obstacle) in start.unrecovered {
+            state.unrecovered.insert(landing.dir.clone());
+            let place = Place::Landing(landing.name.clone());
+            state.trouble(&place, obstacle.ailment.unwrap_or(Ailment::Failing), &obstacle.what);
         }
         state
     }
@@ -162,6 +199,7 @@ impl State {
         control::listen(&socket, self.events.clone()).map_err(super::cannot_start)?;
         self.watch_landings();
         self.sweep_all();
+        self.examine_places(); // behind the sweeps: what waits in a landing is part of what its room means
         self.dispatch();
         tracing::info!(code = "daemon_started", landings = self.landings.len(), "watching");
         tell_systemd(&[sd_notify::NotifyState::Ready]);
@@ -176,7 +214,7 @@ impl State {
             self.dispatch();
         }
         self.stop(&socket);
-        Ok(())
+        self.left_over()
     }
 
     fn now(&self) -> Now {
@@ -191,16 +229,30 @@ impl State {
 
     fn is_over(&self) -> bool {
         let now = self.now().monotonic;
-        let working =
-            self.idle.len() < self.config.daemon.workers || self.jobs.values().any(|it| it.rejected.is_some());
+        let sealing = |running: &Running| running.rejected.is_some() && running.setbacks == 0;
+        let working = self.idle.len() < self.config.daemon.workers || self.jobs.values().any(sealing);
         if let Some(deadline) = self.stopping {
             return !working || now >= deadline;
         }
-        if !self.once || !self.jobs.is_empty() || self.is_sweeping() {
+        if !self.once || self.is_sweeping() {
             return false;
         }
         let waited = self.began.elapsed() >= self.config.daemon.shutdown_grace;
-        self.candidates.is_empty() || (waited && self.candidates.values().all(|tracked| !tracked.claiming))
+        let claiming = self.candidates.values().any(|tracked| tracked.claiming);
+        let stuck = self.places.any_unwritable() || self.jobs.values().all(|running| running.setbacks > 0);
+        (self.jobs.is_empty() && self.candidates.is_empty())
+            || (waited && !claiming && (self.jobs.is_empty() || (stuck && !working && self.ready.is_empty())))
+    }
+
+    /// What `--once` could not do: an error unless everything was handled, or only waits for its writers.
+    fn left_over(&self) -> Result<(), DaemonError> {
+        let paused = self.candidates.keys().filter(|(landing, _)| self.paused.contains_key(landing)).count();
+        let files = self.jobs.len() + paused;
+        if !self.once || self.stopping.is_some() || files == 0 {
+            return Ok(());
+        }
+        let why = self.paused.values().next().cloned().unwrap_or_else(|| "the log says why".to_owned());
+        Err(DaemonError::Waiting { files, why })
     }
 
     fn is_sweeping(&self) -> bool {
@@ -230,13 +282,15 @@ impl State {
             Event::Looked { landing, relative, hint, stat, marker_there } => {
                 self.on_looked(&landing, relative, hint, stat, marker_there);
             }
-            Event::SweepOver { landing, error, free_bytes } => self.on_swept(&landing, error, free_bytes),
+            Event::SweepOver { landing, obstacle } => self.on_swept(&landing, obstacle),
+            Event::Found(finding) => self.on_found(&finding),
+            Event::Recovered { landing, taken_up } => self.on_recovered(&landing, taken_up),
             Event::Claimed { config, landing, relative, arrived_ns, claimed, lease_known } => {
                 if let Some(current) = self.current(&landing) {
                     self.candidates.remove(&(current.name.clone(), relative));
                 }
-                if self.jobs.contains_key(&claimed.job) {
-                    return; // adopted twice
+                if self.adopted.remove(&claimed.job) || self.jobs.contains_key(&claimed.job) {
+                    return; // adopted before
                 }
                 if !lease_known && self.said.insert(format!("lease {}", landing.name)) {
                     tracing::warn!(
@@ -256,20 +310,15 @@ impl State {
             Event::AttemptOver { job, attempts } => self.on_attempt_over(job, attempts),
             Event::Decided(verdicts) => verdicts.into_iter().for_each(|(job, verdict)| self.on_verdict(job, verdict)),
             Event::WatchAgain => self.watch_landings(),
-            Event::NotBegun { worker, jobs, what } => {
+            Event::NotBegun { worker, jobs, obstacle } => {
                 self.idle.push(worker);
-                jobs.into_iter().for_each(|job| self.try_later(job, &what));
+                jobs.into_iter().for_each(|job| self.set_back(job, &obstacle));
             }
-            Event::ClerkFailed { what } => {
-                tracing::error!(code = "audit_failed", "{what}; make room or mend the audit directory");
-            }
+            Event::ClerkFailed(obstacle) => self.on_obstacle(&obstacle),
             Event::Signal(signal) => self.on_signal(signal),
             Event::Read(read) => self.on_read(read),
             Event::TakenUp(taken_up) => self.on_taken_up(taken_up),
-            Event::Control { request, answer } => {
-                let reply = self.on_request(request);
-                let _ = answer.send(reply); // the asker may have left
-            }
+            Event::Control { request, answer } => self.on_request(request, answer),
         }
     }
 
@@ -297,11 +346,7 @@ impl State {
             match timer {
                 TimerKey::Candidate(key) => self.on_candidate_due(at, key),
                 TimerKey::Sweep(name) => self.on_sweep_due(at, &name),
-                TimerKey::Retry(id) => {
-                    if self.jobs.contains_key(&id) && !self.ready.contains(&id) {
-                        self.ready.push_back(id);
-                    }
-                }
+                TimerKey::Retry(id) => self.take_up(id),
             }
         }
         if self.lost_events.swap(false, Ordering::Relaxed) {
@@ -312,7 +357,7 @@ impl State {
             self.last_beat = now;
             tell_systemd(&[sd_notify::NotifyState::Watchdog]);
             self.tell_status();
-            self.hand(Paper::Tick);
+            self.examine_places();
         }
     }
 
@@ -331,9 +376,8 @@ impl State {
     /// The line that `systemctl status` shows.
     fn tell_status(&self) {
         let mut status = format!("{} in flight, {} waiting", self.jobs.len(), self.candidates.len());
-        if !self.paused.is_empty() {
-            let names: Vec<&str> = self.paused.keys().map(String::as_str).collect();
-            status.push_str(&format!("; PAUSED: {}", names.join(", ")));
+        if let Some((landing, why)) = self.paused.first_key_value() {
+            status.push_str(&format!("; {} PAUSED, {landing}: {why}", self.paused.len()));
         }
         if let Some(Rejected { why, .. }) = &self.rejected {
             let why = why.replace('\n', "; "); // a line of its own would be another variable
@@ -342,8 +386,8 @@ impl State {
         tell_systemd(&[sd_notify::NotifyState::Status(&status)]);
     }
 
-    fn on_request(&mut self, request: Request) -> Value {
-        match request {
+    fn on_request(&mut self, request: Request, answer: oneshot::Sender<Value>) {
+        let reply = match request {
             Request::Status => self.status(),
             Request::Sweep => {
                 self.sweep_all();
@@ -356,45 +400,8 @@ impl State {
                 }
                 json!({"ok": true})
             }
-            Request::Audit(record) => {
-                self.hand(Paper::Audit(record));
-                json!({"ok": true})
-            }
-        }
-    }
-
-    fn status(&self) -> Value {
-        let landings: Vec<Value> = self
-            .landings
-            .iter()
-            .map(|landing| {
-                let of = |name: &String| *name == landing.name;
-                json!({
-                    "name": landing.name,
-                    "dir": landing.dir,
-                    "waiting": self.candidates.keys().filter(|(name, _)| of(name)).count(),
-                    "in_flight": self.jobs.values().filter(|it| of(&it.job.landing.name)).count(),
-                    "paused": self.paused.get(&landing.name),
-                })
-            })
-            .collect();
-        // Of landings that a reload has taken out, or moved to another name or directory.
-        let mut leaving: BTreeMap<&str, usize> = BTreeMap::new();
-        for landing in self.jobs.values().map(|it| &it.job.landing) {
-            if !self.landings.iter().any(|it| it.name == landing.name) {
-                *leaving.entry(&landing.name).or_default() += 1;
-            }
-        }
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "pid": std::process::id(),
-            "started_at": self.began_at,
-            "config_sha256": self.config.sha256,
-            "config_rejected": self.rejected.as_ref().map(|it| json!({"at": it.at, "why": it.why})),
-            "landings": landings,
-            "leaving": leaving,
-            "workers": {"all": self.config.daemon.workers, "idle": self.idle.len()},
-            "counts": self.counts,
-        })
+            Request::Audit(record) => return self.hand(Paper::AuditFor { record, answer }),
+        };
+        let _ = answer.send(reply); // the asker may have left
     }
 }

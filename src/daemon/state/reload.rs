@@ -135,11 +135,15 @@ impl State {
                 self.candidates.insert(key, Tracked { landing, deferred: false, due: None, ..tracked });
             }
         }
+        self.places.follow(&self.config);
+        self.pause_and_resume();
         // The sweep looks at every candidate again, under the new rules.
         self.deferred.clear();
         self.sweeps.clear();
         self.watch_landings();
         self.sweep_all();
+        self.examining.clear();
+        self.examine_places();
     }
 
     /// The landing that has this one's directory today, if any.

@@ -1,0 +1,132 @@
+//! What the clerk does beside outcomes: records that are owed, and looks at the places that it writes to.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::{Clerk, ClerkError, MAX_OWED, chain};
+use crate::audit::{AuditError, Record};
+use crate::config::Config;
+use crate::daemon::event::Event;
+use crate::daemon::places::{Ailment, Finding, Obstacle, Place};
+use crate::fsutil;
+use crate::ledger::LedgerError;
+
+impl Clerk {
+    pub(super) fn stop(&mut self, record: Record) {
+        let stopped = self.append(&[record]);
+        if let Err(error) = stopped.and_then(|()| self.trail.checkpoint(Timestamp::now(), true)) {
+            tracing::error!(code = "audit_failed", "{}", chain(&error));
+        }
+    }
+
+    /// Takes a record of the daemon's own, to be appended as soon as the trail takes it.
+    pub fn owe(&mut self, record: Record) {
+        if self.owed.len() < MAX_OWED {
+            self.owed.push(record);
+        }
+    }
+
+    /// Appends what is owed.
+    pub fn pay(&mut self) -> Result<(), AuditError> {
+        self.append(&[])
+    }
+
+    /// Appends records behind those that are owed.
+    pub(super) fn append(&mut self, records: &[Record]) -> Result<(), AuditError> {
+        if self.owed.is_empty() {
+            return self.trail.append(records).map(|_| ());
+        }
+        let all: Vec<Record> = self.owed.iter().chain(records).cloned().collect();
+        self.trail.append(&all)?;
+        self.owed.clear();
+        Ok(())
+    }
+
+    /// Checkpoints when due, goes on with what is unsettled, looks at the places.
+    pub(super) fn tick(&mut self, probe: &[Place]) -> Vec<Event> {
+        let mut events = Vec::new();
+        if let Err(error) = self.trail.checkpoint(Timestamp::now(), false) {
+            events.push(self.failed(error));
+        }
+        events.extend(self.settled_events());
+        for place in [Place::Audit, Place::State, Place::Vault] {
+            let written = probe.contains(&place);
+            events.push(Event::Found(self.examine(place, written)));
+        }
+        events
+    }
+
+    fn settled_events(&mut self) -> Vec<Event> {
+        let (verdicts, obstacle) = self.settle();
+        let decided = (!verdicts.is_empty()).then_some(Event::Decided(verdicts));
+        decided.into_iter().chain(obstacle.map(Event::ClerkFailed)).collect()
+    }
+
+    /// What has been settled, and then what else happened.
+    pub(super) fn settle_before(&mut self, event: Event) -> Vec<Event> {
+        let mut events = self.settled_events();
+        events.push(event);
+        events
+    }
+
+    fn examine(&mut self, place: Place, write: bool) -> Finding {
+        let incoming = crate::vault::incoming(&self.config.vault.dir);
+        let dir: &Path = match place {
+            Place::Audit => &self.config.audit.dir,
+            Place::State => &self.config.daemon.state_dir,
+            Place::Vault | Place::Landing(_) => &incoming,
+        };
+        let mut tried = if write { fsutil::try_write(dir).map_err(ClerkError::from) } else { Ok(()) };
+        if write && tried.is_ok() && place == Place::State {
+            tried = self.ledger.try_write().map_err(ClerkError::from);
+        }
+        let space = fsutil::space(dir);
+        let obstacle = match (&tried, &space) {
+            (Err(error), _) => Some(self.obstacle(error)),
+            (Ok(()), Err(error)) => Some(Obstacle::from(error)),
+            (Ok(()), Ok(_)) => None,
+        };
+        Finding { place, space: space.ok(), written: write, obstacle }
+    }
+
+    pub(super) fn failed(&self, error: impl Into<ClerkError>) -> Event {
+        Event::ClerkFailed(self.obstacle(&error.into()))
+    }
+
+    pub fn obstacle(&self, error: &ClerkError) -> Obstacle {
+        obstacle(error, &self.config)
+    }
+}
+
+/// What stands in the way, with the path of the place that it says something about.
+pub fn obstacle(error: &ClerkError, config: &Config) -> Obstacle {
+    let what = chain(error);
+    match error {
+        ClerkError::Io(error) => Obstacle::from(error),
+        // Whatever keeps the trail from being written stops everything.
+        ClerkError::Audit(AuditError::Io(error)) => Obstacle {
+            what,
+            path: Some(config.audit.dir.clone()),
+            ailment: Ailment::of(&error.source).or(Some(Ailment::Failing)),
+        },
+        ClerkError::Ledger(LedgerError::Sqlite(error)) => {
+            Obstacle { what, path: Some(config.daemon.state_dir.clone()), ailment: Some(ledger_ailment(error)) }
+        }
+        ClerkError::Audit(AuditError::Broken { .. })
+        | ClerkError::Ledger(LedgerError::Newer { .. })
+        | ClerkError::NoRoom { .. } => Obstacle::other(what),
+    }
+}
+
+fn ledger_ailment(error: &rusqlite::Error) -> Ailment {
+    use rusqlite::ErrorCode;
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Ailment::Full,
+        Some(ErrorCode::ReadOnly) => Ailment::ReadOnly,
+        Some(ErrorCode::PermissionDenied) => Ailment::Denied,
+        Some(ErrorCode::CannotOpen) => Ailment::Gone,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Ailment::Damaged,
+        _ => Ailment::Failing,
+    }
+}

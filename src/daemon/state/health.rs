@@ -1,0 +1,249 @@
+//! Disks that are full, read-only, failing or gone: what pauses for them, who is told, and how work goes on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{MAX_RETRY_AFTER, RETRY_AFTER, Running, State, TimerKey};
+use crate::audit::{Action, Outcome, Record};
+use crate::config::Landing;
+use crate::daemon::clerk::Paper;
+use crate::daemon::places::{Ailment, Change, Finding, Obstacle, Place};
+use crate::daemon::porter::Errand;
+use crate::daemon::reload::TakenUp;
+use crate::job::JobId;
+
+impl State {
+    /// Looks at every place, and tries to write where that has failed.
+    pub(super) fn examine_places(&mut self) {
+        let mut probe = vec![Place::Audit, Place::State, Place::Vault];
+        probe.retain(|place| self.places.is_unwritable(place));
+        self.hand(Paper::Tick { probe });
+        for landing in self.landings.clone() {
+            let write = self.places.is_unwritable(&Place::Landing(landing.name.clone()));
+            // One look at a time: a file system that hangs must not gather errands.
+            if self.examining.insert(landing.name.clone()) {
+                self.send(Errand::Examine { landing, write });
+            }
+        }
+    }
+
+    pub(super) fn on_found(&mut self, finding: &Finding) {
+        let mut waiting = 0;
+        if let Place::Landing(name) = &finding.place {
+            self.examining.remove(name);
+            let there = self.candidates.iter().filter(|((landing, _), _)| landing == name);
+            let claimed = self.jobs.values().filter(|running| running.job.landing.name == *name);
+            waiting = there.map(|(_, tracked)| tracked.candidate.stat.bytes).sum::<u64>()
+                + claimed.map(|running| running.job.claimed.stamp.bytes).sum::<u64>();
+        }
+        let change = self.places.found(finding, waiting, self.now().monotonic, Timestamp::now());
+        self.follow(&finding.place, change);
+    }
+
+    /// Notes that something could not be done in a place.
+    pub(super) fn trouble(&mut self, place: &Place, ailment: Ailment, what: &str) {
+        let change = self.places.failed(place, ailment, what, self.now().monotonic, Timestamp::now());
+        self.follow(place, change);
+    }
+
+    /// The place that an obstacle says something about, with what it says.
+    pub(super) fn place_of(&self, obstacle: &Obstacle) -> Option<(Place, Ailment)> {
+        Place::of(obstacle.path.as_deref()?, &self.config).zip(obstacle.ailment)
+    }
+
+    pub(super) fn on_obstacle(&mut self, obstacle: &Obstacle) {
+        match self.place_of(obstacle) {
+            Some((place, ailment)) => self.trouble(&place, ailment, &obstacle.what),
+            None if self.throttle.lets_through(obstacle.what.clone(), self.now().monotonic) => {
+                tracing::error!(code = "commit_failed", "{}; nothing is lost, it is tried again", obstacle.what);
+            }
+            None => {}
+        }
+    }
+
+    /// What a worker could not do. It writes to the vault; errors that reading can have as well say nothing about it,
+    /// and are looked into.
+    pub(super) fn worker_obstacle(&self, what: &str, errno: Option<i32>) -> Obstacle {
+        let ailment = errno.and_then(|errno| Ailment::of(&std::io::Error::from_raw_os_error(errno)));
+        if let Some(ailment @ (Ailment::Full | Ailment::ReadOnly)) = ailment {
+            let path = Some(crate::vault::incoming(&self.config.vault.dir));
+            return Obstacle { what: what.to_owned(), path, ailment: Some(ailment) };
+        }
+        self.hand(Paper::Tick { probe: vec![Place::Vault] });
+        Obstacle::other(what)
+    }
+
+    /// A job could not be brought on, for reasons outside its file: it waits until the place is well again, or for an
+    /// ever longer pause.
+    pub(super) fn set_back(&mut self, id: JobId, obstacle: &Obstacle) {
+        let Some(running) = self.jobs.get_mut(&id) else { return };
+        running.setbacks += 1;
+        let (setbacks, landing) = (running.setbacks, running.job.landing.name.clone());
+        let of_its_source = obstacle.path.as_ref() == Some(&running.job.claimed.path);
+        if of_its_source && obstacle.ailment == Some(Ailment::Gone) && setbacks > 2 && !self.places.blocks(&landing) {
+            return self.give_up(id);
+        }
+        if !of_its_source && let Some((place, ailment)) = self.place_of(obstacle) {
+            self.held.insert(id);
+            return self.trouble(&place, ailment, &obstacle.what);
+        }
+        let now = self.now().monotonic;
+        let what = match of_its_source && self.config.vault.opaque {
+            true => "a claimed file cannot be read", // its path has its name
+            false => obstacle.what.as_str(),
+        };
+        if self.throttle.lets_through(format!("{landing} {what}"), now) {
+            tracing::error!(code = "commit_failed", job = %id, landing, "{what}; nothing is lost, it is tried again");
+        }
+        self.remind(now + pause_after(setbacks), TimerKey::Retry(id));
+    }
+
+    /// The spool holds the job's source no more; should it be found there again, it is taken up again.
+    fn give_up(&mut self, id: JobId) {
+        let Some(running) = self.jobs.remove(&id) else { return };
+        let landing = running.job.landing;
+        self.unrecovered.insert(landing.dir.clone());
+        tracing::error!(
+            code = "source_gone",
+            job = %id,
+            landing = landing.name,
+            "somebody has removed a claimed file from the spool; find out who has, and ask its sender for it again"
+        );
+        let record = alert(Action::AlertRaised, Outcome::Failure, "source_gone")
+            .veild("job", json!(id))
+            .veild("landing", json!(landing.name));
+        self.hand(Paper::Audit(Box::new(record)));
+    }
+
+    /// Says and records what has changed, pauses and resumes landings, lets go of what was held.
+    fn follow(&mut self, place: &Place, change: Change) {
+        let mut cleared = None;
+        match change {
+            Change::Nothing => return,
+            Change::Raised | Change::Lasts => {
+                let Some(trouble) = self.places.trouble(place) else { return };
+                let (code, what) = (trouble.code, trouble.what.clone());
+                tracing::error!(code, place = %place, since = %trouble.since, "{what}");
+                if change == Change::Lasts {
+                    return;
+                }
+                let record = alert(Action::AlertRaised, Outcome::Failure, code)
+                    .veild("place", json!(place.to_string()))
+                    .field("message", what);
+                self.hand(Paper::Audit(Box::new(record)));
+            }
+            Change::Cleared(ailment) => {
+                cleared = Some(ailment);
+                let code = ailment.code(Some(place));
+                tracing::info!(code = "disk_back", place = %place, was = code, "all is well here again");
+                let record =
+                    alert(Action::AlertCleared, Outcome::Success, code).veild("place", json!(place.to_string()));
+                self.hand(Paper::Audit(Box::new(record)));
+            }
+        }
+        self.pause_and_resume();
+        if let Some(ailment) = cleared {
+            self.on_cleared(place, ailment);
+        }
+    }
+
+    fn on_cleared(&mut self, place: &Place, ailment: Ailment) {
+        if let Place::Landing(name) = place
+            && let Some(landing) = self.landings.iter().find(|landing| landing.name == *name).cloned()
+        {
+            if !matches!(ailment, Ailment::Low | Ailment::Full) {
+                self.watch_landings(); // what has been away is not watched any more
+                self.sweep(&landing);
+            }
+            if self.unrecovered.remove(&landing.dir) {
+                let (config, in_flight) = (self.config.clone(), self.jobs.keys().copied().collect());
+                self.hand(Paper::Recover { config, landing, in_flight });
+            }
+        }
+        let now = self.now().monotonic;
+        for id in std::mem::take(&mut self.held) {
+            match self.jobs.get(&id) {
+                Some(running) if self.places.blocks(&running.job.landing.name) => {
+                    self.held.insert(id);
+                }
+                // One that fails again and again must not go first each time.
+                Some(Running { setbacks: 2.., .. }) => {
+                    let setbacks = self.jobs[&id].setbacks;
+                    self.remind(now + pause_after(setbacks), TimerKey::Retry(id));
+                }
+                Some(_) => self.take_up(id),
+                None => {}
+            }
+        }
+    }
+
+    /// Whether files of a landing may be claimed: nothing pauses it, and everything that might has been looked at.
+    pub(super) fn may_claim(&self, landing: &Landing) -> bool {
+        !self.paused.contains_key(&landing.name) && self.places.are_known(&landing.name)
+    }
+
+    /// Brings what is paused in line with the places' troubles.
+    pub(super) fn pause_and_resume(&mut self) {
+        let before = std::mem::take(&mut self.paused);
+        let mut paused = BTreeMap::new();
+        for landing in self.landings.clone() {
+            let name = &landing.name;
+            match (self.places.pauses(name), before.contains_key(name)) {
+                (Some((place, trouble)), was_paused) => {
+                    let (code, why) = (trouble.code, format!("{place}: {}", trouble.what));
+                    if !was_paused {
+                        tracing::warn!(code = "landing_paused", landing = name, place = %place, reason = code, "intake paused");
+                        self.record_pause(Action::LandingPaused, &landing, Some(code));
+                    }
+                    paused.insert(name.clone(), why);
+                }
+                (None, true) => {
+                    tracing::info!(code = "landing_back", landing = name, "intake resumed");
+                    self.record_pause(Action::LandingResumed, &landing, None);
+                }
+                (None, false) => {}
+            }
+        }
+        self.paused = paused;
+    }
+
+    fn record_pause(&self, action: Action, landing: &Landing, code: Option<&str>) {
+        let outcome = if code.is_some() { Outcome::Failure } else { Outcome::Success };
+        let record = Record::new(Timestamp::now(), action, outcome).veild("landing", json!(landing.name));
+        let record = match code {
+            Some(code) => record.veild("code", json!(code)),
+            None => record,
+        };
+        self.hand(Paper::Audit(Box::new(record)));
+    }
+
+    /// Takes up what a spool held that could not be read before.
+    pub(super) fn on_recovered(&mut self, landing: &Landing, taken_up: Result<TakenUp, Obstacle>) {
+        match taken_up {
+            Err(obstacle) => {
+                let place = Place::Landing(landing.name.clone());
+                self.unrecovered.insert(landing.dir.clone());
+                self.trouble(&place, obstacle.ailment.unwrap_or(Ailment::Failing), &obstacle.what);
+            }
+            Ok(TakenUp { jobs, completed, .. }) => {
+                let resumed = jobs.len();
+                tracing::info!(code = "daemon_recovered", landing = landing.name, completed, resumed, "spool read");
+                for job in jobs {
+                    self.adopted.insert(job.id());
+                    self.admit(job);
+                }
+            }
+        }
+    }
+}
+
+fn alert(action: Action, outcome: Outcome, code: &str) -> Record {
+    Record::new(Timestamp::now(), action, outcome).veild("code", json!(code))
+}
+
+fn pause_after(setbacks: u32) -> Duration {
+    (RETRY_AFTER * (1 << setbacks.saturating_sub(1).min(10))).min(MAX_RETRY_AFTER)
+}
