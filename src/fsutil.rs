@@ -47,17 +47,15 @@ pub fn fsync_dir(dir: &Path) -> Result<(), PathError> {
 
 /// Creates a directory and its missing parents with `mode`, each durable in its parent.
 pub fn create_dir_durable(dir: &Path, mode: u32) -> Result<(), PathError> {
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+        create_dir_durable(parent, mode)?;
+    }
     match fs::DirBuilder::new().mode(mode).create(dir) {
         Ok(()) => match dir.parent() {
             Some(parent) => fsync_dir(parent),
             None => Ok(()),
         },
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let parent = dir.parent().ok_or(error).at("create", dir)?;
-            create_dir_durable(parent, mode)?;
-            create_dir_durable(dir, mode)
-        }
         Err(error) => Err(error).at("create", dir),
     }
 }
@@ -193,6 +191,17 @@ mod tests {
         assert_eq!(printable_name(OsStr::new("Łukasz 1.csv")), "Łukasz 1.csv");
         assert_eq!(printable_name(OsStr::from_bytes(b"a\xff\n%.csv")), "a%FF%0A%25.csv");
         assert_eq!(printable_name(OsStr::new("a\u{202E}vsc.exe")), "a%E2%80%AEvsc.exe");
+    }
+
+    #[test]
+    fn missing_parents_are_created_and_impossible_ones_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b/c");
+        create_dir_durable(&deep, 0o700).unwrap();
+        create_dir_durable(&deep, 0o700).unwrap();
+        assert!(deep.is_dir());
+        // Says "not found" however often its parent is looked at.
+        assert_eq!(create_dir_durable(Path::new("/proc/veild/x"), 0o700).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

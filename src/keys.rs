@@ -151,17 +151,23 @@ fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyError> {
 
 /// Writes a new masking key file, durable, mode 0600; never overwrites.
 pub fn generate_masking(path: &Path, now: Timestamp) -> Result<(), KeyError> {
+    refuse_taken(path)?;
     write_durable(path, 0o600, MaskingKeys::generate(now).as_bytes())
+}
+
+fn refuse_taken(path: &Path) -> Result<(), KeyError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(KeyError(format!("{} is already there; keys are never overwritten", path.display()))),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Writes a new signing key F, its public half F.pub and F.allowed_signers for `ssh-keygen -Y verify`; never overwrites.
 pub fn generate_signing(path: &Path) -> Result<(), KeyError> {
     let (public_path, signers_path) = (with_suffix(path, ".pub"), with_suffix(path, ".allowed_signers"));
     // Looked at beforehand so that no half set is left behind; create_new below still decides.
-    for taken in [path, &public_path, &signers_path] {
-        if fs::symlink_metadata(taken).is_ok() {
-            return Err(KeyError(format!("{} exists; keys are never overwritten", taken.display())));
-        }
+    for path in [path, &public_path, &signers_path] {
+        refuse_taken(path)?;
     }
     let fail = |error: ssh_key::Error| KeyError(format!("cannot generate a signing key: {error}"));
     let mut private = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(fail)?;

@@ -11,13 +11,16 @@ use crate::keys::SigningKey;
 pub enum Arguments {
     /// Read every byte of the trail and say where it was changed
     Verify {
+        /// Answer in JSON
         #[arg(long)]
         json: bool,
     },
     /// The last records
     Tail {
+        /// Number of records
         #[arg(short = 'n', long, default_value_t = 10)]
         lines: usize,
+        /// Answer in JSON
         #[arg(long)]
         json: bool,
     },

@@ -11,6 +11,7 @@ use crate::seal::canonical;
 
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Answer in JSON
     #[arg(long)]
     json: bool,
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Shell that the script is for
     shell: clap_complete::Shell,
 }
 

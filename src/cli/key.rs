@@ -8,7 +8,9 @@ use jiff::Timestamp;
 pub enum Arguments {
     /// Make a new key file; never overwrites one
     Generate {
+        /// What the key is for: pseudonyms, or receipts and audit trail
         kind: Kind,
+        /// New file for the key; for a signing key also OUT.pub and OUT.allowed_signers
         #[arg(long)]
         out: PathBuf,
     },

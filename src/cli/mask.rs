@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use jiff::Timestamp;
 
+use super::Usage;
 use super::progress::Progress;
 use crate::fsutil::{create_new, fsync_dir, printable_name, rename_noreplace, write_new_synced};
 use crate::job::JobId;
@@ -18,6 +19,7 @@ use crate::vault::{Receipt, ReceiptOutput, ReceiptPolicy};
 
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Files to mask; they stay as they are
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Name of a policy in the configuration, or path of a TOML file
@@ -44,8 +46,15 @@ pub struct Arguments {
 
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let to_stdout = arguments.output.as_deref() == Some(Path::new("-"));
-    anyhow::ensure!(to_stdout == arguments.plaintext, "masked plaintext needs both `-o -` and `--plaintext`");
-    anyhow::ensure!(arguments.output.is_none() || arguments.files.len() == 1, "`-o` takes one FILE");
+    if to_stdout != arguments.plaintext {
+        return Err(Usage("masked plaintext needs both `-o -` and `--plaintext`").into());
+    }
+    if arguments.output.is_some() && arguments.files.len() > 1 {
+        return Err(Usage("`-o` takes one FILE; without it each output stands beside its FILE").into());
+    }
+    if !to_stdout && arguments.recipient.is_empty() {
+        return Err(Usage("to whom shall the output be sealed? Give `--recipient age1…` at least once").into());
+    }
     let policy = super::find_policy(config, &arguments.policy)?;
     let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
     crate::pipeline::keep_freed_memory();
@@ -73,7 +82,8 @@ pub fn process_file(
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let bytes = file.metadata().with_context(|| format!("cannot examine {}", path.display()))?.len();
     // A bar would be torn by the text around it.
-    let to_terminal = matches!(sink, Sink::Plain(_)) && io::stdout().is_terminal();
+    let is_plain = matches!(sink, Sink::Plain(_));
+    let to_terminal = is_plain && io::stdout().is_terminal();
     let input = Input { file, reading, digest: DigestKind::Keyed };
     let output = Output { policy: policy.clone(), compress, sink };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
@@ -81,9 +91,12 @@ pub fn process_file(
     let report = |done| progress.iter().for_each(|progress| progress.set(done, bytes));
     let processed = process(input, vec![output], keys, threads, &report);
     drop(progress);
-    processed.map_err(|failure| match failure {
-        Failure::Reject(fault) => Rejected { path: path.to_owned(), fault }.into(),
-        retry => anyhow::anyhow!("{}: {retry}", path.display()),
+    processed.map_err(|failure| {
+        let error = match failure {
+            Failure::Reject(fault) => Rejected { path: path.to_owned(), fault }.into(),
+            retry => anyhow::anyhow!("{}: {retry}", path.display()),
+        };
+        if is_plain { error.context("what was written is not whole") } else { error }
     })
 }
 
@@ -106,7 +119,6 @@ fn seal_file(
     policy: &Policy,
     keys: &MaskingKeys,
 ) -> anyhow::Result<()> {
-    anyhow::ensure!(!arguments.recipient.is_empty(), "name at least one `--recipient`");
     let signing = match &arguments.signing_key {
         Some(path) => SigningKey::load(path)?,
         None => SigningKey::load(&crate::config::Config::load(config)?.keys.signing)?,
@@ -117,6 +129,13 @@ fn seal_file(
         let name = compress.name_of_output(path.file_name().unwrap_or_default()).into_owned();
         with_suffix(&path.with_file_name(name), ".age")
     });
+    for taken in [&object, &receipt_of(&object), &with_suffix(&receipt_of(&object), ".sig")] {
+        anyhow::ensure!(
+            !taken.exists(),
+            "{} is already there; remove it, or name another output with `-o`",
+            taken.display()
+        );
+    }
     let temporary = with_suffix(&object, ".incoming");
     let file = create_new(&temporary, 0o600)?;
     let kept = file.try_clone()?;
@@ -169,8 +188,7 @@ fn publish(
         veild: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let text = format!("{}\n", serde_json::to_string_pretty(&receipt)?);
-    let stem = object.with_extension("");
-    let receipt_path = with_suffix(&stem, ".receipt.json");
+    let receipt_path = receipt_of(object);
     write_new_synced(&receipt_path, 0o440, text.as_bytes())?;
     let signature = signing.sign("veild-receipt", text.as_bytes());
     write_new_synced(&with_suffix(&receipt_path, ".sig"), 0o440, signature.as_bytes())?;
@@ -179,6 +197,10 @@ fn publish(
     fsync_dir(dir)?;
     eprintln!("{}: {} rows sealed as {}", path.display(), receipt.rows_out, object.display());
     Ok(())
+}
+
+fn receipt_of(object: &Path) -> PathBuf {
+    with_suffix(&object.with_extension(""), ".receipt.json")
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

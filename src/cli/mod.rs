@@ -55,7 +55,7 @@ enum Command {
     /// Try policies out
     #[command(subcommand)]
     Policy(policy::Arguments),
-    /// Live state of a running daemon
+    /// Is all well, and if not, what is to be done?
     Status(status::Arguments),
     /// Rejected files
     #[command(subcommand)]
@@ -84,6 +84,11 @@ enum Command {
 #[error("{0}")]
 pub(crate) struct Problems(pub(crate) String);
 
+/// Arguments that do not go together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) &'static str);
+
 /// Parses, dispatches and turns the outcome into an exit code: 0 done, 1 failed, 2 usage, 3 problems found,
 /// 78 configuration error.
 pub fn main() -> ExitCode {
@@ -91,8 +96,16 @@ pub fn main() -> ExitCode {
     match dispatch(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "veild: {error:#}"); // nobody may be reading
-            if error.is::<ConfigError>() {
+            let text = format!("{error:#}");
+            let mut say = std::io::stderr();
+            let _ = writeln!(say, "veild: {text}"); // nobody may be reading
+            if text.contains("Permission denied") && !rustix::process::geteuid().is_root() {
+                let _ = writeln!(say, "veild: run it as root, or as the user that the daemon runs as");
+            }
+            if error.is::<Usage>() {
+                let _ = writeln!(say, "\nFor more information, try '--help'.");
+                ExitCode::from(2)
+            } else if error.is::<ConfigError>() {
                 ExitCode::from(78)
             } else if error.is::<Problems>() {
                 ExitCode::from(3)

@@ -10,6 +10,7 @@ use crate::pipeline::Sink;
 pub enum Arguments {
     /// Dry run: what would happen to each column; shows no input value
     Test {
+        /// File to try the policy on
         file: PathBuf,
         /// Name of a policy in the configuration, or path of a TOML file
         #[arg(long)]
@@ -19,6 +20,7 @@ pub enum Arguments {
         masking_key: Option<PathBuf>,
         #[command(flatten)]
         reading: super::reading::ReadingArguments,
+        /// Answer in JSON
         #[arg(long)]
         json: bool,
     },

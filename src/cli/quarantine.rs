@@ -20,17 +20,21 @@ use crate::quarantine::{self, Reason};
 pub enum Arguments {
     /// Rejected files, oldest first
     List {
+        /// Answer in JSON
         #[arg(long)]
         json: bool,
     },
     /// One rejected file and why
     Show {
+        /// Job, as `quarantine list` shows it
         job: JobId,
+        /// Answer in JSON
         #[arg(long)]
         json: bool,
     },
     /// Process it again under today's policy
     Retry {
+        /// Job, as `quarantine list` shows it
         job: JobId,
         /// Why, for the audit trail
         #[arg(long)]
@@ -41,7 +45,9 @@ pub enum Arguments {
     },
     /// Hand the original to a path
     Release {
+        /// Job, as `quarantine list` shows it
         job: JobId,
+        /// Where the original goes; nothing may stand there
         #[arg(long)]
         to: PathBuf,
         /// Why, for the audit trail
@@ -50,6 +56,7 @@ pub enum Arguments {
     },
     /// Destroy the original
     Discard {
+        /// Job, as `quarantine list` shows it
         job: JobId,
         /// Why, for the audit trail
         #[arg(long)]
@@ -110,6 +117,9 @@ fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
     let entries = quarantine::list(dir)?;
     if json {
         return super::print_json(&entries);
+    }
+    if entries.is_empty() {
+        eprintln!("nothing is in quarantine");
     }
     for entry in entries {
         println!(
@@ -179,7 +189,7 @@ fn make_ready(landing: &Path, entry: &Reason, original: &Path, identity: Option<
         return place(&from, &ready);
     }
     let identity = identity.context("the original is sealed: give `--identity`")?;
-    let identity = fs::read(identity).with_context(|| format!("cannot read {}", identity.display()))?;
+    let identity = fs::read(identity).with_context(|| format!("cannot read the identity {}", identity.display()))?;
     let mut plain = crate::seal::open(from, &identity)?;
     let mut file = create_new(&ready, 0o600)?;
     io::copy(&mut plain, &mut file)

@@ -32,7 +32,10 @@ impl ReadingArguments {
             None => (Reading::default(), Compress::default()),
             Some(name) => {
                 let config = Config::load(config)?;
-                let landing = config.landing(name).with_context(|| format!("there is no landing {name:?}"))?;
+                let landing = config.landing(name).with_context(|| {
+                    let known: Vec<&str> = config.landings.iter().map(|landing| landing.name.as_str()).collect();
+                    format!("there is no landing {name:?}; {} has: {}", config.path.display(), known.join(", "))
+                })?;
                 (landing.reading.clone(), landing.compress)
             }
         };

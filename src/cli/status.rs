@@ -7,6 +7,7 @@ use crate::daemon::{control, event::Request, places::readable};
 
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Answer in JSON
     #[arg(long)]
     json: bool,
 }

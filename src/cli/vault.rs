@@ -23,6 +23,7 @@ pub enum Arguments {
         /// Archived originals instead
         #[arg(long)]
         archive: bool,
+        /// Answer in JSON
         #[arg(long)]
         json: bool,
     },
@@ -31,6 +32,7 @@ pub enum Arguments {
         /// Also decrypt every object that is sealed to this identity
         #[arg(short, long)]
         identity: Option<PathBuf>,
+        /// Answer in JSON
         #[arg(long)]
         json: bool,
     },
@@ -44,6 +46,7 @@ pub enum Arguments {
         /// With a job: its archived original instead
         #[arg(long, conflicts_with = "view")]
         archive: bool,
+        /// File with the age identity or SSH private key that opens it
         #[arg(short, long)]
         identity: PathBuf,
         /// Where the masked plaintext goes (default: standard output)
@@ -75,6 +78,9 @@ fn list(config: &Config, archive: bool, json: bool) -> anyhow::Result<()> {
             entries.iter().map(|entry| json!({"path": entry.path, "receipt": entry.receipt})).collect();
         return super::print_json(&receipts);
     }
+    if entries.is_empty() {
+        eprintln!("{}", if archive { "the archive is empty" } else { "the vault is empty" });
+    }
     for entry in entries {
         match entry.receipt {
             Some(receipt) => {
@@ -95,7 +101,7 @@ fn list(config: &Config, archive: bool, json: bool) -> anyhow::Result<()> {
 
 fn verify(config: &Config, identity: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let key = SigningKey::load(&config.keys.signing)?.verifying();
-    let identity = identity.map(std::fs::read).transpose().context("cannot read the identity")?;
+    let identity = identity.map(read_identity).transpose()?;
     let progress = Progress::start("verifying the vault".to_owned());
     let report = |done, total| progress.set(done, total);
     let verdict = crate::vault::verify(&config.vault.dir, &key, identity.as_deref(), &report)?;
@@ -121,7 +127,7 @@ fn verify(config: &Config, identity: Option<&Path>, json: bool) -> anyhow::Resul
             0 => String::new(),
             count => format!(" and {count} archived original(s)"),
         };
-        println!("{} object(s){archived} checked{others}", verdict.objects);
+        println!("{} object(s){archived} checked{others}, {} problem(s)", verdict.objects, verdict.problems.len());
         for problem in &verdict.problems {
             println!("{}: {}", problem.path.display(), problem.what);
         }
@@ -130,6 +136,10 @@ fn verify(config: &Config, identity: Option<&Path>, json: bool) -> anyhow::Resul
         0 => Ok(()),
         count => Err(Problems(format!("{count} problem(s) in the vault")).into()),
     }
+}
+
+fn read_identity(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read the identity {}", path.display()))
 }
 
 fn find_object(config: &Config, object: &str, view: Option<&str>, archive: bool) -> anyhow::Result<PathBuf> {
@@ -142,9 +152,11 @@ fn find_object(config: &Config, object: &str, view: Option<&str>, archive: bool)
     let wanted = |receipt: &Receipt| receipt.job == job && receipt.view.as_deref() == view;
     let found = entries.into_iter().find(|entry| entry.receipt.as_ref().is_some_and(wanted));
     let entry = found.with_context(|| match view {
-        Some(view) => format!("the vault holds no view {view:?} of job {job}"),
-        None if archive => format!("the archive holds no original of job {job}"),
-        None => format!("the vault holds no object of job {job}"),
+        Some(view) => format!("the vault holds no view {view:?} of job {job}; `veild vault list` shows what it holds"),
+        None if archive => {
+            format!("the archive holds no original of job {job}; `veild vault list --archive` shows all")
+        }
+        None => format!("the vault holds no object of job {job}; `veild vault list` shows what it holds"),
     })?;
     Ok(dir.join(entry.path))
 }
@@ -156,9 +168,11 @@ fn open(
     output: Option<&Path>,
     reason: Option<&str>,
 ) -> anyhow::Result<()> {
-    let identity = std::fs::read(identity).with_context(|| format!("cannot read {}", identity.display()))?;
-    let sealed = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut plain = crate::seal::open(sealed, &identity)?;
+    let sealed = File::open(path).map_err(|error| {
+        anyhow::anyhow!("cannot open {}: {error}; `veild vault list` shows what the vault holds", path.display())
+    })?;
+    let secret = read_identity(identity)?;
+    let mut plain = crate::seal::open(sealed, &secret).with_context(|| identity.display().to_string())?;
     let record = Record::new(Timestamp::now(), Action::VaultOpened, Outcome::Success)
         .field("user", super::user())
         .field("file", json!({"path": path}))

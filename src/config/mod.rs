@@ -154,6 +154,9 @@ impl PartialEq for Patterns {
     }
 }
 
+/// What to do about a configuration that is not there.
+const NAME_IT: &str = "name the configuration with --config or $VEILD_CONFIG; `veild init` makes one";
+
 /// Everything that is wrong with a configuration, each with line, column and remedy.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -162,7 +165,7 @@ pub struct ConfigError(pub String);
 impl Config {
     /// Reads and checks a configuration file.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let text = read(path)?;
+        let text = read(path, NAME_IT)?;
         let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         let mut findings = Findings::new(path, &text);
         let root = parse(path, &text)?;
@@ -172,7 +175,7 @@ impl Config {
 
     /// The state directory that a configuration file names, whatever else is wrong with it.
     pub fn state_dir(path: &Path) -> Result<PathBuf, ConfigError> {
-        let text = read(path)?;
+        let text = read(path, NAME_IT)?;
         let in_section = |table: &toml::Table| table.get("daemon")?.get("state_dir")?.as_str().map(PathBuf::from);
         let in_line = |table: toml::Table| table.get("state_dir")?.as_str().map(PathBuf::from);
         let named = match toml::from_str::<toml::Table>(&text) {
@@ -189,17 +192,16 @@ impl Config {
 
 /// Reads a file that holds the keys of one policy.
 pub fn load_policy_file(path: &Path) -> Result<Policy, ConfigError> {
-    let text = read(path)?;
+    let text = read(path, "--policy takes the name of a policy in the configuration, or the path of a TOML file")?;
     let mut findings = Findings::new(path, &text);
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let policy = check::policy(&name, parse(path, &text)?, &mut findings);
     if findings.is_empty() { Ok(policy) } else { Err(ConfigError(findings.report())) }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|error| {
-        ConfigError(format!("cannot read {}: {error}; name another file with --config", path.display()))
-    })
+fn read(path: &Path, remedy: &str) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("cannot read {}: {error}; {remedy}", path.display())))
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {

@@ -250,7 +250,9 @@ pub struct Limits {
     pub max_expanded: Option<ByteSize>,
     /// Most bytes out of each byte of a compressed file, above 16 MiB.
     pub max_expansion: Option<u64>,
+    /// Deepest nesting of JSON.
     pub max_depth: Option<usize>,
+    /// Most different paths in a JSON file.
     pub max_paths: Option<usize>,
 }
 

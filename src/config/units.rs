@@ -16,8 +16,8 @@ pub struct Span(pub Duration);
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        byte_size(&text).map(ByteSize).ok_or_else(|| {
+        let size = String::deserialize(deserializer).ok().and_then(|text| byte_size(&text));
+        size.map(ByteSize).ok_or_else(|| {
             D::Error::custom("expected a size like \"64MiB\", with the unit B, KB, MB, GB, TB, KiB, MiB, GiB or TiB")
         })
     }
@@ -25,9 +25,8 @@ impl<'de> Deserialize<'de> for ByteSize {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        span(&text)
-            .map(Span)
+        let time = String::deserialize(deserializer).ok().and_then(|text| span(&text));
+        time.map(Span)
             .ok_or_else(|| D::Error::custom("expected a duration like \"30s\", with the unit ms, s, m, h or d"))
     }
 }

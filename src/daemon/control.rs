@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::event::{Event, Request};
+use crate::fsutil::{At, PathError};
 
 /// Longest request in bytes.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
@@ -52,22 +53,26 @@ async fn answer(mut stream: UnixStream, events: mpsc::Sender<Event>) -> io::Resu
 }
 
 /// Asks a running daemon; `None` when none runs.
-pub fn ask(state_dir: &Path, request: &Request) -> io::Result<Option<Value>> {
-    let mut stream = match std::os::unix::net::UnixStream::connect(state_dir.join("control.sock")) {
+pub fn ask(state_dir: &Path, request: &Request) -> Result<Option<Value>, PathError> {
+    let socket = state_dir.join("control.sock");
+    let stream = match std::os::unix::net::UnixStream::connect(&socket) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
         }
-        other => other?,
+        other => other.at("reach the daemon at", &socket)?,
     };
-    match exchange(&mut stream, request) {
+    match exchange(stream, request) {
         // It ended meanwhile; for a moment a worker that it was starting keeps its socket open.
         Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => Ok(None),
         Ok(reply) if reply.is_empty() => Ok(None),
-        other => Ok(Some(serde_json::from_slice(&other?)?)),
+        other => {
+            let reply = other.and_then(|reply| Ok(serde_json::from_slice(&reply)?));
+            reply.map(Some).at("talk to the daemon at", socket)
+        }
     }
 }
 
-fn exchange(stream: &mut std::os::unix::net::UnixStream, request: &Request) -> io::Result<Vec<u8>> {
+fn exchange(mut stream: std::os::unix::net::UnixStream, request: &Request) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let request = serde_json::to_vec(request)?;
     let mut sent = 0;
@@ -77,6 +82,9 @@ fn exchange(stream: &mut std::os::unix::net::UnixStream, request: &Request) -> i
     }
     stream.shutdown(std::net::Shutdown::Write)?;
     let mut reply = Vec::new();
-    stream.read_to_end(&mut reply)?;
+    stream.read_to_end(&mut reply).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "it does not answer"),
+        _ => error,
+    })?;
     Ok(reply)
 }

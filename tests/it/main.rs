@@ -12,6 +12,7 @@
 //! - `versions.rs`: what earlier versions left behind, kept in `tests/fixtures/`.
 //! - `reload.rs`: SIGHUP while files are in flight.
 //! - `commands.rs`: the command line as a user meets it.
+//! - `snapshots.rs`: what people read, compared with `snapshots/`.
 //! - `generated.rs`: JSON Schema, man pages and shell completions.
 //! - `generalize.rs`: intervals, hierarchies, patterns and prefixes through the running system.
 
@@ -28,4 +29,5 @@ mod outputs;
 mod reload;
 mod retry;
 mod sandbox;
+mod snapshots;
 mod versions;
