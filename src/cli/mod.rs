@@ -79,6 +79,9 @@ enum Command {
     Worker,
 }
 
+/// Exit code of a configuration error.
+const CONFIGURATION: u8 = 78;
+
 /// Checks found problems: a leak, a broken chain, a bad object.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -104,15 +107,21 @@ pub fn main() -> ExitCode {
             }
             if error.is::<Usage>() {
                 let _ = writeln!(say, "\nFor more information, try '--help'.");
-                ExitCode::from(2)
-            } else if error.is::<ConfigError>() {
-                ExitCode::from(78)
-            } else if error.is::<Problems>() {
-                ExitCode::from(3)
-            } else {
-                ExitCode::FAILURE
             }
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() {
+        2
+    } else if error.is::<ConfigError>() {
+        CONFIGURATION
+    } else if error.is::<Problems>() {
+        3
+    } else {
+        1
     }
 }
 

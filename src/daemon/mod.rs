@@ -20,7 +20,9 @@ use crate::worker::pool::{Pool, PoolOptions};
 
 pub mod clerk;
 pub mod control;
+pub mod detach;
 pub mod event;
+pub mod pid_file;
 pub mod places;
 mod porter;
 mod reload;
@@ -98,11 +100,26 @@ pub fn open_clerk(config: &Arc<Config>) -> Result<Clerk, DaemonError> {
     Ok(Clerk::new(config.clone(), ledger, trail, signing, keys))
 }
 
-/// Runs the daemon until a signal ends it; with `once`, until all that is there has been handled.
-pub fn run(config: Config, once: bool) -> Result<(), DaemonError> {
+/// How the daemon was started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Until a signal ends it; a disk in trouble is waited for at the start.
+    Foreground,
+    /// Until a signal ends it; somebody waits for the start, at a terminal or in the middle of a boot.
+    Detached,
+    /// Until all that is there has been handled.
+    Once,
+}
+
+/// Runs the daemon to its end. Calls `ready` when it has recovered and watches.
+pub fn run(config: Config, mode: Mode, ready: impl FnOnce()) -> Result<(), DaemonError> {
     let config = Arc::new(config);
     let mut signals = catch_signals()?;
-    let opened = if once { Some(open(&config)?) } else { open_patiently(&config, &mut signals)? };
+    crate::faults::point("starting");
+    let opened = match mode {
+        Mode::Foreground => open_patiently(&config, &mut signals)?,
+        Mode::Detached | Mode::Once => Some(open(&config)?),
+    };
     let Some(Opened { _lock, clerk, landings, start }) = opened else { return Ok(()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
     let (events, inbox) = mpsc::channel(MAX_QUEUED_EVENTS);
@@ -110,8 +127,8 @@ pub fn run(config: Config, once: bool) -> Result<(), DaemonError> {
     forward_signals(signals, &events)?;
     let porter = porter::start(events.clone()).map_err(cannot_start)?;
     let papers = clerk::start(clerk, events.clone()).map_err(cannot_start)?;
-    let state = State::new(config, landings, pool, porter, papers, events, once, start);
-    runtime.block_on(state.run(inbox))
+    let state = State::new(config, landings, pool, porter, papers, events, mode == Mode::Once, start);
+    runtime.block_on(state.run(inbox, ready))
 }
 
 fn start_pool(config: &Config, clerk: &Clerk, events: &mpsc::Sender<Event>) -> Result<Pool, DaemonError> {

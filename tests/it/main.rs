@@ -11,6 +11,7 @@
 //! - `retry.rs`: rejected files on their way back, through kills at every step.
 //! - `versions.rs`: what earlier versions left behind, kept in `tests/fixtures/`.
 //! - `reload.rs`: SIGHUP while files are in flight.
+//! - `daemonize.rs`: the daemon on hosts without systemd.
 //! - `commands.rs`: the command line as a user meets it.
 //! - `snapshots.rs`: what people read, compared with `snapshots/`.
 //! - `generated.rs`: JSON Schema, man pages and shell completions.
@@ -18,6 +19,7 @@
 
 mod commands;
 mod crash;
+mod daemonize;
 mod disks;
 mod formats;
 mod generalize;

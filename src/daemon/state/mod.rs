@@ -194,7 +194,11 @@ impl State {
     }
 
     /// Runs until it is told to stop and nothing is in flight.
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Event>) -> Result<(), DaemonError> {
+    pub(super) async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Event>,
+        ready: impl FnOnce(),
+    ) -> Result<(), DaemonError> {
         let socket = self.config.daemon.state_dir.join("control.sock");
         control::listen(&socket, self.events.clone()).map_err(super::cannot_start)?;
         self.watch_landings();
@@ -203,6 +207,8 @@ impl State {
         self.dispatch();
         tracing::info!(code = "daemon_started", landings = self.landings.len(), "watching");
         tell_systemd(&[sd_notify::NotifyState::Ready]);
+        self.tell_status();
+        ready();
         while !self.is_over() {
             let wait = self.until_next_timer();
             match tokio::time::timeout(wait, inbox.recv()).await {
