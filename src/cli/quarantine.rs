@@ -181,7 +181,7 @@ fn retry(config: &Config, job: JobId, reason: &str, identity: Option<&Path>) -> 
 
 /// A whole and durable copy in the landing's spool, which only veild can reach.
 fn make_ready(landing: &Path, entry: &Reason, original: &Path, identity: Option<&Path>) -> anyhow::Result<()> {
-    crate::spool::prepare(landing)?;
+    crate::spool::check(landing)?;
     let ready = quarantine::retry::ready_path(landing, entry.job);
     let from = File::open(original).with_context(|| format!("cannot open {}", original.display()))?;
     crate::fsutil::remove_if_there(&ready)?; // of a retry that was cut off

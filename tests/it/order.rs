@@ -13,7 +13,15 @@ fn every_step_is_durable_before_the_next_depends_on_it() {
     sandbox.drop_file("good.csv", GOOD);
     let trace = sandbox.path("trace");
     let traced = Command::new("strace")
-        .args(["-f", "-y", "-s", "4096", "-e", "trace=fsync,fdatasync,rename,renameat2,unlink,unlinkat,rmdir", "-o"])
+        .args([
+            "-f",
+            "-y",
+            "-s",
+            "4096",
+            "-e",
+            "trace=fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir",
+            "-o",
+        ])
         .arg(&trace)
         .arg(env!("CARGO_BIN_EXE_veild"))
         .arg("--config")
@@ -31,7 +39,7 @@ fn every_step_is_durable_before_the_next_depends_on_it() {
         let found = found.unwrap_or_else(|| panic!("{what} was not seen in its place:\n{}", lines.join("\n")));
         from += found + 1;
     };
-    then("the claim", &["renameat2(", "landing/good.csv", ".veild/"]);
+    then("the claim", &["renameat", "site/landing>, \"good.csv\"", ".veild/"]);
     then("the claim's durability", &["fsync(", "landing/.veild/"]);
     then("the landing's durability", &["fsync(", "site/landing>"]);
     then("the ledger's attempt", &["ledger.sqlite-wal"]);

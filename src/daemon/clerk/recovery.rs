@@ -84,7 +84,7 @@ impl Clerk {
             return Ok(true);
         }
         if self.ledger.is_done(job.id())? {
-            spool::remove(&job.landing.dir, job.id())?;
+            spool::remove(&job.landing.dir, &job.claimed)?;
             return Ok(true);
         }
         let job = Box::new(job.clone());

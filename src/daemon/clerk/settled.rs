@@ -46,7 +46,7 @@ impl Clerk {
             return (Vec::new(), Some(self.obstacle(&error)));
         }
         let (mut verdicts, mut obstacle) = (Vec::new(), None);
-        self.unsettled.retain(|settled| match spool::remove(&settled.job.landing.dir, settled.job.id()) {
+        self.unsettled.retain(|settled| match spool::remove(&settled.job.landing.dir, &settled.job.claimed) {
             Ok(()) => {
                 crate::faults::point("source_removed");
                 verdicts.push(settled.verdict());
