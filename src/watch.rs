@@ -1,5 +1,7 @@
 //! notify events as path hints. Hints only: what counts is what a look at the path says, and sweeps find the rest.
 
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
@@ -14,35 +16,53 @@ pub enum Noticed {
         path: PathBuf,
         hint: Hint,
     },
-    /// Events were lost, or the watcher failed: everything must be swept.
+    /// A name was removed or renamed away; of a landing itself too.
+    Gone(PathBuf),
+    /// Events were lost: everything must be swept.
     Rescan,
+    /// Nothing more will come from this watcher; also when it was dropped.
+    Ended,
 }
 
 /// Watches landings; ends when dropped.
 pub struct Watch {
-    watcher: RecommendedWatcher,
+    watcher: ManuallyDrop<RecommendedWatcher>,
+}
+
+/// Lives as long as notify's thread, which tells nobody when it ends.
+struct Reporter<F: Fn(Noticed)>(F);
+
+impl<F: Fn(Noticed)> Drop for Reporter<F> {
+    fn drop(&mut self) {
+        (self.0)(Noticed::Ended);
+    }
 }
 
 impl Watch {
-    /// Starts a watcher that reports to `report`, which must not panic: notify would stop silently.
+    /// Starts a watcher that reports to `report`.
     pub fn start(report: impl Fn(Noticed) + Send + 'static) -> notify::Result<Watch> {
+        let reporter = Reporter(report);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            for noticed in interpret(event) {
-                report(noticed);
-            }
+            let reporter = &reporter; // whole, or only its closure would live here
+            interpret(event).into_iter().for_each(&reporter.0);
         })?;
-        Ok(Watch { watcher })
+        Ok(Watch { watcher: ManuallyDrop::new(watcher) })
     }
 
-    /// Watches a landing's directory.
+    /// Watches a landing's directory; again is no error, and needed when another directory has taken its place.
     pub fn add(&mut self, dir: &Path, recursive: bool) -> notify::Result<()> {
         let mode = if recursive { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
-        self.watcher.watch(dir, mode)
+        // notify takes for granted that its thread still runs.
+        catch_unwind(AssertUnwindSafe(|| self.watcher.watch(dir, mode)))
+            .unwrap_or_else(|_| Err(notify::Error::generic("the watcher has ended")))
     }
+}
 
-    /// Stops watching a directory; that it is not watched is no error.
-    pub fn remove(&mut self, dir: &Path) {
-        let _ = self.watcher.unwatch(dir); // a root that has vanished has no watch any more
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // SAFETY: dropped here and nowhere else, and not used afterwards.
+        let end = || unsafe { ManuallyDrop::drop(&mut self.watcher) };
+        let _ = catch_unwind(AssertUnwindSafe(end)); // it panics when its thread has ended already
     }
 }
 
@@ -53,8 +73,15 @@ fn interpret(event: notify::Result<notify::Event>) -> Vec<Noticed> {
     }
     let hint = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Hint::Closed,
-        EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => Hint::Renamed,
-        EventKind::Create(_) | EventKind::Modify(_) => Hint::Touched,
+        EventKind::Access(AccessKind::Open(_)) => Hint::Opened,
+        // `Both` repeats it together with the name before.
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Hint::Renamed,
+        EventKind::Modify(ModifyKind::Metadata(_)) => Hint::Touched,
+        EventKind::Create(_) => Hint::Appeared,
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+            return event.paths.into_iter().map(Noticed::Gone).collect();
+        }
+        // Single writes would come by the million; the look that ends the wait sees them.
         _ => return Vec::new(),
     };
     event.paths.into_iter().map(|path| Noticed::Path { path, hint }).collect()
@@ -62,6 +89,8 @@ fn interpret(event: notify::Result<notify::Event>) -> Vec<Noticed> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use super::*;
 
     #[test]
@@ -69,5 +98,44 @@ mod tests {
         let overflow = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
         assert_eq!(interpret(Ok(overflow)), [Noticed::Rescan]);
         assert_eq!(interpret(Err(notify::Error::generic("gone"))), [Noticed::Rescan]);
+    }
+
+    #[test]
+    fn what_uploaders_do_comes_as_hints() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, noticed) = channel();
+        let mut watch = Watch::start(move |it| drop(sender.send(it))).unwrap();
+        watch.add(dir.path(), false).unwrap();
+        let (x, y) = (dir.path().join("x"), dir.path().join("y"));
+        std::fs::write(&x, "x").unwrap();
+        std::fs::rename(&x, &y).unwrap();
+        std::fs::hard_link(&y, &x).unwrap();
+        let hint = |path: &PathBuf, hint| Noticed::Path { path: path.clone(), hint };
+        let expected = [
+            hint(&x, Hint::Appeared),
+            hint(&x, Hint::Opened),
+            hint(&x, Hint::Closed),
+            Noticed::Gone(x.clone()),
+            hint(&y, Hint::Renamed),
+            hint(&x, Hint::Appeared),
+        ];
+        assert_eq!(noticed.iter().take(expected.len()).collect::<Vec<_>>(), expected);
+        drop(watch);
+        assert_eq!(noticed.iter().collect::<Vec<_>>(), [Noticed::Ended]);
+    }
+
+    #[test]
+    fn a_watcher_that_panics_is_noticed_and_can_be_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, noticed) = channel();
+        let report = move |it| match it {
+            Noticed::Ended => sender.send(()).unwrap(),
+            _ => panic!("on purpose"),
+        };
+        let mut watch = Watch::start(report).unwrap();
+        watch.add(dir.path(), false).unwrap();
+        std::fs::write(dir.path().join("x"), "x").unwrap();
+        noticed.recv().unwrap();
+        assert!(watch.add(dir.path(), false).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! The thread that touches landings: looks, sweeps, claims. It decides nothing.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub enum Errand {
     },
     Sweep {
         landing: Arc<Landing>,
+        hint: Hint,
     },
     /// Look at the room that is left; `write`: try to write as well.
     Examine {
@@ -62,15 +64,16 @@ fn work(inbox: &Receiver<Errand>, events: &mpsc::Sender<Event>) {
     while let Ok(errand) = inbox.recv() {
         let delivered = match errand {
             Errand::Look { landing, relative, hint } => look(&landing, relative, hint, events),
-            Errand::Sweep { landing } => {
-                let swept = restore_spool(&landing, events).and_then(|()| sweep(&landing, &landing.dir, 0, events));
+            Errand::Sweep { landing, hint } => {
+                let swept =
+                    restore_spool(&landing, events).and_then(|()| sweep(&landing, &landing.dir, 0, hint, events));
                 let obstacle = swept.err().map(|error| Obstacle::from(&error));
                 events.blocking_send(Event::SweepOver { landing, obstacle })
             }
             Errand::Adopt { config, landing, job } => adopt(config, landing, job, events),
             Errand::Examine { landing, write } => events.blocking_send(Event::Found(examine(&landing, write, events))),
             Errand::Claim { config, landing, relative, seen, arrived_ns } => {
-                let result = spool::claim(&landing.dir, &relative, seen, Timestamp::now());
+                let result = spool::claim(&landing.dir, &relative, &seen, Timestamp::now());
                 crate::faults::point("claimed");
                 events.blocking_send(match result {
                     Ok((claimed, writers)) => {
@@ -136,7 +139,7 @@ fn look(landing: &Arc<Landing>, relative: PathBuf, hint: Hint, events: &mpsc::Se
     if stat.is_some_and(|stat| stat.kind == Kind::Directory) {
         // Files may already lie in a directory that has just appeared.
         if landing.recursive && relative.components().count() <= MAX_DEPTH && is_swept(&relative) {
-            let _ = sweep(landing, &path, relative.components().count(), events); // a sweep of the landing reports it
+            let _ = sweep(landing, &path, relative.components().count(), hint, events); // a sweep of the landing reports it
         }
         return Ok(());
     }
@@ -165,7 +168,7 @@ pub fn is_wanted(landing: &Landing, relative: &Path) -> bool {
     let Some(name) = relative.file_name() else { return false };
     let parents_wanted = relative.parent().is_none_or(is_swept);
     let depth_wanted = landing.recursive || relative.components().count() == 1;
-    let is_marker = landing.complete == Complete::Marker && is_marker_name(landing, name.as_bytes());
+    let is_marker = marked_by(landing, relative).is_some();
     parents_wanted
         && depth_wanted
         && !is_marker
@@ -174,12 +177,24 @@ pub fn is_wanted(landing: &Landing, relative: &Path) -> bool {
         && !landing.exclude.set.is_match(Path::new(name))
 }
 
-fn is_marker_name(landing: &Landing, name: &[u8]) -> bool {
+/// The file that a marker speaks for; `None` when the path is no marker's.
+pub fn marked_by(landing: &Landing, relative: &Path) -> Option<PathBuf> {
+    if landing.complete != Complete::Marker {
+        return None;
+    }
     let (before, after) = landing.marker.split_once("{name}").unwrap_or((&landing.marker, ""));
-    name.len() > before.len() + after.len() && name.starts_with(before.as_bytes()) && name.ends_with(after.as_bytes())
+    let name = relative.file_name()?.as_bytes();
+    let name = name.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;
+    (!name.is_empty()).then(|| relative.with_file_name(OsStr::from_bytes(name)))
 }
 
-fn sweep(landing: &Arc<Landing>, dir: &Path, depth: usize, events: &mpsc::Sender<Event>) -> Result<(), PathError> {
+fn sweep(
+    landing: &Arc<Landing>,
+    dir: &Path,
+    depth: usize,
+    hint: Hint,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), PathError> {
     for entry in fs::read_dir(dir).at("list", dir)? {
         let entry = entry.at("list", dir)?;
         let path = entry.path();
@@ -187,9 +202,9 @@ fn sweep(landing: &Arc<Landing>, dir: &Path, depth: usize, events: &mpsc::Sender
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_dir {
             if landing.recursive && depth < MAX_DEPTH && is_swept(relative) {
-                sweep(landing, &path, depth + 1, events)?;
+                sweep(landing, &path, depth + 1, hint, events)?;
             }
-        } else if is_wanted(landing, relative) && look(landing, relative.to_owned(), Hint::Swept, events).is_err() {
+        } else if is_wanted(landing, relative) && look(landing, relative.to_owned(), hint, events).is_err() {
             return Ok(()); // the loop has ended
         }
     }

@@ -6,18 +6,20 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Key, MAX_JOBS, MAX_RETRY_AFTER, MAX_SAID, RETRY_AFTER, Running, State, Sweep, TimerKey, Tracked};
-use crate::config::Landing;
+use crate::config::{Complete, Landing};
 use crate::daemon::clerk::Job;
 use crate::daemon::event::Event;
 use crate::daemon::places::{Ailment, Obstacle, Place};
-use crate::daemon::porter::{Errand, is_wanted};
+use crate::daemon::porter::{Errand, is_wanted, marked_by};
 use crate::intake::{self, Candidate, Decision, Hint, Kind, Now, Rules, Stat};
 use crate::pipeline::Fault;
 use crate::spool::NotClaimed;
 use crate::watch::Watch;
 
-/// A file may have two names for this long, in nanoseconds, before that is worth a warning.
-const LINKS_MAY_LAST_NS: i128 = 60_000_000_000;
+/// Time between two lines about lost events.
+const SAY_LOSS_AFTER: Duration = Duration::from_secs(60);
+/// Least time between two sweeps that make up for lost events.
+const RESCAN_AFTER: Duration = Duration::from_secs(1);
 
 impl State {
     pub(super) fn watch_landings(&mut self) {
@@ -44,55 +46,94 @@ impl State {
         tracing::warn!(code = "watch_failed", "no events: {why}; sweeps go on finding files");
     }
 
-    pub(super) fn sweep_all(&mut self) {
+    pub(super) fn sweep_all(&mut self, hint: Hint) {
         for landing in self.landings.clone() {
-            self.sweep(&landing);
+            self.sweep(&landing, hint);
         }
     }
 
-    pub(super) fn sweep(&mut self, landing: &Arc<Landing>) {
-        if !matches!(self.sweeps.get(&landing.name), Some(Sweep::UnderWay(_))) {
-            self.sweeps.insert(landing.name.clone(), Sweep::UnderWay(landing.clone()));
-            self.send(Errand::Sweep { landing: landing.clone() });
-        }
+    /// Starts a sweep, or another behind the one that is under way and may have passed by what is new.
+    pub(super) fn sweep(&mut self, landing: &Arc<Landing>, hint: Hint) {
+        let hint = match self.sweeps.get_mut(&landing.name) {
+            Some(Sweep::UnderWay { again, .. }) => {
+                *again = (*again).max(Some(hint));
+                return;
+            }
+            Some(Sweep::Due { .. }) => hint,
+            None => Hint::Found,
+        };
+        self.sweeps.insert(landing.name.clone(), Sweep::UnderWay { of: landing.clone(), again: None });
+        self.send(Errand::Sweep { landing: landing.clone(), hint });
     }
 
     /// A timer that another sweep has overtaken means nothing.
     pub(super) fn on_sweep_due(&mut self, at: Duration, name: &str) {
-        if !matches!(self.sweeps.get(name), Some(Sweep::Due(due)) if *due == at) {
-            return;
+        let Some(Sweep::Due { at: due, hint }) = self.sweeps.get(name) else { return };
+        let hint = *hint;
+        if *due == at
+            && let Some(landing) = self.landings.iter().find(|landing| landing.name == name).cloned()
+        {
+            self.sweep(&landing, hint);
         }
-        if let Some(landing) = self.landings.iter().find(|landing| landing.name == name).cloned() {
-            self.sweep(&landing);
+    }
+
+    /// Events were lost: nothing that only a whole stream of them tells is believed any more, and sweeps go to find
+    /// what they would have told.
+    pub(super) fn rescan(&mut self, why: &str) {
+        let now = self.now().monotonic;
+        if self.loss_said.is_none_or(|said| now - said >= SAY_LOSS_AFTER) {
+            self.loss_said = Some(now);
+            tracing::warn!(code = "events_lost", "events were lost: {why}; sweeps find what they would have told");
         }
+        self.candidates.values_mut().for_each(|tracked| intake::doubt(&mut tracked.candidate));
+        self.sweep_all(Hint::Rescanned);
     }
 
     pub(super) fn on_hint(&mut self, path: &Path, hint: Hint) {
-        // A landing may lie in one that is not recursive: the innermost is meant.
-        let around = self.landings.iter().filter(|landing| path.starts_with(&landing.dir));
-        let Some(landing) = around.max_by_key(|landing| landing.dir.components().count()).cloned() else { return };
-        let Ok(relative) = path.strip_prefix(&landing.dir) else { return };
-        if relative.as_os_str().is_empty() || relative.starts_with(crate::spool::SPOOL) {
+        let Some((landing, relative)) = self.landing_of(path) else { return };
+        // Elsewhere an open means nothing: its close will come.
+        if relative.as_os_str().is_empty() || (hint == Hint::Opened && landing.complete != Complete::Rename) {
             return;
         }
-        // A marker speaks for another file: look at the whole landing.
-        if landing.complete == crate::config::Complete::Marker
-            && hint != Hint::Touched
-            && !is_wanted(&landing, relative)
-        {
-            return self.sweep(&landing);
-        }
-        if is_wanted(&landing, relative) || landing.recursive {
-            self.send(Errand::Look { landing: landing.clone(), relative: relative.to_owned(), hint });
+        if let Some(marked) = marked_by(&landing, &relative) {
+            // The file itself is as quiet as before.
+            self.send(Errand::Look { landing, relative: marked, hint: Hint::Due });
+        } else if is_wanted(&landing, &relative) || landing.recursive {
+            self.send(Errand::Look { landing, relative, hint });
         }
     }
 
-    pub(super) fn on_swept(&mut self, landing: &Arc<Landing>, obstacle: Option<Obstacle>) {
-        if !matches!(self.sweeps.get(&landing.name), Some(Sweep::UnderWay(of)) if Arc::ptr_eq(of, landing)) {
-            return; // of a landing that a reload has replaced
+    pub(super) fn on_gone(&mut self, path: &Path) {
+        let Some((landing, relative)) = self.landing_of(path) else { return };
+        if relative.as_os_str().is_empty() {
+            return self.sweep(&landing, Hint::Rescanned); // says so, and looks out for its return
         }
-        let at = self.now().monotonic + landing.sweep;
-        self.sweeps.insert(landing.name.clone(), Sweep::Due(at));
+        let key = (landing.name.clone(), relative);
+        if self.candidates.get(&key).is_some_and(|tracked| !tracked.claiming) {
+            self.send(Errand::Look { landing, relative: key.1, hint: Hint::Due });
+        }
+    }
+
+    fn landing_of(&self, path: &Path) -> Option<(Arc<Landing>, PathBuf)> {
+        // A landing may lie in one that is not recursive: the innermost is meant.
+        let around = self.landings.iter().filter(|landing| path.starts_with(&landing.dir));
+        let landing = around.max_by_key(|landing| landing.dir.components().count())?;
+        let relative = path.strip_prefix(&landing.dir).ok()?;
+        (!relative.starts_with(crate::spool::SPOOL)).then(|| (landing.clone(), relative.to_owned()))
+    }
+
+    pub(super) fn on_swept(&mut self, landing: &Arc<Landing>, obstacle: Option<Obstacle>) {
+        let again = match self.sweeps.get(&landing.name) {
+            Some(Sweep::UnderWay { of, again }) if Arc::ptr_eq(of, landing) => *again,
+            _ => return, // of a landing that a reload has replaced
+        };
+        let (pause, hint) = match again {
+            Some(Hint::Rescanned) => (landing.sweep.min(RESCAN_AFTER), Hint::Rescanned),
+            Some(asked) => (Duration::ZERO, asked),
+            None => (landing.sweep, Hint::Swept),
+        };
+        let at = self.now().monotonic + pause;
+        self.sweeps.insert(landing.name.clone(), Sweep::Due { at, hint });
         self.remind(at, TimerKey::Sweep(landing.name.clone()));
         if let Some(obstacle) = obstacle {
             let place = Place::Landing(landing.name.clone());
@@ -139,7 +180,7 @@ impl State {
             self.count("arrived");
         }
         self.warn_of_links(&landing, &key, &candidate, now);
-        let rules = Rules { complete: landing.complete, quiet: landing.quiet, sweep: landing.sweep };
+        let rules = Rules { complete: landing.complete, quiet: landing.quiet, sweep: landing.sweep, polled: false };
         let decision = intake::decide(&candidate, now, rules, marker_there);
         let full = self.jobs.len() >= MAX_JOBS || !self.may_claim(&landing);
         let claiming = decision == Decision::Claim && !full;
@@ -158,12 +199,9 @@ impl State {
 
     /// A rename by link and unlink has two names for a moment; one that lasts is somebody's way back into the file.
     fn warn_of_links(&mut self, landing: &Landing, key: &Key, candidate: &Candidate, now: Now) {
-        let lasting = now.wall_ns - candidate.arrived_ns > LINKS_MAY_LAST_NS;
-        if candidate.stat.links != 1
-            && lasting
-            && self.said.len() < MAX_SAID
-            && self.said.insert(format!("links {key:?}"))
-        {
+        let lasting =
+            candidate.linked_since.is_some_and(|since| now.monotonic.saturating_sub(since) >= intake::LINKS_MAY_LAST);
+        if lasting && self.said.len() < MAX_SAID && self.said.insert(format!("links {key:?}")) {
             tracing::warn!(
                 code = "file_hardlinked",
                 landing = landing.name,

@@ -13,6 +13,7 @@ use crate::daemon::clerk::Paper;
 use crate::daemon::places::{Ailment, Change, Finding, Obstacle, Place};
 use crate::daemon::porter::Errand;
 use crate::daemon::reload::TakenUp;
+use crate::intake::Hint;
 use crate::job::JobId;
 
 impl State {
@@ -156,7 +157,7 @@ impl State {
         {
             if !matches!(ailment, Ailment::Low | Ailment::Full) {
                 self.watch_landings(); // what has been away is not watched any more
-                self.sweep(&landing);
+                self.sweep(&landing, Hint::Rescanned);
             }
             if self.unrecovered.remove(&landing.dir) {
                 let (config, in_flight) = (self.config.clone(), self.jobs.keys().copied().collect());

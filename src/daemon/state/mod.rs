@@ -23,7 +23,7 @@ use super::start::Start;
 use super::{DaemonError, control, tell_systemd};
 use crate::audit::{Action, Outcome as AuditOutcome, Record};
 use crate::config::{Config, Landing};
-use crate::intake::{Candidate, Now};
+use crate::intake::{Candidate, Hint, Now};
 use crate::job::JobId;
 use crate::ledger::Attempts;
 use crate::pipeline::Fault;
@@ -68,9 +68,15 @@ struct Tracked {
 
 /// Where a landing stands between its sweeps.
 enum Sweep {
-    UnderWay(Arc<Landing>),
+    UnderWay {
+        of: Arc<Landing>,
+        again: Option<Hint>,
+    },
     /// When its only timer goes off.
-    Due(Duration),
+    Due {
+        at: Duration,
+        hint: Hint,
+    },
 }
 
 struct Running {
@@ -127,6 +133,8 @@ pub(super) struct State {
     last_beat: Duration,
     reload: Reload,
     rejected: Option<Rejected>,
+    /// When it was last said that events were lost.
+    loss_said: Option<Duration>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -180,6 +188,7 @@ impl State {
             last_beat: Duration::ZERO,
             reload: Reload::Idle,
             rejected: None,
+            loss_said: None,
         };
         for job in start.recovered {
             state.ready.push_back(job.id());
@@ -202,7 +211,7 @@ impl State {
         let socket = self.config.daemon.state_dir.join("control.sock");
         control::listen(&socket, self.events.clone()).map_err(super::cannot_start)?;
         self.watch_landings();
-        self.sweep_all();
+        self.sweep_all(Hint::Swept);
         self.examine_places(); // behind the sweeps: what waits in a landing is part of what its room means
         self.dispatch();
         tracing::info!(code = "daemon_started", landings = self.landings.len(), "watching");
@@ -262,7 +271,7 @@ impl State {
     }
 
     fn is_sweeping(&self) -> bool {
-        self.sweeps.values().any(|sweep| matches!(sweep, Sweep::UnderWay(_)))
+        self.sweeps.values().any(|sweep| matches!(sweep, Sweep::UnderWay { .. }))
     }
 
     fn stop(&mut self, socket: &Path) {
@@ -280,10 +289,13 @@ impl State {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Noticed(Noticed::Rescan) => {
-                tracing::warn!(code = "watch_failed", "events were lost; sweeping everything");
-                self.watch_landings();
-                self.sweep_all();
+                self.rescan("the kernel's queue was full");
             }
+            Event::Noticed(Noticed::Ended) => {
+                self.watch_landings();
+                self.rescan("the watcher ended and was started again");
+            }
+            Event::Noticed(Noticed::Gone(path)) => self.on_gone(&path),
             Event::Noticed(Noticed::Path { path, hint }) => self.on_hint(&path, hint),
             Event::Looked { landing, relative, hint, stat, marker_there } => {
                 self.on_looked(&landing, relative, hint, stat, marker_there);
@@ -356,8 +368,7 @@ impl State {
             }
         }
         if self.lost_events.swap(false, Ordering::Relaxed) {
-            tracing::warn!(code = "watch_failed", "events came faster than they could be taken; sweeping everything");
-            self.sweep_all();
+            self.rescan("they came faster than they could be taken");
         }
         if now.saturating_sub(self.last_beat) >= BEAT {
             self.last_beat = now;
@@ -371,7 +382,7 @@ impl State {
         use signal_hook::consts::{SIGHUP, SIGUSR1};
         match signal {
             SIGHUP => self.reload(),
-            SIGUSR1 => self.sweep_all(),
+            SIGUSR1 => self.sweep_all(Hint::Swept),
             _ => {
                 let deadline = self.now().monotonic + self.config.daemon.shutdown_grace;
                 self.stopping.get_or_insert(deadline);
@@ -396,7 +407,7 @@ impl State {
         let reply = match request {
             Request::Status => self.status(),
             Request::Sweep => {
-                self.sweep_all();
+                self.sweep_all(Hint::Swept);
                 json!({"ok": true})
             }
             Request::Adopt { landing_dir, job } => {

@@ -13,6 +13,7 @@ use crate::daemon::clerk::Paper;
 use crate::daemon::porter::is_wanted;
 use crate::daemon::reload::{self, Proposal, TakenUp};
 use crate::daemon::tell_systemd;
+use crate::intake::Hint;
 
 /// At most one reload is under way; a request meanwhile starts another, for the file may have changed since it was read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,7 +142,7 @@ impl State {
         self.deferred.clear();
         self.sweeps.clear();
         self.watch_landings();
-        self.sweep_all();
+        self.sweep_all(Hint::Swept);
         self.examining.clear();
         self.examine_places();
     }
