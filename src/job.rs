@@ -18,6 +18,11 @@ impl JobId {
         JobId(ulid::Ulid::from_parts(millis, ulid::Ulid::new().random()))
     }
 
+    /// The first identity that a claim at this time can have.
+    pub fn earliest_at(time: Timestamp) -> JobId {
+        JobId(ulid::Ulid::from_parts(u64::try_from(time.as_millisecond()).unwrap_or(0), 0))
+    }
+
     /// The time of the claim, to the millisecond.
     pub fn claim_time(self) -> Timestamp {
         i64::try_from(self.0.timestamp_ms())

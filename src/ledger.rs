@@ -4,13 +4,42 @@
 //! ledger remembers up to which of its records it has caught up.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::fsutil::{At, PathError, fsync_dir, remove_if_there};
 use crate::job::JobId;
 
-const VERSION: i64 = 1;
+/// Version of the schema, in SQLite's `user_version`; [`STEPS`] lead to it.
+const VERSION: i64 = STEPS.len() as i64;
+
+/// What leads from each version to the next, from nothing on. Published steps are never changed.
+const STEPS: [&str; 2] = [
+    "CREATE TABLE jobs (
+         job TEXT PRIMARY KEY,
+         landing TEXT NOT NULL,
+         state TEXT NOT NULL CHECK (state IN ('working', 'waiting', 'done')),
+         died INTEGER NOT NULL DEFAULT 0,
+         interrupted INTEGER NOT NULL DEFAULT 0,
+         outcome TEXT
+     ) WITHOUT ROWID;
+     CREATE TABLE applied (audit_seq INTEGER NOT NULL);
+     INSERT INTO applied VALUES (0);",
+    // Jobs sort by the time of their claim, which is also a content's age; forget_at is in seconds since the epoch.
+    "CREATE TABLE contents (
+         job TEXT PRIMARY KEY,
+         landing TEXT NOT NULL,
+         digest BLOB NOT NULL,
+         bytes INTEGER NOT NULL,
+         forget_at INTEGER NOT NULL,
+         sealed INTEGER NOT NULL DEFAULT 0
+     ) WITHOUT ROWID;
+     CREATE INDEX contents_by_digest ON contents (landing, digest, bytes);
+     CREATE INDEX contents_by_end ON contents (forget_at);",
+];
 
 /// The ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +48,8 @@ pub enum LedgerError {
         "the ledger {path} was written by a newer veild (version {found}, this one knows {VERSION}); upgrade veild"
     )]
     Newer { path: String, found: i64 },
+    #[error("the ledger cannot be copied before it is brought to this version")]
+    Copy(#[from] PathError),
     #[error("the ledger cannot be used")]
     Sqlite(#[from] rusqlite::Error),
 }
@@ -30,6 +61,21 @@ pub struct Attempts {
     pub died: u32,
     /// Times that the daemon itself ended during an attempt; never held against the file.
     pub interrupted: u32,
+}
+
+/// What identifies a file's content: its keyed digest, and its size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    pub digest: [u8; 32],
+    pub bytes: u64,
+}
+
+/// A content that is about to be sealed.
+pub struct Note<'a> {
+    pub job: JobId,
+    pub landing: &'a str,
+    pub content: &'a Content,
+    pub forget_at: Timestamp,
 }
 
 /// The open ledger; there is one per state directory.
@@ -48,22 +94,12 @@ impl Ledger {
         if found > VERSION {
             return Err(LedgerError::Newer { path: path.display().to_string(), found });
         }
-        if found == 0 {
-            db.execute_batch(&format!(
-                "BEGIN;
-                 CREATE TABLE jobs (
-                     job TEXT PRIMARY KEY,
-                     landing TEXT NOT NULL,
-                     state TEXT NOT NULL CHECK (state IN ('working', 'waiting', 'done')),
-                     died INTEGER NOT NULL DEFAULT 0,
-                     interrupted INTEGER NOT NULL DEFAULT 0,
-                     outcome TEXT
-                 ) WITHOUT ROWID;
-                 CREATE TABLE applied (audit_seq INTEGER NOT NULL);
-                 INSERT INTO applied VALUES (0);
-                 PRAGMA user_version = {VERSION};
-                 COMMIT;"
-            ))?;
+        if found < VERSION {
+            if found > 0 {
+                keep_copy(&db, path, found)?;
+            }
+            let steps = STEPS[usize::try_from(found).unwrap_or(0)..].concat();
+            db.execute_batch(&format!("BEGIN; {steps} PRAGMA user_version = {VERSION}; COMMIT;"))?;
         }
         Ok(Ledger { db })
     }
@@ -103,6 +139,12 @@ impl Ledger {
             for (job, landing, outcome) in outcomes {
                 finish.execute(params![job.to_string(), landing, outcome])?;
             }
+            let mut seal = transaction.prepare_cached("UPDATE contents SET sealed = 1 WHERE job = ?1")?;
+            let mut forget = transaction.prepare_cached("DELETE FROM contents WHERE job = ?1")?;
+            for (job, _, outcome) in outcomes {
+                let content = if *outcome == "sealed" { &mut seal } else { &mut forget };
+                content.execute(params![job.to_string()])?;
+            }
             transaction.execute("UPDATE applied SET audit_seq = max(audit_seq, ?1)", params![audit_seq as i64])?;
         }
         Ok(transaction.commit()?)
@@ -121,6 +163,43 @@ impl Ledger {
         Ok(select
             .query_row(params![job.to_string()], |row| Ok(Attempts { died: row.get(0)?, interrupted: row.get(1)? }))
             .optional()?)
+    }
+
+    /// Notes contents that are about to be sealed; they count as seen once their jobs are done.
+    pub fn note_contents(&mut self, notes: &[Note<'_>]) -> Result<(), LedgerError> {
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.db.transaction()?;
+        {
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO contents (job, landing, digest, bytes, forget_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            for Note { job, landing, content, forget_at } in notes {
+                let row =
+                    params![job.to_string(), landing, content.digest, content.bytes as i64, forget_at.as_second()];
+                insert.execute(row)?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// The first job from `since` on that has sealed this content on this landing.
+    pub fn sealed_content(&self, landing: &str, content: &Content, since: JobId) -> Result<Option<JobId>, LedgerError> {
+        let mut select = self.db.prepare_cached(
+            "SELECT job FROM contents
+             WHERE landing = ?1 AND digest = ?2 AND bytes = ?3 AND sealed AND job >= ?4 ORDER BY job LIMIT 1",
+        )?;
+        let found: Option<String> = select
+            .query_row(params![landing, content.digest, content.bytes as i64, since.to_string()], |row| row.get(0))
+            .optional()?;
+        Ok(found.and_then(|job| job.parse().ok()))
+    }
+
+    /// Forgets contents whose time is over.
+    pub fn forget_contents(&mut self, now: Timestamp) -> Result<(), LedgerError> {
+        self.db.execute("DELETE FROM contents WHERE forget_at < ?1", params![now.as_second()])?;
+        Ok(())
     }
 
     /// The landing under which work on a job last began.
@@ -156,10 +235,83 @@ impl Ledger {
     }
 }
 
+/// Leaves the ledger as an earlier version wrote it beside the one that goes on, as `ledger.sqlite.v1`.
+fn keep_copy(db: &Connection, path: &Path, version: i64) -> Result<(), LedgerError> {
+    let with_suffix = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let (copy, partial) = (with_suffix(&format!(".v{version}")), with_suffix(".copy"));
+    remove_if_there(&partial)?; // of a start that was cut off
+    db.execute("VACUUM INTO ?1", params![partial.to_string_lossy()])?;
+    File::open(&partial).at("open", &partial)?.sync_all().at("make durable", &partial)?;
+    std::fs::rename(&partial, &copy).at("rename to", &copy)?;
+    fsync_dir(path.parent().unwrap_or(Path::new("")))?;
+    tracing::info!(
+        code = "ledger_migrated",
+        from = version,
+        to = VERSION,
+        "the ledger of an earlier version is brought to this one; its copy is {}",
+        copy.display()
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
+    use jiff::SignedDuration;
+
+    #[test]
+    fn a_content_counts_once_its_job_is_sealed_and_within_its_window() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(&dir.path().join("ledger.sqlite")).unwrap();
+        let at = |second| JobId::claimed_at(Timestamp::from_second(second).unwrap());
+        let since = |second| JobId::earliest_at(Timestamp::from_second(second).unwrap());
+        let content = Content { digest: [7; 32], bytes: 3 };
+        let (early, late, rejected) = (at(100), at(200), at(150));
+        for job in [early, late, rejected] {
+            let forget_at = job.claim_time() + SignedDuration::from_secs(1000);
+            ledger.note_contents(&[Note { job, landing: "hr", content: &content, forget_at }]).unwrap();
+        }
+        assert_eq!(ledger.sealed_content("hr", &content, since(0)).unwrap(), None, "nothing is sealed yet");
+        ledger.done(&[(early, "hr", "sealed"), (late, "hr", "sealed"), (rejected, "hr", "quarantined")], 1).unwrap();
+        let seen = |ledger: &Ledger, landing, second| ledger.sealed_content(landing, &content, since(second)).unwrap();
+        assert_eq!(seen(&ledger, "hr", 100), Some(early));
+        assert_eq!(seen(&ledger, "hr", 101), Some(late), "a rejected file is not seen");
+        assert_eq!(seen(&ledger, "hr", 201), None);
+        assert_eq!(seen(&ledger, "other", 0), None, "landings do not mix");
+        let longer = Content { bytes: 4, ..content.clone() };
+        assert_eq!(ledger.sealed_content("hr", &longer, since(0)).unwrap(), None);
+        for (second, left) in [(1100, Some(early)), (1101, Some(late)), (1201, None)] {
+            ledger.forget_contents(Timestamp::from_second(second).unwrap()).unwrap();
+            assert_eq!(seen(&ledger, "hr", 0), left);
+        }
+    }
+
+    #[test]
+    fn an_older_ledger_goes_on_and_leaves_a_copy_and_a_newer_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        let job = JobId::claimed_at(Timestamp::now());
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(&format!("{} PRAGMA user_version = 1;", STEPS[0])).unwrap();
+        db.execute("INSERT INTO jobs (job, landing, state) VALUES (?1, 'hr', 'waiting')", [job.to_string()]).unwrap();
+        drop(db);
+        // Of a copy that was cut off.
+        std::fs::write(dir.path().join("ledger.sqlite.copy"), "half").unwrap();
+        let ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.attempts(job).unwrap(), Some(Attempts::default()));
+        drop(ledger);
+        let version = |path: &Path| -> i64 {
+            Connection::open(path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+        };
+        assert_eq!((version(&path), version(&dir.path().join("ledger.sqlite.v1"))), (VERSION, 1));
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
+        let refused = Ledger::open(&path).err().unwrap().to_string();
+        assert!(refused.ends_with("upgrade veild"), "{refused}");
+    }
 
     #[test]
     fn deaths_and_interruptions_are_counted_apart() {

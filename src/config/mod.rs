@@ -112,6 +112,9 @@ pub struct Landing {
     pub marker: String,
     pub sweep: Duration,
     pub max_size: u64,
+    pub duplicates: Duplicates,
+    /// For how long a sealed content counts as seen.
+    pub dedup_window: Duration,
     pub policy: String,
     /// Those of `recipients` and of `recipients_file`, each checked.
     pub recipients: Vec<String>,
@@ -130,6 +133,14 @@ pub struct View {
     pub name: String,
     pub policy: String,
     pub recipients: Vec<String>,
+}
+
+/// What becomes of a file whose content was sealed on its landing before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duplicates {
+    Process,
+    Skip,
+    Quarantine,
 }
 
 /// When a file is finished.

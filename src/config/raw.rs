@@ -202,9 +202,9 @@ pub struct Landing {
     /// Larger files are quarantined.
     pub max_size: Option<ByteSize>,
     /// What is done with content seen before.
-    pub duplicates: Option<Spanned<String>>,
-    #[schemars(skip)]
-    pub dedup_window: Option<Spanned<Value>>,
+    pub duplicates: Option<Duplicates>,
+    /// For how long a sealed content counts as seen.
+    pub dedup_window: Option<Spanned<Span>>,
     /// Name of the policy.
     pub policy: Spanned<String>,
     /// age recipients of the output: `age1…`, `ssh-ed25519 …`, `ssh-rsa …`.
@@ -254,6 +254,15 @@ pub struct Limits {
     pub max_depth: Option<usize>,
     /// Most different paths in a JSON file.
     pub max_paths: Option<usize>,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Duplicates {
+    Process,
+    /// Removed, and recorded.
+    Skip,
+    Quarantine,
 }
 
 #[derive(Clone, Copy, PartialEq, Deserialize, JsonSchema)]

@@ -1,7 +1,8 @@
-//! The input's own bytes, read once more after the masking: sealed unmasked for the archive.
+//! The input's own bytes, read once more after the masking: sealed unmasked for the archive, digested for the search for
+//! duplicates.
 //!
-//! Nobody can read the result but the archive's recipients. It must be what was masked: a file that changed in between
-//! starts over.
+//! Nobody can read what is sealed but the archive's recipients. It must be what was masked: a file that changed in
+//! between starts over.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -18,7 +19,7 @@ const BLOCK: usize = 1 << 20;
 ///
 /// `masked` is what the reading for the masking said of the input, `rows` the number of its rows.
 pub fn seal(
-    mut input: File,
+    input: &File,
     output: File,
     recipients: &Recipients,
     (masked, rows): (&InputReport, u64),
@@ -26,26 +27,8 @@ pub fn seal(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<OutputReport, Failure> {
     let doing = |error: io::Error| retry("seal the original for the archive", &error);
-    input.rewind().map_err(doing)?;
     let mut sealer = Sealer::new(recipients, output).map_err(doing)?;
-    let mut digester = Digester::new(masked.digest_kind, keys);
-    let (mut block, mut bytes) = (Vec::with_capacity(BLOCK), 0);
-    loop {
-        block.clear();
-        match rustix::io::read(&input, rustix::buffer::spare_capacity(&mut block)) {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(errno) => return Err(doing(errno.into())),
-        }
-        digester.update(&block);
-        sealer.write_all(&block).map_err(doing)?;
-        bytes += block.len() as u64;
-        progress(bytes);
-    }
-    if bytes != masked.bytes || (masked.digest_kind != DigestKind::None && digester.finish() != masked.digest) {
-        return Err(doing(io::Error::other("the file changed while it was read")));
-    }
+    read_again(input, masked, masked.digest_kind, keys, progress, |block| sealer.write_all(block)).map_err(doing)?;
     crate::faults::point("before_archive_finish");
     let (_, sealed) = sealer.finish().map_err(doing)?;
     Ok(OutputReport {
@@ -55,4 +38,46 @@ pub fn seal(
         rows_out: rows,
         columns: Vec::new(),
     })
+}
+
+/// The keyed digest of an input whose receipt shall not hold it; lower-case hexadecimal.
+pub fn keyed_digest(
+    input: &File,
+    masked: &InputReport,
+    keys: &MaskingKeys,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<String, Failure> {
+    let digest = read_again(input, masked, DigestKind::Keyed, keys, progress, |_| Ok(()));
+    digest.map(Option::unwrap_or_default).map_err(|error| retry("digest the input", &error))
+}
+
+fn read_again(
+    mut input: &File,
+    masked: &InputReport,
+    kind: DigestKind,
+    keys: &MaskingKeys,
+    progress: &(dyn Fn(u64) + Sync),
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<Option<String>> {
+    input.rewind()?;
+    let mut digester = Digester::new(kind, keys);
+    let (mut block, mut bytes) = (Vec::with_capacity(BLOCK), 0);
+    loop {
+        block.clear();
+        match rustix::io::read(input, rustix::buffer::spare_capacity(&mut block)) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+        digester.update(&block);
+        take(&block)?;
+        bytes += block.len() as u64;
+        progress(bytes);
+    }
+    let digest = digester.finish();
+    if bytes != masked.bytes || (kind == masked.digest_kind && digest != masked.digest) {
+        return Err(io::Error::other("the file changed while it was read"));
+    }
+    Ok(digest)
 }

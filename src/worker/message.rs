@@ -40,7 +40,13 @@ pub struct Task {
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     /// Mask and seal, once for each output.
-    Mask { reading: Reading, digest: DigestKind, outputs: Vec<OutputSpec> },
+    Mask {
+        reading: Reading,
+        digest: DigestKind,
+        /// Whether the keyed digest of the input is wanted, whatever `digest` is.
+        content: bool,
+        outputs: Vec<OutputSpec>,
+    },
     /// Seal the bytes as they are, for the quarantine.
     Seal { recipients: Vec<String> },
 }
@@ -59,13 +65,21 @@ pub enum OutputSpec {
     },
 }
 
+/// What came of masking a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Masked {
+    pub report: Report,
+    /// Keyed digest of the input, lower-case hexadecimal, where it was wanted.
+    pub content: Option<String>,
+}
+
 /// What a worker says.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     Started { job: JobId },
     Progress { bytes: u64 },
-    Masked { job: JobId, result: Result<Report, Failure> },
+    Masked { job: JobId, result: Result<Masked, Failure> },
     Sealed { job: JobId, result: Result<(), Failure> },
 }
 

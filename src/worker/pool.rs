@@ -10,11 +10,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::message::{Hello, Reply, Task, receive, send};
+use super::message::{Hello, Masked, Reply, Task, receive, send};
 use crate::fsutil::{PathError, create_new, remove_if_there};
 use crate::job::JobId;
 use crate::keys::MaskingKeys;
-use crate::pipeline::{Failure, Report};
+use crate::pipeline::Failure;
 use crate::spool::open_regular;
 
 /// A worker that shows no sign of life for this long is killed.
@@ -30,7 +30,7 @@ pub struct Assignment {
 
 /// What became of an assignment.
 pub enum Outcome {
-    Masked(Result<Report, Failure>),
+    Masked(Result<Masked, Failure>),
     Sealed(Result<(), Failure>),
     /// The worker died or hung after it had reported starting this job.
     Died {

@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use super::message::{Hello, OutputSpec, Reply, Task, Work, receive, send};
+use super::message::{Hello, Masked, OutputSpec, Reply, Task, Work, receive, send};
 use crate::keys::MaskingKeys;
-use crate::pipeline::{self, DigestKind, Failure, Input, Output, Reading, Report, Sink};
+use crate::pipeline::{self, DigestKind, Failure, Input, InputReport, Output, Reading, Sink};
 use crate::seal::{Recipients, Sealer};
 
 /// Time between two signs of life while a long file is at work.
@@ -52,8 +52,8 @@ fn perform(task: Task, fds: Vec<OwnedFd>, keys: &MaskingKeys, threads: usize, so
     let mut files = fds.into_iter().map(File::from);
     let input = files.next();
     match task.work {
-        Work::Mask { reading, digest, outputs } => {
-            let result = mask(input, files, reading, digest, outputs, keys, threads, socket);
+        Work::Mask { reading, digest, content, outputs } => {
+            let result = mask(input, files, reading, digest, content, outputs, keys, threads, socket);
             Reply::Masked { job: task.job, result }
         }
         Work::Seal { recipients } => Reply::Sealed { job: task.job, result: seal(input, files.next(), &recipients) },
@@ -66,12 +66,14 @@ fn mask(
     sinks: impl Iterator<Item = File>,
     reading: Reading,
     digest: DigestKind,
+    content: bool,
     outputs: Vec<OutputSpec>,
     keys: &MaskingKeys,
     threads: usize,
     socket: &UnixStream,
-) -> Result<Report, Failure> {
+) -> Result<Masked, Failure> {
     let file = input.ok_or_else(no_descriptor)?;
+    let again = file.try_clone().map_err(|error| io_failure("read the input again", &error))?;
     let (mut masked, mut original) = (Vec::new(), None);
     for (output, sink) in outputs.into_iter().zip(sinks) {
         match output {
@@ -80,8 +82,7 @@ fn mask(
                 masked.push(Output { policy, compress, sink });
             }
             OutputSpec::Original { recipients } => {
-                let again = file.try_clone().map_err(|error| io_failure("read the input again", &error))?;
-                original = Some((again, sink, parse(&recipients)?));
+                original = Some((sink, parse(&recipients)?));
             }
         }
     }
@@ -95,11 +96,16 @@ fn mask(
         }
     };
     let mut report = pipeline::process(Input { file, reading, digest }, masked, keys, threads, &progress)?;
-    if let Some((again, sink, recipients)) = original {
+    if let Some((sink, recipients)) = original {
         let read = (&report.input, report.rows_in);
-        report.outputs.push(pipeline::original::seal(again, sink, &recipients, read, keys, &progress)?);
+        report.outputs.push(pipeline::original::seal(&again, sink, &recipients, read, keys, &progress)?);
     }
-    Ok(report)
+    let content = match (content, &report.input) {
+        (false, _) => None,
+        (true, InputReport { digest_kind: DigestKind::Keyed, digest, .. }) => digest.clone(),
+        (true, masked) => Some(pipeline::original::keyed_digest(&again, masked, keys, &progress)?),
+    };
+    Ok(Masked { report, content })
 }
 
 fn parse(recipients: &[String]) -> Result<Recipients, Failure> {

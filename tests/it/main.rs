@@ -3,6 +3,7 @@
 //! - `sandbox.rs`: a site in a temporary folder and the real binary; no tests.
 //! - `main_way.rs`: from landing to vault or quarantine, and what veild writes about it.
 //! - `outputs.rs`: several outputs of one file.
+//! - `duplicates.rs`: files whose content was sealed before.
 //! - `crash.rs`: kills at named points and at random, and what must hold afterwards.
 //! - `disks.rs`: full, read-only, failing and missing file systems, on real mounts.
 //! - `formats.rs`: every format, made and read by the stock tools.
@@ -21,6 +22,7 @@ mod commands;
 mod crash;
 mod daemonize;
 mod disks;
+mod duplicates;
 mod formats;
 mod generalize;
 mod generated;

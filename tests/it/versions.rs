@@ -13,6 +13,7 @@ fn todays_daemon_goes_on_where_the_first_version_was_killed() {
     let sandbox = Sandbox::from_fixture("state-v1");
     let before = sandbox.receipts();
     sandbox.run_until_idle();
+    assert!(sandbox.site("state/ledger.sqlite.v1").exists(), "no copy of the old ledger");
     let receipts = sandbox.receipts();
     assert_eq!(names(&receipts), ["cut_off.csv", "good1.csv", "good2.csv", "unfinished.csv", "waiting.csv"]);
     assert!(before.iter().all(|old| receipts.contains(old)), "an old receipt has changed");

@@ -9,12 +9,14 @@ use super::{absolute, checked_recipients, reading, size, time};
 use crate::config::locate::Findings;
 use crate::config::spanned::Spanned;
 use crate::config::units::Span;
-use crate::config::{Complete, Landing, Patterns, View, raw};
+use crate::config::{Complete, Duplicates, Landing, Patterns, View, raw};
 use crate::policy::Policy;
 
 const EXCLUDE: [&str; 7] = [".*", "*.part", "*.filepart", "*.partial", "*.tmp", "*.swp", "*~"];
 const LEAST_SWEEP: Duration = Duration::from_millis(100);
 const MOST_SWEEP: Duration = Duration::from_secs(86_400);
+const LEAST_WINDOW: Duration = Duration::from_secs(1);
+const MOST_WINDOW: Duration = Duration::from_secs(3650 * 86_400);
 /// Each takes a descriptor and a sealing of its own.
 const MAX_VIEWS: usize = 16;
 
@@ -35,10 +37,6 @@ fn patterns(given: Option<Spanned<Vec<String>>>, default: &[&str], findings: &mu
 
 pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, findings: &mut Findings<'_>) -> Landing {
     findings.refuse("output.format", &raw.output.format);
-    findings.refuse("dedup_window", &raw.dedup_window);
-    if let Some(other) = raw.duplicates.as_ref().filter(|value| value.get_ref() != "process") {
-        findings.add(other.span(), "only \"process\" is built yet");
-    }
     check_name("landing", &raw.name, findings);
     check_policy(&raw.policy, policies, findings);
     let complete = match raw.complete {
@@ -72,6 +70,12 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
         marker: raw.marker.map_or_else(|| "{name}.done".to_owned(), Spanned::into_inner),
         sweep: sweep(raw.sweep, place.clone(), findings),
         max_size: size(raw.max_size, 50 << 30),
+        duplicates: match raw.duplicates {
+            None | Some(raw::Duplicates::Process) => Duplicates::Process,
+            Some(raw::Duplicates::Skip) => Duplicates::Skip,
+            Some(raw::Duplicates::Quarantine) => Duplicates::Quarantine,
+        },
+        dedup_window: dedup_window(raw.dedup_window, findings),
         policy: raw.policy.into_inner(),
         recipients,
         views,
@@ -123,6 +127,15 @@ fn views(
         views.push(View { name: raw.name.into_inner(), policy: raw.policy.into_inner(), recipients });
     }
     views
+}
+
+fn dedup_window(given: Option<Spanned<Span>>, findings: &mut Findings<'_>) -> Duration {
+    let place = given.as_ref().map_or(0..0, Spanned::span);
+    let window = time(given.map(Spanned::into_inner), 30 * 86_400);
+    if !(LEAST_WINDOW..=MOST_WINDOW).contains(&window) {
+        findings.add(place, "`dedup_window` is 1s to 3650d");
+    }
+    window
 }
 
 fn archive(

@@ -50,6 +50,9 @@ impl Clerk {
             events.push(self.failed(error));
         }
         events.extend(self.settled_events());
+        if let Err(error) = self.forget_contents() {
+            events.push(self.failed(error));
+        }
         for place in [Place::Audit, Place::State, Place::Vault] {
             let written = probe.contains(&place);
             events.push(Event::Found(self.examine(place, written)));
@@ -110,6 +113,7 @@ pub fn obstacle(error: &ClerkError, config: &Config) -> Obstacle {
             path: Some(config.audit.dir.clone()),
             ailment: Ailment::of(&error.source).or(Some(Ailment::Failing)),
         },
+        ClerkError::Ledger(LedgerError::Copy(error)) => Obstacle::from(error),
         ClerkError::Ledger(LedgerError::Sqlite(error)) => {
             Obstacle { what, path: Some(config.daemon.state_dir.clone()), ailment: Some(ledger_ailment(error)) }
         }

@@ -17,17 +17,20 @@ use crate::config::{Config, Landing};
 use crate::fsutil::PathError;
 use crate::job::JobId;
 use crate::keys::{MaskingKeys, SigningKey};
-use crate::ledger::{Attempts, Ledger, LedgerError};
+use crate::ledger::{Attempts, Content, Ledger, LedgerError};
 use crate::pipeline::{Fault, OutputReport, Report};
 use crate::quarantine::{self, Original, Reason};
 use crate::spool::{self, Writers};
 use crate::vault::{self, Finished, Receipt};
+use crate::worker::message::Masked;
 
+mod duplicates;
 mod housekeeping;
 mod job;
 mod recovery;
 mod settled;
 
+use duplicates::Novelty;
 pub use housekeeping::obstacle;
 pub use job::{Job, Planned};
 use settled::{Settled, SettledOutcome};
@@ -49,7 +52,7 @@ pub enum Paper {
     },
     Commit {
         job: Box<Job>,
-        report: Report,
+        masked: Masked,
     },
     Quarantine {
         job: Box<Job>,
@@ -98,6 +101,14 @@ pub enum Verdict {
     Quarantined {
         fault: Fault,
     },
+    /// Its content was sealed before, and the landing leaves such files out.
+    Skipped {
+        duplicate_of: JobId,
+    },
+    /// Its content was sealed before: it is to be quarantined.
+    Duplicate {
+        fault: Fault,
+    },
     /// The source changed after its claim: the attempt starts over.
     Changed,
     /// Nothing was decided; the attempt starts over after a pause.
@@ -115,6 +126,8 @@ pub struct Clerk {
     owed: Vec<Record>,
     /// Outcomes that can be seen, but could not be recorded to the end yet.
     unsettled: Vec<Settled>,
+    /// When contents that are too old were last forgotten.
+    forgot_at: Option<Timestamp>,
 }
 
 /// The clerk cannot do its work.
@@ -156,7 +169,7 @@ pub fn start(clerk: Clerk, events: mpsc::Sender<Event>) -> std::io::Result<Sende
 
 impl Clerk {
     pub fn new(config: Arc<Config>, ledger: Ledger, trail: Trail, signing: SigningKey, keys: MaskingKeys) -> Clerk {
-        Clerk { config, ledger, trail, signing, keys, owed: Vec::new(), unsettled: Vec::new() }
+        Clerk { config, ledger, trail, signing, keys, owed: Vec::new(), unsettled: Vec::new(), forgot_at: None }
     }
 
     fn work(mut self, inbox: &Receiver<Paper>, events: &mpsc::Sender<Event>) {
@@ -170,7 +183,7 @@ impl Clerk {
             let mut deeds = Vec::new();
             for paper in papers {
                 match paper {
-                    Paper::Commit { job, report } => deeds.push(Deed::Seal(job, report)),
+                    Paper::Commit { job, masked } => deeds.push(Deed::Seal(job, masked)),
                     Paper::Quarantine { job, fault, sealed, attempts } => {
                         deeds.push(Deed::Reject { job, fault, sealed, attempts });
                     }
@@ -267,33 +280,48 @@ impl Clerk {
             outputs.for_each(|output| vault::withdraw(&output.incoming));
             return (verdicts, Some(obstacle));
         }
-        let mut finished = Vec::new();
+        let (mut ready, mut later) = (Vec::new(), Vec::new());
         for deed in deeds {
             let id = deed.job().id();
-            match self.decide(deed, &mut finished) {
+            match self.decide(deed, &mut ready, &mut later) {
                 Ok(verdict) => verdicts.extend(verdict.map(|verdict| (id, verdict))),
                 Err(error) => verdicts.push((id, Verdict::Failed(self.obstacle(&error)))),
             }
         }
-        verdicts.extend(self.publish(finished));
+        verdicts.extend(self.publish(ready));
         crate::faults::point("published");
         let (settled, obstacle) = self.settle();
         verdicts.extend(settled);
-        (verdicts, obstacle)
+        if later.is_empty() {
+            return (verdicts, obstacle);
+        }
+        let (decided, still) = self.commit(later);
+        verdicts.extend(decided);
+        (verdicts, obstacle.or(still))
     }
 
     /// Brings one outcome to where it can be published or settled.
     fn decide(
         &mut self,
         deed: Deed,
-        finished: &mut Vec<(Vec<Finished>, Box<Job>)>,
+        batch: &mut Vec<Ready>,
+        later: &mut Vec<Deed>,
     ) -> Result<Option<Verdict>, ClerkError> {
         if !is_unchanged(deed.job())? {
             self.ledger.attempt_over(deed.job().id(), false)?;
             return Ok(Some(Verdict::Changed));
         }
         match deed {
-            Deed::Seal(job, report) => finished.push((self.finished(&job, report), job)),
+            Deed::Seal(job, masked) => {
+                let content = duplicates::content(&job, &masked);
+                match self.novelty(&job, content.as_ref(), batch)? {
+                    Novelty::New => {
+                        batch.push(Ready { outputs: self.finished(&job, masked.report), content, job });
+                    }
+                    Novelty::NotYetKnown => later.push(Deed::Seal(job, masked)),
+                    Novelty::Duplicate(twin) => return Ok(self.pass_over(job, twin)),
+                }
+            }
             Deed::Reject { job, fault, sealed, attempts } => {
                 // An earlier attempt may have published before its commit failed.
                 for output in job.outputs() {
@@ -308,11 +336,26 @@ impl Clerk {
 
     /// Publishes what is finished; what cannot be published gives its room back. When one of several is in the way of
     /// the others, each is tried by itself.
-    fn publish(&mut self, finished: Vec<(Vec<Finished>, Box<Job>)>) -> Vec<(JobId, Verdict)> {
-        if finished.is_empty() {
+    fn publish(&mut self, batch: Vec<Ready>) -> Vec<(JobId, Verdict)> {
+        if batch.is_empty() {
             return Vec::new();
         }
-        let (outputs, jobs): (Vec<_>, Vec<_>) = finished.into_iter().unzip();
+        if let Err(error) = self.note_contents(&batch) {
+            let obstacle = self.obstacle(&error.into());
+            batch.iter().flat_map(|ready| &ready.outputs).for_each(|output| vault::withdraw(&output.incoming));
+            return batch.iter().map(|ready| (ready.job.id(), Verdict::Failed(obstacle.clone()))).collect();
+        }
+        self.publish_noted(batch)
+    }
+
+    fn note_contents(&mut self, batch: &[Ready]) -> Result<(), LedgerError> {
+        self.ledger.note_contents(&batch.iter().filter_map(Ready::note).collect::<Vec<_>>())?;
+        crate::faults::point("contents_noted");
+        Ok(())
+    }
+
+    fn publish_noted(&mut self, batch: Vec<Ready>) -> Vec<(JobId, Verdict)> {
+        let (outputs, jobs): (Vec<_>, Vec<_>) = batch.into_iter().map(|ready| (ready.outputs, ready.job)).unzip();
         match vault::publish(&self.config.vault.dir, &outputs, &self.signing) {
             Ok(published) => {
                 let settled = jobs.into_iter().zip(published);
@@ -320,7 +363,9 @@ impl Clerk {
                 Vec::new()
             }
             Err(error) if jobs.len() > 1 && Obstacle::from(&error).ailment.is_none() => {
-                outputs.into_iter().zip(jobs).flat_map(|one| self.publish(vec![one])).collect()
+                let alone = outputs.into_iter().zip(jobs);
+                let alone = alone.map(|(outputs, job)| vec![Ready { outputs, job, content: None }]);
+                alone.flat_map(|one| self.publish_noted(one)).collect()
             }
             Err(error) => {
                 outputs.iter().flatten().for_each(|output| vault::withdraw(&output.incoming));
@@ -408,8 +453,16 @@ fn is_unchanged(job: &Job) -> Result<bool, PathError> {
     Ok(spool::stamp(&file, path)? == job.claimed.stamp && spool::writers(&file) != Writers::Some)
 }
 
+/// A file whose outputs are finished.
+struct Ready {
+    job: Box<Job>,
+    outputs: Vec<Finished>,
+    /// Where its landing cares about duplicates.
+    content: Option<Content>,
+}
+
 enum Deed {
-    Seal(Box<Job>, Report),
+    Seal(Box<Job>, Masked),
     Reject { job: Box<Job>, fault: Fault, sealed: bool, attempts: u32 },
 }
 

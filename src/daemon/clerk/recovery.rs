@@ -56,6 +56,7 @@ impl Clerk {
             let outcome = match line["event"]["action"].as_str() {
                 Some("file.sealed") => "sealed",
                 Some("file.quarantined") => "quarantined",
+                Some("file.skipped") => "skipped",
                 _ => continue,
             };
             let job = line["veild"]["job"].as_str().and_then(|job| job.parse().ok());

@@ -37,6 +37,9 @@ pub(super) enum SettledOutcome {
         fault: Fault,
         attempts: u32,
     },
+    Skipped {
+        duplicate_of: JobId,
+    },
 }
 
 impl Clerk {
@@ -88,6 +91,7 @@ impl SettledOutcome {
         match self {
             SettledOutcome::Sealed { .. } => "sealed",
             SettledOutcome::Quarantined { .. } => "quarantined",
+            SettledOutcome::Skipped { .. } => "skipped",
         }
     }
 }
@@ -113,6 +117,7 @@ impl Settled {
                 }
             }
             SettledOutcome::Quarantined { fault, .. } => Verdict::Quarantined { fault: fault.clone() },
+            SettledOutcome::Skipped { duplicate_of } => Verdict::Skipped { duplicate_of: *duplicate_of },
         };
         (self.job.id(), verdict)
     }
@@ -152,6 +157,15 @@ impl Settled {
                     .veild("column", json!(fault.column))
                     .veild("byte_offset", json!(fault.byte_offset))
                     .veild("attempts", json!(attempts))
+            }
+            SettledOutcome::Skipped { duplicate_of } => {
+                Record::new(Timestamp::now(), Action::FileSkipped, Outcome::Success)
+                    .field("file", json!({"name": name, "size": job.claimed.stamp.bytes}))
+                    .veild("job", json!(job.id()))
+                    .veild("landing", json!(job.landing.name))
+                    .veild("arrived_at", json!(job.arrived_at))
+                    .veild("claimed_at", json!(job.id().claim_time()))
+                    .veild("duplicate_of", json!(duplicate_of))
             }
         }
     }

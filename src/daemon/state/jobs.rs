@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{MAX_JOBS, Running, State, TimerKey};
-use crate::config::Landing;
+use crate::config::{Duplicates, Landing};
 use crate::daemon::clerk::{Paper, Planned, Verdict, chain};
 use crate::daemon::places::Obstacle;
 use crate::daemon::porter::Errand;
@@ -112,9 +112,9 @@ impl State {
         }
         let Some(running) = self.jobs.get_mut(&job) else { return };
         match outcome {
-            Outcome::Masked(Ok(report)) => {
+            Outcome::Masked(Ok(masked)) => {
                 let job = Box::new(running.job.clone());
-                self.hand(Paper::Commit { job, report });
+                self.hand(Paper::Commit { job, masked });
             }
             Outcome::Masked(Err(Failure::Reject(fault))) => self.reject(job, fault),
             Outcome::Sealed(Ok(())) => {
@@ -191,6 +191,13 @@ impl State {
                 self.count("quarantined");
                 self.jobs.remove(&id);
             }
+            Verdict::Skipped { duplicate_of } => {
+                let of = duplicate_of.to_string();
+                tracing::info!(code = "file_skipped", job = %id, landing, of, "its content was sealed before; removed");
+                self.count("skipped");
+                self.jobs.remove(&id);
+            }
+            Verdict::Duplicate { fault } => self.reject(id, fault),
             Verdict::Changed => {
                 tracing::warn!(code = "file_changed", job = %id, landing, "the file changed after its claim; starting over");
                 self.start_over(id);
@@ -228,7 +235,8 @@ fn assignment(running: &Running) -> Assignment {
         let extension = crate::pipeline::extension(&job.claimed.name);
         let reading = Reading { extension, ..job.landing.reading.clone() };
         let digest = job.config.vault.input_digest;
-        let work = Work::Mask { reading, digest, outputs: planned.iter().map(spec).collect() };
+        let content = job.landing.duplicates != Duplicates::Process;
+        let work = Work::Mask { reading, digest, content, outputs: planned.iter().map(spec).collect() };
         (work, planned.into_iter().map(|output| output.incoming).collect())
     };
     Assignment { task: Task { job: job.id(), work }, source: job.claimed.path.clone(), incoming }
