@@ -105,9 +105,8 @@ pub fn open(config: &Arc<Config>) -> Result<Opened, DaemonError> {
     }
     report_left_behind(&mut clerk, config)?;
     clerk.pay().map_err(|error| DaemonError::Start(clerk.obstacle(&error.into())))?;
-    if let (_, Some(obstacle)) = clerk.settle()
-        && !landings.iter().any(|landing| is_in_trouble(landing, &obstacle, config))
-    {
+    // A source that cannot be removed now is removed later.
+    if let Some(obstacle) = clerk.settle().stopped {
         return Err(DaemonError::Start(obstacle));
     }
     Ok(Opened { _lock, clerk, landings, start })

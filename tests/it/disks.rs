@@ -107,6 +107,16 @@ impl Sandbox {
         sandbox
     }
 
+    /// Another landing with the rules of the first.
+    fn add_landing(&self, name: &str) {
+        let config = fs::read_to_string(self.site("config.toml")).unwrap();
+        let first = config.split("[[landing]]").nth(1).unwrap().split("[policy").next().unwrap();
+        let second = first.replace("name = \"people\"", &format!("name = \"{name}\""));
+        let second = second.replace("/landing\"", &format!("/{name}\""));
+        self.edit_config("[policy.people]", &format!("[[landing]]{second}\n[policy.people]"));
+        fs::create_dir(self.site(name)).unwrap();
+    }
+
     fn ready_daemon(&self) -> Daemon {
         let daemon = self.daemon();
         self.wait_for("the daemon", || self.site("state/control.sock").exists());
@@ -307,6 +317,25 @@ fn a_read_only_file_system_pauses_and_goes_on() {
 }
 
 #[test]
+fn a_source_that_cannot_be_removed_holds_up_no_other_landing() {
+    let sandbox = Sandbox::without_reserve();
+    sandbox.add_landing("other");
+    let Some(mount) = Mount::tmpfs(&sandbox.site("landing"), "size=1m") else { return };
+    let daemon = sandbox.daemon_held_at("published");
+    fs::write(sandbox.site("landing/people.csv"), GOOD).unwrap();
+    sandbox.wait_for("the object", || sandbox.receipts().len() == 1);
+    mount.remount("ro");
+    sandbox.let_go();
+    sandbox.wait_for("the pause", || sandbox.paused().is_some_and(|why| why.starts_with("landing people")));
+    fs::write(sandbox.site("other/people.csv"), GOOD).unwrap();
+    sandbox.wait_for("the other landing", || sandbox.receipts().len() == 2);
+    mount.remount("rw");
+    sandbox.wait_for("the end of the pause", || sandbox.paused().is_none() && sandbox.landing_is_empty());
+    daemon.stop();
+    sandbox.assert_sealed(2);
+}
+
+#[test]
 fn room_that_turns_out_missing_at_the_fsync_loses_nothing() {
     for place in ["vault", "audit", "state"] {
         let sandbox = Sandbox::without_reserve();
@@ -402,11 +431,7 @@ fn a_start_on_a_full_disk_waits_for_room() {
 #[test]
 fn a_landing_that_is_missing_at_the_start_holds_up_no_other() {
     let sandbox = Sandbox::without_reserve();
-    let config = fs::read_to_string(sandbox.site("config.toml")).unwrap();
-    let first = config.split("[[landing]]").nth(1).unwrap().split("[policy").next().unwrap();
-    let second = first.replace("name = \"people\"", "name = \"other\"").replace("/landing\"", "/other\"");
-    sandbox.edit_config("[policy.people]", &format!("[[landing]]{second}\n[policy.people]"));
-    fs::create_dir(sandbox.site("other")).unwrap();
+    sandbox.add_landing("other");
     // A file that was claimed before the landing went away.
     fs::write(sandbox.site("other/claimed.csv"), GOOD).unwrap();
     drop(sandbox.daemon_until_fault("claimed"));

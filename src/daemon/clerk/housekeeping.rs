@@ -49,7 +49,7 @@ impl Clerk {
         if let Err(error) = self.trail.checkpoint(Timestamp::now(), false) {
             events.push(self.failed(error));
         }
-        events.extend(self.settled_events());
+        events.extend(self.settle().events());
         if let Err(error) = self.forget_contents() {
             events.push(self.failed(error));
         }
@@ -60,17 +60,9 @@ impl Clerk {
         events
     }
 
-    fn settled_events(&mut self) -> Vec<Event> {
-        let (verdicts, obstacle) = self.settle();
-        let decided = (!verdicts.is_empty()).then_some(Event::Decided(verdicts));
-        decided.into_iter().chain(obstacle.map(Event::ClerkFailed)).collect()
-    }
-
     /// What has been settled, and then what else happened.
     pub(super) fn settle_before(&mut self, event: Event) -> Vec<Event> {
-        let mut events = self.settled_events();
-        events.push(event);
-        events
+        self.settle().events().chain(std::iter::once(event)).collect()
     }
 
     fn examine(&mut self, place: Place, write: bool) -> Finding {

@@ -33,7 +33,7 @@ mod settled;
 use duplicates::Novelty;
 pub use housekeeping::obstacle;
 pub use job::{Job, Planned};
-use settled::{Settled, SettledOutcome};
+use settled::{Settled, SettledOutcome, Settlement};
 
 /// Most outcomes committed together.
 const MAX_BATCH: usize = 256;
@@ -262,42 +262,36 @@ impl Clerk {
         if deeds.is_empty() {
             return;
         }
-        let (verdicts, obstacle) = self.commit(deeds);
-        let _ = events.blocking_send(Event::Decided(verdicts)); // the loop may have ended
-        if let Some(obstacle) = obstacle {
-            let _ = events.blocking_send(Event::ClerkFailed(obstacle)); // as above
+        for event in self.commit(deeds).events() {
+            let _ = events.blocking_send(event); // the loop may have ended
         }
     }
 
     /// Commits a batch of outcomes. A job that fails starts over, and finds what was done; one that can be seen already
     /// has no verdict before it is settled.
-    fn commit(&mut self, deeds: Vec<Deed>) -> (Vec<(JobId, Verdict)>, Option<Obstacle>) {
+    fn commit(&mut self, deeds: Vec<Deed>) -> Settlement {
+        let mut settlement = self.settle();
         // While the trail or the ledger takes nothing, nothing more becomes visible.
-        let (mut verdicts, obstacle) = self.settle();
-        if let Some(obstacle) = obstacle {
-            verdicts.extend(deeds.iter().map(|deed| (deed.job().id(), Verdict::Failed(obstacle.clone()))));
+        if let Some(obstacle) = &settlement.stopped {
+            let failed = |deed: &Deed| (deed.job().id(), Verdict::Failed(obstacle.clone()));
+            settlement.verdicts.extend(deeds.iter().map(failed));
             let outputs = deeds.iter().flat_map(|deed| deed.job().outputs());
             outputs.for_each(|output| vault::withdraw(&output.incoming));
-            return (verdicts, Some(obstacle));
+            return settlement;
         }
         let (mut ready, mut later) = (Vec::new(), Vec::new());
         for deed in deeds {
             let id = deed.job().id();
             match self.decide(deed, &mut ready, &mut later) {
-                Ok(verdict) => verdicts.extend(verdict.map(|verdict| (id, verdict))),
-                Err(error) => verdicts.push((id, Verdict::Failed(self.obstacle(&error)))),
+                Ok(verdict) => settlement.verdicts.extend(verdict.map(|verdict| (id, verdict))),
+                Err(error) => settlement.verdicts.push((id, Verdict::Failed(self.obstacle(&error)))),
             }
         }
-        verdicts.extend(self.publish(ready));
+        settlement.verdicts.extend(self.publish(ready));
         crate::faults::point("published");
-        let (settled, obstacle) = self.settle();
-        verdicts.extend(settled);
-        if later.is_empty() {
-            return (verdicts, obstacle);
-        }
-        let (decided, still) = self.commit(later);
-        verdicts.extend(decided);
-        (verdicts, obstacle.or(still))
+        crate::faults::hold("published");
+        settlement.add(if later.is_empty() { self.settle() } else { self.commit(later) });
+        settlement
     }
 
     /// Brings one outcome to where it can be published or settled.

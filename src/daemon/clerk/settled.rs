@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Clerk, ClerkError, Job, Verdict};
 use crate::audit::{Action, Outcome, Record};
+use crate::daemon::event::Event;
 use crate::daemon::places::Obstacle;
 use crate::job::JobId;
 use crate::keys::MaskingKeys;
@@ -42,25 +43,51 @@ pub(super) enum SettledOutcome {
     },
 }
 
+/// What became of the visible outcomes.
+#[derive(Default)]
+pub struct Settlement {
+    pub verdicts: Vec<(JobId, Verdict)>,
+    /// Nothing can be recorded: nothing more must become visible.
+    pub stopped: Option<Obstacle>,
+    /// Sources that could not be removed; other landings go on.
+    pub in_landings: Vec<Obstacle>,
+}
+
+impl Settlement {
+    /// Adds what a later settling has brought: it has tried again what was left before.
+    pub(super) fn add(&mut self, later: Settlement) {
+        self.verdicts.extend(later.verdicts);
+        self.stopped = later.stopped;
+        self.in_landings = later.in_landings;
+    }
+
+    /// What the loop is to know of it.
+    pub fn events(self) -> impl Iterator<Item = Event> {
+        let decided = (!self.verdicts.is_empty()).then_some(Event::Decided(self.verdicts));
+        decided.into_iter().chain(self.stopped.into_iter().chain(self.in_landings).map(Event::ClerkFailed))
+    }
+}
+
 impl Clerk {
     /// Audit, ledger, then the sources go. What an error leaves stays with the clerk, who goes on from there.
-    pub fn settle(&mut self) -> (Vec<(JobId, Verdict)>, Option<Obstacle>) {
+    pub fn settle(&mut self) -> Settlement {
         if let Err(error) = self.record_settled() {
-            return (Vec::new(), Some(self.obstacle(&error)));
+            let stopped = Some(self.obstacle(&error));
+            return Settlement { stopped, ..Settlement::default() };
         }
-        let (mut verdicts, mut obstacle) = (Vec::new(), None);
+        let mut settlement = Settlement::default();
         self.unsettled.retain(|settled| match spool::remove(&settled.job.landing.dir, &settled.job.claimed) {
             Ok(()) => {
                 crate::faults::point("source_removed");
-                verdicts.push(settled.verdict());
+                settlement.verdicts.push(settled.verdict());
                 false
             }
             Err(error) => {
-                obstacle = Some(Obstacle::from(&error));
+                settlement.in_landings.push(Obstacle::from(&error));
                 true
             }
         });
-        (verdicts, obstacle)
+        settlement
     }
 
     fn record_settled(&mut self) -> Result<(), ClerkError> {

@@ -88,8 +88,11 @@ impl State {
             return self.give_up(id);
         }
         if !of_its_source && let Some((place, ailment)) = self.place_of(obstacle) {
-            self.held.insert(id);
-            return self.trouble(&place, ailment, &obstacle.what);
+            self.trouble(&place, ailment, &obstacle.what);
+            if self.places.blocks(&landing) {
+                self.held.insert(id);
+                return;
+            }
         }
         let now = self.now().monotonic;
         let what = match of_its_source && self.config.vault.opaque {
@@ -155,11 +158,13 @@ impl State {
         if let Place::Landing(name) = place
             && let Some(landing) = self.landings.iter().find(|landing| landing.name == *name).cloned()
         {
-            if !matches!(ailment, Ailment::Low | Ailment::Full) {
+            let was_away = !matches!(ailment, Ailment::Low | Ailment::Full);
+            if was_away {
                 self.watch_landings(); // what has been away is not watched any more
                 self.sweep(&landing, Hint::Rescanned);
             }
-            if self.unrecovered.remove(&landing.dir) {
+            // The source of a file that was committed meanwhile may still lie in a spool that was away.
+            if self.unrecovered.remove(&landing.dir) || was_away {
                 let (config, in_flight) = (self.config.clone(), self.jobs.keys().copied().collect());
                 self.hand(Paper::Recover { config, landing, in_flight });
             }
@@ -231,7 +236,9 @@ impl State {
             }
             Ok(TakenUp { jobs, completed, .. }) => {
                 let resumed = jobs.len();
-                tracing::info!(code = "daemon_recovered", landing = landing.name, completed, resumed, "spool read");
+                if completed > 0 || resumed > 0 {
+                    tracing::info!(code = "daemon_recovered", landing = landing.name, completed, resumed, "spool read");
+                }
                 for job in jobs {
                     self.adopted.insert(job.id());
                     self.admit(job);
