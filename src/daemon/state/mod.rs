@@ -35,9 +35,11 @@ mod health;
 mod jobs;
 mod reload;
 mod status;
+mod tally;
 mod throttle;
 
 use reload::{Rejected, Reload};
+use tally::Tally;
 use throttle::Throttle;
 
 /// Most claimed files in flight; the rest waits in its landing.
@@ -118,6 +120,7 @@ pub(super) struct State {
     sweeps: HashMap<String, Sweep>,
     said: HashSet<String>,
     counts: BTreeMap<&'static str, u64>,
+    tally: Tally,
     pool: Pool,
     porter: Sender<Errand>,
     papers: Sender<Paper>,
@@ -175,6 +178,7 @@ impl State {
             sweeps: HashMap::new(),
             said: HashSet::new(),
             counts: BTreeMap::new(),
+            tally: Tally::default(),
             pool,
             porter,
             papers,
