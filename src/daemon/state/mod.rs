@@ -110,6 +110,8 @@ pub(super) struct State {
     places: Places,
     /// Landings whose rooms are being looked at.
     examining: HashSet<String>,
+    /// A landing was looked at before the places that veild itself writes to.
+    unjudged: bool,
     /// Directories of landings whose spools could not be read yet.
     unrecovered: HashSet<PathBuf>,
     /// Claimed files that were found in such a spool; their claims may still be on the way.
@@ -164,6 +166,7 @@ impl State {
             places: Places::new(&config),
             held: HashSet::new(),
             examining: HashSet::new(),
+            unjudged: false,
             unrecovered: HashSet::new(),
             adopted: HashSet::new(),
             throttle: Throttle::default(),
