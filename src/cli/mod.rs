@@ -101,9 +101,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let text = format!("{error:#}");
             let mut say = std::io::stderr();
-            if !text.is_empty() {
-                let _ = writeln!(say, "veild: {text}"); // nobody may be reading
-            }
+            let _ = writeln!(say, "veild: {text}"); // nobody may be reading
             if text.contains("Permission denied") && !rustix::process::geteuid().is_root() {
                 let _ = writeln!(say, "veild: run it as root, or as the user that the daemon runs as");
             }

@@ -11,6 +11,7 @@ use crate::daemon::clerk::Job;
 use crate::daemon::event::Event;
 use crate::daemon::places::{Ailment, Obstacle, Place};
 use crate::daemon::porter::{Errand, is_wanted, marked_by};
+use crate::fsutil::PathError;
 use crate::intake::{self, Candidate, Decision, Hint, Kind, Now, Rules, Stat};
 use crate::pipeline::Fault;
 use crate::spool::NotClaimed;
@@ -256,7 +257,12 @@ impl State {
         let of = format!("claim {} {:?}", landing.name, error.source.raw_os_error());
         if self.throttle.lets_through(of, now) {
             let what = if self.config.vault.opaque { error.source.to_string() } else { obstacle.what };
-            tracing::error!(code = "claim_failed", landing = landing.name, "{what}; the file stays where it is");
+            let advice = claim_advice(error);
+            tracing::error!(
+                code = "claim_failed",
+                landing = landing.name,
+                "{what}; {advice}; then it is taken by itself"
+            );
         }
         let age = self.candidates.get(&key).map_or(Duration::ZERO, |it| self.age(&it.candidate));
         self.wake(now + (age / 2).clamp(RETRY_AFTER, MAX_RETRY_AFTER), key);
@@ -279,6 +285,21 @@ impl State {
         } else {
             self.ready.push_back(id);
         }
+    }
+}
+
+/// What an operator does about a file that cannot be claimed.
+fn claim_advice(error: &PathError) -> &'static str {
+    match (error.doing, error.source.raw_os_error()) {
+        ("open", Some(libc::EACCES | libc::EPERM)) => {
+            "let veild read it: CAP_DAC_READ_SEARCH for the service, or a default ACL on the landing"
+        }
+        (_, Some(libc::EACCES)) => "let veild write to its directory: by group, or by a default ACL on the landing",
+        (_, Some(libc::EPERM)) => {
+            "a sticky directory must be veild's own (`chown`, or `chmod -t` it), an immutable file needs `chattr -i`"
+        }
+        (_, Some(libc::EXDEV)) => "make its directory, which is a file system of its own, a landing of its own",
+        _ => "mend that",
     }
 }
 
