@@ -107,30 +107,6 @@ impl Sandbox {
         sandbox
     }
 
-    /// Another landing with the rules of the first.
-    fn add_landing(&self, name: &str) {
-        let config = fs::read_to_string(self.site("config.toml")).unwrap();
-        let first = config.split("[[landing]]").nth(1).unwrap().split("[policy").next().unwrap();
-        let second = first.replace("name = \"people\"", &format!("name = \"{name}\""));
-        let second = second.replace("/landing\"", &format!("/{name}\""));
-        self.edit_config("[policy.people]", &format!("[[landing]]{second}\n[policy.people]"));
-        fs::create_dir(self.site(name)).unwrap();
-    }
-
-    fn ready_daemon(&self) -> Daemon {
-        let daemon = self.daemon();
-        self.wait_for("the daemon", || self.site("state/control.sock").exists());
-        daemon
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.path("veild.log")).unwrap_or_default()
-    }
-
-    fn log_lines(&self, code: &str) -> usize {
-        self.log().lines().filter(|line| line.contains(&format!("code=\"{code}\""))).count()
-    }
-
     fn paused(&self) -> Option<String> {
         self.json(&["status"])["landings"][0]["paused"].as_str().map(str::to_owned)
     }
@@ -319,7 +295,7 @@ fn a_read_only_file_system_pauses_and_goes_on() {
 #[test]
 fn a_source_that_cannot_be_removed_holds_up_no_other_landing() {
     let sandbox = Sandbox::without_reserve();
-    sandbox.add_landing("other");
+    sandbox.add_landing("other", "quiet = \"0s\"");
     let Some(mount) = Mount::tmpfs(&sandbox.site("landing"), "size=1m") else { return };
     let daemon = sandbox.daemon_held_at("published");
     fs::write(sandbox.site("landing/people.csv"), GOOD).unwrap();
@@ -431,7 +407,7 @@ fn a_start_on_a_full_disk_waits_for_room() {
 #[test]
 fn a_landing_that_is_missing_at_the_start_holds_up_no_other() {
     let sandbox = Sandbox::without_reserve();
-    sandbox.add_landing("other");
+    sandbox.add_landing("other", "quiet = \"0s\"");
     // A file that was claimed before the landing went away.
     fs::write(sandbox.site("other/claimed.csv"), GOOD).unwrap();
     drop(sandbox.daemon_until_fault("claimed"));

@@ -5,6 +5,7 @@
 //! - `outputs.rs`: several outputs of one file.
 //! - `duplicates.rs`: files whose content was sealed before.
 //! - `crash.rs`: kills at named points and at random, and what must hold afterwards.
+//! - `uploaders.rs`: what real uploaders do, as other users and through sshd too.
 //! - `disks.rs`: full, read-only, failing and missing file systems, on real mounts.
 //! - `formats.rs`: every format, made and read by the stock tools.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
@@ -14,7 +15,6 @@
 //! - `reload.rs`: SIGHUP while files are in flight.
 //! - `daemonize.rs`: the daemon on hosts without systemd.
 //! - `commands.rs`: the command line as a user meets it.
-//! - `status.rs`: is all well, and if not, what is to be done?
 //! - `snapshots.rs`: what people read, compared with `snapshots/`.
 //! - `generated.rs`: JSON Schema, man pages and shell completions.
 //! - `generalize.rs`: intervals, hierarchies, patterns and prefixes through the running system.
@@ -35,5 +35,5 @@ mod reload;
 mod retry;
 mod sandbox;
 mod snapshots;
-mod status;
+mod uploaders;
 mod versions;

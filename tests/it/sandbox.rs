@@ -80,6 +80,17 @@ impl Sandbox {
         fs::write(&path, text.replacen(from, to, 1)).unwrap();
     }
 
+    /// A further landing with its own directory, and the policy and recipients of the first.
+    pub fn add_landing(&self, name: &str, keys: &str) {
+        let path = self.site("config.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let recipients = text.lines().find(|line| line.starts_with("recipients = ")).unwrap();
+        let dir = self.site(name);
+        fs::create_dir(&dir).unwrap();
+        let landing = format!("name = {name:?}\ndir = {dir:?}\npolicy = \"people\"\n{recipients}\n{keys}\n");
+        fs::write(&path, format!("{text}\n[[landing]]\n{landing}")).unwrap();
+    }
+
     fn bare(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_veild")).args(arguments).stdin(Stdio::null()).output().unwrap()
     }
@@ -125,6 +136,19 @@ impl Sandbox {
         self.daemon_with_fault(None)
     }
 
+    /// The daemon in the background, watching.
+    pub fn ready_daemon(&self) -> Daemon {
+        let daemon = self.daemon();
+        self.wait_until_ready();
+        daemon
+    }
+
+    pub fn wait_until_ready(&self) {
+        // It answers only once its loop runs, and the loop runs only once everything is watched.
+        let ask = || veild::daemon::control::ask(&self.site("state"), &veild::daemon::event::Request::Status);
+        self.wait_for("the daemon", || ask().is_ok_and(|answer| answer.is_some()));
+    }
+
     /// The daemon in the background, which a named fault may end.
     pub fn daemon_with_fault(&self, fault: Option<&str>) -> Daemon {
         let mut command = self.run_command();
@@ -148,8 +172,16 @@ impl Sandbox {
         fs::remove_file(self.path("hold")).unwrap();
     }
 
+    /// The daemon as a program of ours starts it, which is given veild's arguments at its end.
+    pub fn daemon_by(&self, program: Command) -> Daemon {
+        Daemon { child: self.with_run(program).spawn().unwrap() }
+    }
+
     fn run_command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_veild"));
+        self.with_run(Command::new(env!("CARGO_BIN_EXE_veild")))
+    }
+
+    fn with_run(&self, mut command: Command) -> Command {
         let log = fs::File::options().create(true).append(true).open(self.path("veild.log")).unwrap();
         command.arg("--config").arg(self.site("config.toml")).arg("run").stdin(Stdio::null()).stderr(log);
         command
@@ -164,6 +196,45 @@ impl Sandbox {
         }
     }
 
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("veild.log")).unwrap_or_default()
+    }
+
+    /// Number of log lines with this code.
+    pub fn log_lines(&self, code: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(&format!("code=\"{code}\""))).count()
+    }
+
+    /// Waits until the running daemon has sealed this many files.
+    pub fn wait_for_sealed(&self, count: usize) {
+        self.wait_for(&format!("{count} sealed files"), || self.counts("sealed") >= count as u64);
+    }
+
+    /// What the running daemon has counted.
+    pub fn counts(&self, what: &str) -> u64 {
+        self.status()["counts"][what].as_u64().unwrap_or(0)
+    }
+
+    /// As `veild status --json`, without starting a process.
+    pub fn status(&self) -> Value {
+        let answer = veild::daemon::control::ask(&self.site("state"), &veild::daemon::event::Request::Status);
+        answer.unwrap().expect("the daemon runs")
+    }
+
+    /// Masked contents of all objects whose originals had this name, oldest first.
+    pub fn contents_of(&self, original_name: &str) -> Vec<Vec<u8>> {
+        let receipts = self.receipts();
+        let of_name = receipts.iter().filter(|it| it["original_name"] == original_name);
+        of_name.map(|it| self.open(it["job"].as_str().unwrap())).collect()
+    }
+
+    fn open(&self, job: &str) -> Vec<u8> {
+        let identity = self.site("identity.txt");
+        let output = self.veild(&["vault", "open", job, "-i", identity.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
     /// Receipts in the vault, oldest first.
     pub fn receipts(&self) -> Vec<Value> {
         let list = self.json(&["vault", "list"]);
@@ -176,11 +247,7 @@ impl Sandbox {
         let is_main = |it: &&Value| it["original_name"] == original_name && it["view"].is_null();
         let of_name: Vec<_> = receipts.iter().filter(is_main).collect();
         assert_eq!(of_name.len(), 1, "objects of {original_name} in {receipts:?}");
-        let job = of_name[0]["job"].as_str().unwrap();
-        let identity = self.site("identity.txt");
-        let output = self.veild(&["vault", "open", job, "-i", identity.to_str().unwrap()]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        output.stdout
+        self.open(of_name[0]["job"].as_str().unwrap())
     }
 
     /// Reasons in quarantine, oldest first.
