@@ -70,7 +70,7 @@ impl MaskingKeys {
             Some(newer) if newer > MASKING_FORMAT => {
                 return Err(fail(
                     1,
-                    &format!("format {newer} is newer than this veild understands ({MASKING_FORMAT})"),
+                    &format!("format {newer} is newer than this veild understands ({MASKING_FORMAT}); upgrade veild"),
                 ));
             }
             _ => return Err(fail(1, &format!("expected `{MASKING_MAGIC} {MASKING_FORMAT}`"))),

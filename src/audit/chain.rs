@@ -341,7 +341,7 @@ fn scan(path: &Path, first: u64) -> Result<(Segment, Option<Head>), AuditError> 
         }
         let value: Option<Value> = serde_json::from_slice(&lines.line).ok();
         let Some((seq, prev)) = value.as_ref().and_then(segment::link) else {
-            return Err(broken(path, format!("line {} is no audit line of a known version", lines.number)));
+            return Err(broken(path, format!("line {} {}", lines.number, segment::unlinked(value.as_ref()))));
         };
         let follows = match &head {
             Some(head) => seq == head.seq + 1 && prev == head.hash,

@@ -91,6 +91,15 @@ pub(super) fn link(value: &Value) -> Option<(u64, &str)> {
     Some((veild.get("seq")?.as_u64()?, veild.get("prev")?.as_str()?))
 }
 
+/// Why a line has no numbering and chaining.
+pub(super) fn unlinked(value: Option<&Value>) -> String {
+    let version = value.and_then(|value| value.get("veild")?.get("audit_version")?.as_u64());
+    match version.filter(|version| *version > AUDIT_VERSION) {
+        Some(version) => format!("was written by a newer veild (audit_version {version}); upgrade veild"),
+        None => "is no audit line of a known version".to_owned(),
+    }
+}
+
 /// A record as its line. `host` is absent on checkpoints alone: verification must be able to rebuild them from what
 /// their signature covers, for no later line vouches for the last one.
 pub(super) fn render(record: &Record, host: Option<&str>, seq: u64, prev: &str) -> Vec<u8> {

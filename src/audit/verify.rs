@@ -79,7 +79,7 @@ impl Check<'_> {
         let hash = segment::hash(&lines.line);
         let value: Option<Value> = serde_json::from_slice(&lines.line).ok();
         let Some((seq, prev)) = value.as_ref().and_then(segment::link) else {
-            problems.push("no audit line of a known version".to_owned());
+            problems.push(format!("the line {}", segment::unlinked(value.as_ref())));
             self.expected_seq += 1;
             self.expected_prev = hash;
             return problems;

@@ -101,7 +101,9 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let text = format!("{error:#}");
             let mut say = std::io::stderr();
-            let _ = writeln!(say, "veild: {text}"); // nobody may be reading
+            if !text.is_empty() {
+                let _ = writeln!(say, "veild: {text}"); // nobody may be reading
+            }
             if text.contains("Permission denied") && !rustix::process::geteuid().is_root() {
                 let _ = writeln!(say, "veild: run it as root, or as the user that the daemon runs as");
             }

@@ -93,7 +93,7 @@ fn list(config: &Config, archive: bool, json: bool) -> anyhow::Result<()> {
                     entry.path.display()
                 );
             }
-            None => println!("(no receipt)  {}", entry.path.display()),
+            None => println!("(no readable receipt)  {}", entry.path.display()),
         }
     }
     Ok(())

@@ -179,7 +179,7 @@ impl Config {
         let text = read(path, NAME_IT)?;
         let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         let mut findings = Findings::new(path, &text);
-        let root = parse(path, &text)?;
+        let root = parse(path, &text).map_err(|error| other_version(path, &text).unwrap_or(error))?;
         let config = check::config(root, path, sha256, &mut findings);
         if findings.is_empty() { Ok(config) } else { Err(ConfigError(findings.report())) }
     }
@@ -221,6 +221,21 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, C
         findings.add(error.span().unwrap_or(0..0), explain(error.message()));
         ConfigError(findings.report())
     })
+}
+
+/// What is wrong with a file of another version is its version, whatever keys that has.
+fn other_version(path: &Path, text: &str) -> Option<ConfigError> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        config_version: toml::Spanned<u32>,
+    }
+    let Version { config_version } = toml::from_str(text).ok()?;
+    if *config_version.get_ref() == check::CONFIG_VERSION {
+        return None;
+    }
+    let mut findings = Findings::new(path, text);
+    findings.add(config_version.span(), check::unknown_version());
+    Some(ConfigError(findings.report()))
 }
 
 #[cfg(test)]
@@ -270,7 +285,7 @@ mod tests {
         assert!(own.contains("write it without `..`"), "{own}");
         let nested = refusal("/srv/landing/hr", "/var/lib");
         assert!(nested.contains("lie in each other"), "{nested}");
-        let version = refusal("config_version = 1", "config_version = 2");
+        let version = refusal("config_version = 1", "config_version = 2\nkey_of_that_version = true");
         assert!(version.contains("config.toml:") && version.contains("upgrade veild"), "{version}");
     }
 }

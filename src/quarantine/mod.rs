@@ -148,7 +148,7 @@ fn move_in(from: &Path, stored: &Path, tmp: &Path) -> Result<(), PathError> {
 }
 
 /// The entries' directories, complete or not, oldest first.
-fn jobs(dir: &Path) -> Result<Vec<JobId>, PathError> {
+pub fn jobs(dir: &Path) -> Result<Vec<JobId>, PathError> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.at("read", dir)?,

@@ -15,6 +15,7 @@
 //! - `reload.rs`: SIGHUP while files are in flight.
 //! - `daemonize.rs`: the daemon on hosts without systemd.
 //! - `commands.rs`: the command line as a user meets it.
+//! - `status.rs`: is all well, and if not, what is to be done?
 //! - `snapshots.rs`: what people read, compared with `snapshots/`.
 //! - `generated.rs`: JSON Schema, man pages and shell completions.
 //! - `generalize.rs`: intervals, hierarchies, patterns and prefixes through the running system.
@@ -35,5 +36,6 @@ mod reload;
 mod retry;
 mod sandbox;
 mod snapshots;
+mod status;
 mod uploaders;
 mod versions;

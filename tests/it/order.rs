@@ -7,10 +7,8 @@ use crate::sandbox::Sandbox;
 
 const GOOD: &str = "id,name,ssn,email,dob,country,notes\n1,Ann,123-45-6789,a@example.com,1987-04-12,US,x\n";
 
-#[test]
-fn every_step_is_durable_before_the_next_depends_on_it() {
-    let sandbox = Sandbox::new();
-    sandbox.drop_file("good.csv", GOOD);
+/// The steps that strace saw on the way of all that lies in the landing; `None` where there is no strace.
+fn steps(sandbox: &Sandbox) -> Option<Steps> {
     let trace = sandbox.path("trace");
     let traced = Command::new("strace")
         .args([
@@ -29,16 +27,36 @@ fn every_step_is_durable_before_the_next_depends_on_it() {
         .args(["run", "--once"])
         .stderr(Stdio::null())
         .status();
-    let Ok(status) = traced else { return eprintln!("SKIPPED: needs the Debian package strace") };
-    assert!(status.success());
-    let lines: Vec<String> = fs::read_to_string(&trace).unwrap().lines().map(str::to_owned).collect();
-    let mut from = 0;
-    // Each must be seen after the one before it.
-    let mut then = |what: &str, parts: &[&str]| {
-        let found = lines[from..].iter().position(|line| parts.iter().all(|part| line.contains(part)));
-        let found = found.unwrap_or_else(|| panic!("{what} was not seen in its place:\n{}", lines.join("\n")));
-        from += found + 1;
+    let Ok(status) = traced else {
+        eprintln!("SKIPPED: needs the Debian package strace");
+        return None;
     };
+    assert!(status.success());
+    let lines = fs::read_to_string(&trace).unwrap().lines().map(str::to_owned).collect();
+    Some(Steps { lines, from: 0 })
+}
+
+struct Steps {
+    lines: Vec<String>,
+    from: usize,
+}
+
+impl Steps {
+    /// A step that must be seen after the one before it.
+    fn then(&mut self, what: &str, parts: &[&str]) {
+        let rest = &self.lines[self.from..];
+        let found = rest.iter().position(|line| parts.iter().all(|part| line.contains(part)));
+        let found = found.unwrap_or_else(|| panic!("{what} was not seen in its place:\n{}", self.lines.join("\n")));
+        self.from += found + 1;
+    }
+}
+
+#[test]
+fn every_step_is_durable_before_the_next_depends_on_it() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("good.csv", GOOD);
+    let Some(mut steps) = steps(&sandbox) else { return };
+    let mut then = |what: &str, parts: &[&str]| steps.then(what, parts);
     then("the claim", &["renameat", "site/landing>, \"good.csv\"", ".veild/"]);
     then("the claim's durability", &["fsync(", "landing/.veild/"]);
     then("the landing's durability", &["fsync(", "site/landing>"]);
@@ -51,6 +69,37 @@ fn every_step_is_durable_before_the_next_depends_on_it() {
     then("their durability", &["fsync(", "site/vault/people/"]);
     then("the object's name", &["renameat2(", ".csv.age\""]);
     then("its durability", &["fsync(", "site/vault/people/"]);
+    then("the audit record", &["fdatasync(", "audit/audit-"]);
+    then("the ledger's outcome", &["ledger.sqlite-wal"]);
+    then("the source's removal", &["unlink", "good.csv"]);
+}
+
+#[test]
+fn several_outputs_are_all_durable_before_the_first_is_shown() {
+    let sandbox = Sandbox::new();
+    sandbox.add_view();
+    sandbox.archive_originals();
+    sandbox.edit_config("quiet = ", "duplicates = \"skip\"\nquiet = ");
+    sandbox.drop_file("good.csv", GOOD);
+    let Some(mut steps) = steps(&sandbox) else { return };
+    let mut then = |what: &str, parts: &[&str]| steps.then(what, parts);
+    then("the claim", &["renameat", "site/landing>, \"good.csv\"", ".veild/"]);
+    then("the ledger's attempt", &["ledger.sqlite-wal"]);
+    then("the content's note", &["ledger.sqlite-wal"]);
+    then("the main output's content", &["fsync(", ".incoming/", ".age>"]);
+    then("the view's content", &["fsync(", ".incoming/", ".0.age>"]);
+    then("the archived original's content", &["fsync(", ".incoming/", ".archive.age>"]);
+    then("the intent's content", &["fsync(", ".incoming/", ".intent>"]);
+    then("their names", &["fsync(", ".incoming>"]);
+    then("the last signature's name", &["rename(", "vault/.archive/people/", ".receipt.json.sig\""]);
+    then("the archive's durability", &["fsync(", "vault/.archive/people/"]);
+    then("the receipts' durability", &["fsync(", "site/vault/people/"]);
+    then("the archived original's name", &["renameat2(", "vault/.archive/people/", ".csv.age\""]);
+    then("the view's name", &["renameat2(", ".statistics.csv.age\""]);
+    then("the main output's name", &["renameat2(", ".csv.age\""]);
+    then("the archive's durability", &["fsync(", "vault/.archive/people/"]);
+    then("the outputs' durability", &["fsync(", "site/vault/people/"]);
+    then("the intent's end", &["unlink", ".intent"]);
     then("the audit record", &["fdatasync(", "audit/audit-"]);
     then("the ledger's outcome", &["ledger.sqlite-wal"]);
     then("the source's removal", &["unlink", "good.csv"]);

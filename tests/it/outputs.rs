@@ -207,3 +207,57 @@ fn check_warns_of_readers_of_both_masked_and_unmasked() {
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.contains("reads masked outputs and the unmasked originals in the archive"), "{said}");
 }
+
+#[test]
+fn random_kills_with_views_archive_and_duplicates_lose_and_double_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.add_view();
+    sandbox.archive_originals();
+    sandbox.edit_config("quiet = ", "duplicates = \"skip\"\nquiet = ");
+    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+    let (mut rounds, header) = (0, GOOD.lines().next().unwrap());
+    while rounds < 60 {
+        let good = |id: String| GOOD.replace("\n1,", &format!("\n{id},"));
+        sandbox.drop_file(&format!("a{rounds}.csv"), good(format!("a{rounds}")));
+        sandbox.drop_file(&format!("b{rounds}.csv"), good(format!("b{rounds}")));
+        sandbox.drop_file(&format!("b{rounds}-again.csv"), good(format!("b{rounds}")));
+        sandbox.drop_file(&format!("bad{rounds}.csv"), format!("{header}\n{rounds},Ann\n"));
+        rounds += 1;
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let daemon = sandbox.daemon();
+        // The moment of the kill is the random input of this test.
+        std::thread::sleep(std::time::Duration::from_millis(seed % 200));
+        drop(daemon);
+    }
+    sandbox.run_until_idle();
+    assert!(sandbox.landing_is_empty());
+    let outputs = (sandbox.receipts().len(), archived(&sandbox).len(), sandbox.quarantined().len());
+    assert_eq!(outputs, (4 * rounds, 2 * rounds, rounds));
+    let audit = sandbox.audit();
+    let count = |action: &str| audit.iter().filter(|it| it["event"]["action"] == action).count();
+    let outcomes = (count("file.sealed"), count("file.skipped"), count("file.quarantined"));
+    assert_eq!(outcomes, (2 * rounds, rounds, rounds));
+    assert_eq!(problems(&sandbox), [] as [Value; 0]);
+    assert_records_match_the_vault(&sandbox, "random kills");
+}
+
+#[test]
+fn an_archive_that_cannot_be_written_holds_back_the_outputs_too() {
+    let sandbox = Sandbox::new();
+    sandbox.add_view();
+    sandbox.archive_originals();
+    fs::write(sandbox.site("vault/.archive"), "in the way").unwrap();
+    let daemon = sandbox.daemon();
+    sandbox.drop_file("people.csv", GOOD);
+    let log = || fs::read_to_string(sandbox.path("veild.log")).unwrap_or_default();
+    sandbox.wait_for("the trouble", || log().contains(".archive"));
+    assert!(sandbox.receipts().is_empty());
+    assert_eq!(fs::read_dir(sandbox.site("landing/.veild")).unwrap().count(), 1, "the source is gone");
+    fs::remove_file(sandbox.site("vault/.archive")).unwrap();
+    sandbox.wait_for("the file", || sandbox.landing_is_empty());
+    daemon.stop();
+    assert_eq!((sandbox.receipts().len(), archived(&sandbox).len()), (2, 1));
+    assert_records_match_the_vault(&sandbox, "the trouble");
+}

@@ -19,16 +19,16 @@ mod reading;
 use landing::{check_apart, landing};
 pub(super) use policy::policy;
 
+/// Version of the configuration's format.
+pub(super) const CONFIG_VERSION: u32 = 1;
 /// Smaller audit segments would hold little more than their own checkpoints.
 const LEAST_SEGMENT: u64 = 1 << 20;
 /// A worker with Polars loaded and a few blocks in flight needs this much.
 const LEAST_WORKER_MEMORY: u64 = 128 << 20;
 
 pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mut Findings<'_>) -> Config {
-    if let Some(version) = &root.config_version
-        && *version.get_ref() != 1
-    {
-        findings.add(version.span(), "this veild reads config_version 1; upgrade veild");
+    if let Some(version) = root.config_version.as_ref().filter(|version| *version.get_ref() != CONFIG_VERSION) {
+        findings.add(version.span(), unknown_version());
     }
     findings.refuse("api", &root.api);
     findings.refuse("monitor", &root.monitor);
@@ -61,6 +61,11 @@ pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mu
     }
     let quarantine = quarantine(root.quarantine, findings);
     Config { path: path.to_owned(), sha256, daemon, log, audit, vault, keys, quarantine, landings, policies }
+}
+
+/// What is said of a version that is not [`CONFIG_VERSION`]; there was none before it.
+pub(super) fn unknown_version() -> String {
+    format!("this veild reads config_version {CONFIG_VERSION}; for a later one upgrade veild")
 }
 
 fn size(value: Option<ByteSize>, default: u64) -> u64 {

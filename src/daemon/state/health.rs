@@ -35,6 +35,10 @@ impl State {
         let mut waiting = 0;
         if let Place::Landing(name) = &finding.place {
             self.examining.remove(name);
+            if !self.places.own_are_known() && finding.obstacle.is_none() {
+                self.unjudged = true;
+                return;
+            }
             let there = self.candidates.iter().filter(|((landing, _), _)| landing == name);
             let claimed = self.jobs.values().filter(|running| running.job.landing.name == *name);
             waiting = there.map(|(_, tracked)| tracked.candidate.stat.bytes).sum::<u64>()
@@ -42,6 +46,10 @@ impl State {
         }
         let change = self.places.found(finding, waiting, self.now().monotonic, Timestamp::now());
         self.follow(&finding.place, change);
+        if self.unjudged && self.places.own_are_known() {
+            self.unjudged = false;
+            self.examine_places();
+        }
     }
 
     /// Notes that something could not be done in a place.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{MAX_JOBS, Running, State, TimerKey};
 use crate::config::{Duplicates, Landing};
 use crate::daemon::clerk::{Paper, Planned, Verdict, chain};
@@ -183,12 +185,16 @@ impl State {
             Verdict::Sealed { rows, bytes, object, views } => {
                 let object = object.display().to_string();
                 tracing::info!(code = "file_sealed", job = %id, landing, rows, bytes, object, views, "sealed");
+                let input_bytes = running.job.claimed.stamp.bytes;
                 self.count("sealed");
+                let now = self.now().monotonic;
+                self.tally.sealed(&landing, input_bytes, Timestamp::now(), now);
                 self.jobs.remove(&id);
             }
             Verdict::Quarantined { fault } => {
                 tracing::warn!(code = "file_quarantined", job = %id, landing, reason = fault.code, "{}", fault.sentence);
                 self.count("quarantined");
+                self.tally.quarantined(&landing);
                 self.jobs.remove(&id);
             }
             Verdict::Skipped { duplicate_of } => {

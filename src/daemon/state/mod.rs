@@ -35,9 +35,11 @@ mod health;
 mod jobs;
 mod reload;
 mod status;
+mod tally;
 mod throttle;
 
 use reload::{Rejected, Reload};
+use tally::Tally;
 use throttle::Throttle;
 
 /// Most claimed files in flight; the rest waits in its landing.
@@ -108,6 +110,8 @@ pub(super) struct State {
     places: Places,
     /// Landings whose rooms are being looked at.
     examining: HashSet<String>,
+    /// A landing was looked at before the places that veild itself writes to.
+    unjudged: bool,
     /// Directories of landings whose spools could not be read yet.
     unrecovered: HashSet<PathBuf>,
     /// Claimed files that were found in such a spool; their claims may still be on the way.
@@ -118,6 +122,7 @@ pub(super) struct State {
     sweeps: HashMap<String, Sweep>,
     said: HashSet<String>,
     counts: BTreeMap<&'static str, u64>,
+    tally: Tally,
     pool: Pool,
     porter: Sender<Errand>,
     papers: Sender<Paper>,
@@ -161,6 +166,7 @@ impl State {
             places: Places::new(&config),
             held: HashSet::new(),
             examining: HashSet::new(),
+            unjudged: false,
             unrecovered: HashSet::new(),
             adopted: HashSet::new(),
             throttle: Throttle::default(),
@@ -175,6 +181,7 @@ impl State {
             sweeps: HashMap::new(),
             said: HashSet::new(),
             counts: BTreeMap::new(),
+            tally: Tally::default(),
             pool,
             porter,
             papers,

@@ -2,26 +2,31 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::State;
+use crate::telemetry::{advice, notices};
+
+/// Codes of what the state itself knows better than the log's lines, or what the quarantine lists.
+const TOLD_OTHERWISE: [&str; 11] = [
+    "disk_low",
+    "disk_full",
+    "disk_readonly",
+    "disk_error",
+    "disk_denied",
+    "disk_gone",
+    "landing_gone",
+    "ledger_damaged",
+    "landing_paused",
+    "config_rejected",
+    "file_quarantined",
+];
 
 impl State {
     pub(super) fn status(&self) -> Value {
-        let landings: Vec<Value> = self
-            .landings
-            .iter()
-            .map(|landing| {
-                let of = |name: &String| *name == landing.name;
-                json!({
-                    "name": landing.name,
-                    "dir": landing.dir,
-                    "waiting": self.candidates.keys().filter(|(name, _)| of(name)).count(),
-                    "in_flight": self.jobs.values().filter(|it| of(&it.job.landing.name)).count(),
-                    "paused": self.paused.get(&landing.name),
-                })
-            })
-            .collect();
+        let now = Timestamp::now();
+        let alerts = self.alerts(now);
         // Of landings that a reload has taken out, or moved to another name or directory.
         let mut leaving: BTreeMap<&str, usize> = BTreeMap::new();
         for landing in self.jobs.values().map(|it| &it.job.landing) {
@@ -30,17 +35,80 @@ impl State {
             }
         }
         json!({
+            "well": alerts.iter().all(|alert| alert["level"] != "error"),
+            "alerts": alerts,
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
+            "at": now,
             "started_at": self.began_at,
+            "stopping": self.stopping.is_some(),
+            "config": self.config.path,
             "config_sha256": self.config.sha256,
             "config_rejected": self.rejected.as_ref().map(|it| json!({"at": it.at, "why": it.why})),
-            "landings": landings,
+            "landings": self.landings.iter().map(|landing| self.landing_status(&landing.name)).collect::<Vec<_>>(),
             "leaving": leaving,
             "places": self.places.report(),
             "held": self.held.len(),
             "workers": {"all": self.config.daemon.workers, "idle": self.idle.len()},
+            "rates": self.tally.rates(self.now().monotonic),
+            "last_sealed_at": self.tally.last_sealed_at(),
             "counts": self.counts,
         })
+    }
+
+    fn landing_status(&self, name: &str) -> Value {
+        let waiting = || self.candidates.iter().filter(|((landing, _), _)| landing == name).map(|(_, it)| it);
+        let oldest = waiting().map(|tracked| tracked.candidate.arrived_ns).min();
+        let (sealed, quarantined, last_sealed_at) = self.tally.of(name);
+        json!({
+            "name": name,
+            "dir": self.landings.iter().find(|landing| landing.name == name).map(|landing| &landing.dir),
+            "waiting": waiting().count(),
+            "waiting_since": oldest.and_then(|at| Timestamp::from_nanosecond(at).ok()),
+            "in_flight": self.jobs.values().filter(|it| it.job.landing.name == name).count(),
+            "paused": self.paused.get(name),
+            "sealed": sealed,
+            "quarantined": quarantined,
+            "last_sealed_at": last_sealed_at,
+        })
+    }
+
+    /// What is wrong now or has gone wrong within the hour, the worst first: `level`, `code`, `of` (a landing or
+    /// place), `since`, `last`, `times`, `what`, `advice`.
+    fn alerts(&self, now: Timestamp) -> Vec<Value> {
+        let mut alerts = Vec::new();
+        for place in self.places.report() {
+            let trouble = &place["trouble"];
+            if !trouble.is_null() {
+                let (code, since, what) = (&trouble["code"], &trouble["since"], &trouble["what"]);
+                let of = &place["place"];
+                alerts.push(json!({"level": "error", "code": code, "of": of, "since": since, "what": what}));
+            }
+        }
+        if let Some(rejected) = &self.rejected {
+            alerts.push(json!({
+                "level": "error",
+                "code": "config_rejected",
+                "since": rejected.at,
+                "what": rejected.why,
+                "advice": advice::for_code("config_rejected"),
+            }));
+        }
+        let mut notices = notices::current(now);
+        notices.retain(|notice| !TOLD_OTHERWISE.contains(&notice.code.as_str()));
+        notices.sort_by_key(|notice| notice.level != "error");
+        for notice in notices {
+            alerts.push(json!({
+                "level": notice.level,
+                "code": notice.code,
+                "of": notice.landing,
+                "since": notice.since,
+                "last": notice.last,
+                "times": notice.times,
+                "what": notice.what,
+                "advice": advice::for_code(&notice.code),
+            }));
+        }
+        alerts
     }
 }

@@ -4,9 +4,16 @@ use std::io;
 
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::{RollingFileAppender, Rotation as Roll};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat, Rotation};
+
+pub mod advice;
+pub mod notices;
 
 /// Starts the operational log. Keep the guard until the end: it writes out what is still queued.
 pub fn start(log: &Log) -> anyhow::Result<Option<WorkerGuard>> {
@@ -35,12 +42,14 @@ fn install<W>(log: &Log, writer: W) -> anyhow::Result<()>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let base = tracing_subscriber::fmt().with_max_level(log.level).with_writer(writer).with_target(false);
+    let base = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
     // Complaints about lines that cannot be written would go to standard error, and panic where that cannot be written.
     let base = base.log_internal_errors(false);
-    let installed = match log.format {
-        LogFormat::Json => base.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
-        LogFormat::Text => base.with_ansi(false).try_init(),
+    let lines = match log.format {
+        LogFormat::Json => base.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Text => base.with_ansi(false).boxed(),
     };
+    let lines = lines.with_filter(LevelFilter::from_level(log.level));
+    let installed = tracing_subscriber::registry().with(lines).with(notices::Posting).try_init();
     installed.map_err(|error| anyhow::anyhow!("the operational log cannot start: {error}"))
 }

@@ -1,0 +1,26 @@
+//! What to do about each alert of the operational log; the README's table says it at more length.
+
+/// The remedy for a code; `None` where its line says it, or where nothing is to be done.
+pub fn for_code(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "file_changed" => "tell the sender to upload under another name and rename, or to use a marker",
+        "file_irregular" => "remove the link, FIFO, socket or device from the landing",
+        "file_hardlinked" => "remove the file's other name",
+        "file_interrupted" => "look at the file and at the host's memory; it goes on alone",
+        "lease_unavailable" => "grant the daemon CAP_LEASE, or raise `quiet` above the senders' pauses",
+        "worker_died" | "worker_hung" => {
+            "raise `worker_memory` if it comes again; the file is tried `max_attempts` times"
+        }
+        "watch_failed" => {
+            "raise fs.inotify.max_user_watches and max_queued_events (sysctl); sweeps find files meanwhile"
+        }
+        "claim_failed" => "`veild check` says how to mend owner and mode of the landing",
+        "source_gone" => "find out who removes files from .veild/, and ask the sender for the file again",
+        "quarantine_stuck" => "`veild quarantine list` shows what is there",
+        "publication_undone" => "check the vault's disk",
+        "config_rejected" => "mend the file, `veild check`, then reload",
+        "spool_left" => "put the landing back into the configuration and reload",
+        "audit_failed" => "`veild audit verify` says whether the trail holds",
+        _ => return None,
+    })
+}
