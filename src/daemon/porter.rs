@@ -1,5 +1,6 @@
 //! The thread that touches landings: looks, sweeps, claims. It decides nothing.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +21,11 @@ use crate::spool::{self, SPOOL, Writers};
 
 /// Deepest directory below a recursive landing.
 const MAX_DEPTH: usize = 32;
+
+/// Most claims made durable together; each holds two descriptors until then.
+const MAX_CLAIMS: usize = 128;
+/// Most errands run before claims are made durable.
+const MAX_ERRANDS: usize = 512;
 
 /// What the loop asks for.
 pub enum Errand {
@@ -61,37 +67,85 @@ pub fn start(events: mpsc::Sender<Event>) -> std::io::Result<Sender<Errand>> {
 }
 
 fn work(inbox: &Receiver<Errand>, events: &mpsc::Sender<Event>) {
-    while let Ok(errand) = inbox.recv() {
-        let delivered = match errand {
-            Errand::Look { landing, relative, hint } => look(&landing, relative, hint, events),
-            Errand::Sweep { landing, hint } => {
-                let swept =
-                    restore_spool(&landing, events).and_then(|()| sweep(&landing, &landing.dir, 0, hint, events));
-                let obstacle = swept.err().map(|error| Obstacle::from(&error));
-                events.blocking_send(Event::SweepOver { landing, obstacle })
+    while let Ok(first) = inbox.recv() {
+        // What has gathered is done together, so that claims of a burst become durable together.
+        let (mut claims, mut errands, mut next) = (Vec::new(), 0, Some(first));
+        while let Some(errand) = next {
+            if run(errand, &mut claims, events).is_err() {
+                return;
             }
-            Errand::Adopt { config, landing, job } => adopt(config, landing, job, events),
-            Errand::Examine { landing, write } => events.blocking_send(Event::Found(examine(&landing, write, events))),
-            Errand::Claim { config, landing, relative, seen, arrived_ns } => {
-                let result = spool::claim(&landing.dir, &relative, &seen, Timestamp::now());
-                crate::faults::point("claimed");
-                events.blocking_send(match result {
-                    Ok((claimed, writers)) => {
-                        if landing.complete == Complete::Marker {
-                            // Its work is done; one left behind would speak for the next file of this name.
-                            let _ = fs::remove_file(marker_path(&landing, &relative));
-                        }
-                        let lease_known = writers != Writers::Unknown;
-                        Event::Claimed { config, landing, relative, arrived_ns, claimed, lease_known }
-                    }
-                    Err(why) => Event::NotClaimed { landing, relative, why },
-                })
-            }
-        };
-        if delivered.is_err() {
+            errands += 1;
+            let more = claims.len() < MAX_CLAIMS && errands < MAX_ERRANDS;
+            next = if more { inbox.try_recv().ok() } else { None };
+        }
+        if settle(claims, events).is_err() {
             return;
         }
     }
+}
+
+/// Runs one errand; what it has taken is only said once it is durable.
+fn run(errand: Errand, claims: &mut Vec<Claim>, events: &mpsc::Sender<Event>) -> Delivered {
+    match errand {
+        Errand::Look { landing, relative, hint } => look(&landing, relative, hint, events),
+        Errand::Sweep { landing, hint } => {
+            let swept = restore_spool(&landing, events).and_then(|()| sweep(&landing, &landing.dir, 0, hint, events));
+            let obstacle = swept.err().map(|error| Obstacle::from(&error));
+            events.blocking_send(Event::SweepOver { landing, obstacle })
+        }
+        Errand::Adopt { config, landing, job } => adopt(config, landing, job, events),
+        Errand::Examine { landing, write } => events.blocking_send(Event::Found(examine(&landing, write, events))),
+        Errand::Claim { config, landing, relative, seen, arrived_ns } => {
+            match spool::take(&landing.dir, &relative, &seen, Timestamp::now()) {
+                Ok(taken) => {
+                    crate::faults::point("taken");
+                    claims.push(Claim { config, landing, relative, arrived_ns, taken });
+                    Ok(())
+                }
+                Err(why) => events.blocking_send(Event::NotClaimed { landing, relative, why }),
+            }
+        }
+    }
+}
+
+/// A file in the spool that nobody has been told of.
+struct Claim {
+    config: Arc<Config>,
+    landing: Arc<Landing>,
+    relative: PathBuf,
+    arrived_ns: i128,
+    taken: spool::Taken,
+}
+
+/// Makes claims durable, landing by landing, and says so.
+fn settle(claims: Vec<Claim>, events: &mpsc::Sender<Event>) -> Delivered {
+    let mut of_landing: BTreeMap<PathBuf, Vec<Claim>> = BTreeMap::new();
+    for claim in claims {
+        of_landing.entry(claim.landing.dir.clone()).or_default().push(claim);
+    }
+    for (dir, claims) in of_landing {
+        let (asked, taken): (Vec<_>, Vec<_>) = claims
+            .into_iter()
+            .map(|Claim { config, landing, relative, arrived_ns, taken }| {
+                ((config, landing, relative, arrived_ns), taken)
+            })
+            .unzip();
+        for ((config, landing, relative, arrived_ns), settled) in asked.into_iter().zip(spool::settle(&dir, taken)) {
+            crate::faults::point("claimed");
+            events.blocking_send(match settled {
+                Ok((claimed, writers)) => {
+                    if landing.complete == Complete::Marker {
+                        // Its work is done; one left behind would speak for the next file of this name.
+                        let _ = fs::remove_file(marker_path(&landing, &relative));
+                    }
+                    let lease_known = writers != Writers::Unknown;
+                    Event::Claimed { config, landing, relative, arrived_ns, claimed, lease_known }
+                }
+                Err(why) => Event::NotClaimed { landing, relative, why },
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// A landing that has vanished and come back has neither spool nor watch.

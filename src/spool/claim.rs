@@ -1,5 +1,6 @@
 //! Taking a file out of a landing.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -15,6 +16,9 @@ use super::{SPOOL, job_dir};
 use crate::fsutil::{At, PathError, create_dir_durable, fsync_dir};
 use crate::intake::{Kind, Stat};
 use crate::job::JobId;
+
+/// From this many claims on, one `syncfs` is cheaper than an fsync for each of their directories.
+const SYNCFS_ABOVE: usize = 8;
 
 /// A claimed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +73,18 @@ impl Source {
     }
 }
 
-/// Claims `landing/relative` if it is still what was `seen` and nobody writes to it; durable when this returns.
-pub fn claim(landing: &Path, relative: &Path, seen: &Stat, now: Timestamp) -> Result<(Claimed, Writers), NotClaimed> {
+/// A file that was renamed into the spool, by a rename that may not be durable yet.
+pub struct Taken {
+    claimed: Claimed,
+    writers: Writers,
+    berth: Berth,
+    /// The directory that it came from, and its path there.
+    parent: OwnedFd,
+    from: PathBuf,
+}
+
+/// Claims `landing/relative` if it is still what was `seen` and nobody writes to it; [`settle`] makes that durable.
+pub fn take(landing: &Path, relative: &Path, seen: &Stat, now: Timestamp) -> Result<Taken, NotClaimed> {
     let source = Source::open(landing, relative)?;
     let before = look_at(&source.file, &source.path)?;
     if before.kind != Kind::Regular || !before.is_as(seen) {
@@ -92,7 +106,50 @@ pub fn claim(landing: &Path, relative: &Path, seen: &Stat, now: Timestamp) -> Re
             other => PathError { doing: "claim", path: source.path, source: other.into() }.into(),
         });
     }
-    berth.take(source, &before, landing, sub_path, writers)
+    berth.take(source, &before, sub_path, writers)
+}
+
+/// Makes claims of one landing durable together. Where that fails, they go back.
+pub fn settle(landing: &Path, taken: Vec<Taken>) -> Vec<Result<(Claimed, Writers), NotClaimed>> {
+    match make_durable(landing, &taken) {
+        Ok(()) => taken.into_iter().map(|taken| Ok((taken.claimed, taken.writers))).collect(),
+        Err(error) => {
+            let again = || PathError {
+                doing: error.doing,
+                path: error.path.clone(),
+                source: error.source.raw_os_error().map_or(error.kind().into(), std::io::Error::from_raw_os_error),
+            };
+            taken.into_iter().map(|taken| taken.give_back(NotClaimed::Io(again()))).collect()
+        }
+    }
+}
+
+fn make_durable(landing: &Path, taken: &[Taken]) -> Result<(), PathError> {
+    if taken.len() > SYNCFS_ABOVE {
+        let held = File::open(landing).at("open", landing)?;
+        return rustix::fs::syncfs(held).at("make durable", landing);
+    }
+    // From the jobs' directories upwards: what is durable in the landing must not be lost in the spool.
+    let (spool, mut synced) = (landing.join(SPOOL), BTreeSet::new());
+    let berths = taken.iter().map(|taken| taken.berth.dir.as_path());
+    let sources = taken.iter().filter_map(|taken| taken.from.parent());
+    let mut dirs = berths.chain([spool.as_path()]).chain(sources);
+    dirs.try_for_each(|dir| if synced.insert(dir) { fsync_dir(dir) } else { Ok(()) })
+}
+
+impl Taken {
+    fn give_back(self, refusal: NotClaimed) -> Result<(Claimed, Writers), NotClaimed> {
+        let name = &self.claimed.name;
+        match renameat_with(&self.berth.held, name, &self.parent, name, RenameFlags::NOREPLACE) {
+            Ok(()) => {
+                self.berth.remove();
+                Err(refusal)
+            }
+            // Its name is taken again: it stays claimed, nothing is replaced. The check before the commit sees whether
+            // anybody still writes to it.
+            Err(_) => Ok((self.claimed, self.writers)),
+        }
+    }
 }
 
 /// The new, empty directory of a job in the spool.
@@ -122,41 +179,24 @@ impl Berth {
 
     /// Judges what the rename has brought: the name may have been given to another file, or the file written to or
     /// linked, since it was looked at. What is not right goes back.
-    fn take(
-        self,
-        source: Source,
-        before: &Stat,
-        landing: &Path,
-        sub_path: PathBuf,
-        writers: Writers,
-    ) -> Result<(Claimed, Writers), NotClaimed> {
+    fn take(self, source: Source, before: &Stat, sub_path: PathBuf, writers: Writers) -> Result<Taken, NotClaimed> {
         let path = self.dir.join(&source.name);
         let found = look_in(&self.held, Path::new(&source.name), &path)?.ok_or(NotClaimed::Changed)?;
         let is_right = found.kind == Kind::Regular
             && found.inode == before.inode
             && (found.bytes, found.mtime_ns, found.links) == (before.bytes, before.mtime_ns, before.links);
-        let refusal = match is_right {
-            true => self.make_durable(landing, &source.path).err().map(NotClaimed::Io),
-            false => Some(NotClaimed::Changed),
-        };
-        if let Some(refusal) = refusal {
+        if !is_right {
             match renameat_with(&self.held, &source.name, &source.parent, &source.name, RenameFlags::NOREPLACE) {
                 Ok(()) => {
                     self.remove();
-                    return Err(refusal);
+                    return Err(NotClaimed::Changed);
                 }
-                // Its name is taken again: it stays claimed, nothing is replaced. The check before the commit sees
-                // whether anybody still writes to it.
+                // Its name is taken again: it stays claimed, as in [`Taken::give_back`].
                 Err(_) if found.kind == Kind::Regular => {}
                 Err(error) => return Err(error).at("give back", &source.path).map_err(NotClaimed::Io),
             }
         }
-        Ok((Claimed { job: self.job, name: source.name, sub_path, path, stamp: found.into() }, writers))
-    }
-
-    fn make_durable(&self, landing: &Path, from: &Path) -> Result<(), PathError> {
-        fsync_dir(&self.dir)?;
-        fsync_dir(&landing.join(SPOOL))?;
-        fsync_dir(from.parent().unwrap_or(landing))
+        let claimed = Claimed { job: self.job, name: source.name, sub_path, path, stamp: found.into() };
+        Ok(Taken { claimed, writers, berth: self, parent: source.parent, from: source.path })
     }
 }

@@ -17,7 +17,7 @@ mod claim;
 mod look;
 mod recovery;
 
-pub use claim::{Claimed, NotClaimed, claim};
+pub use claim::{Claimed, NotClaimed, Taken, settle, take};
 pub use look::{Stamp, Writers, look, open_regular, stamp, writers};
 pub use recovery::{count, find, place, recover, remove, spooled};
 

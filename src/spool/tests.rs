@@ -2,6 +2,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::*;
+
+/// One claim by itself.
+fn claim(dir: &Path, relative: &Path, seen: &Stat, now: Timestamp) -> Result<(Claimed, Writers), NotClaimed> {
+    let taken = super::take(dir, relative, seen, now)?;
+    settle(dir, vec![taken]).remove(0)
+}
 use crate::intake::{Kind, Stat};
 
 fn landing() -> tempfile::TempDir {
@@ -14,7 +20,7 @@ fn seen(dir: &Path, name: &str) -> Stat {
     look(&dir.join(name)).unwrap().unwrap()
 }
 
-fn take(dir: &Path, name: &str, stat: &Stat) -> Result<Claimed, NotClaimed> {
+fn claimed(dir: &Path, name: &str, stat: &Stat) -> Result<Claimed, NotClaimed> {
     claim(dir, Path::new(name), stat, Timestamp::now()).map(|(claimed, _)| claimed)
 }
 
@@ -26,7 +32,7 @@ fn spool_entries(dir: &Path) -> usize {
 fn a_claim_moves_the_file_and_recover_finds_it() {
     let dir = landing();
     fs::write(dir.path().join("a.csv"), "a\n1\n").unwrap();
-    let claimed = take(dir.path(), "a.csv", &seen(dir.path(), "a.csv")).unwrap();
+    let claimed = claimed(dir.path(), "a.csv", &seen(dir.path(), "a.csv")).unwrap();
     assert!(!dir.path().join("a.csv").exists());
     assert_eq!(spooled(dir.path()).unwrap(), [claimed.job]);
     assert_eq!(recover(dir.path()).unwrap(), std::slice::from_ref(&claimed));
@@ -58,13 +64,13 @@ fn an_open_writer_or_a_change_refuses_the_claim() {
     let path = dir.path().join("a.csv");
     let writer = File::create(&path).unwrap();
     let stat = seen(dir.path(), "a.csv");
-    match take(dir.path(), "a.csv", &stat) {
+    match claimed(dir.path(), "a.csv", &stat) {
         Err(refusal) => assert!(matches!(refusal, NotClaimed::OpenWriter)),
         Ok(_) => eprintln!("SKIPPED: this file system grants no leases"),
     }
     drop(writer);
     fs::write(&path, "longer").unwrap();
-    assert!(matches!(take(dir.path(), "a.csv", &stat), Err(NotClaimed::Changed)));
+    assert!(matches!(claimed(dir.path(), "a.csv", &stat), Err(NotClaimed::Changed)));
     assert_eq!(spool_entries(dir.path()), 0, "a refused claim leaves nothing in the spool");
 }
 
@@ -74,7 +80,7 @@ fn a_second_name_refuses_the_claim() {
     fs::write(dir.path().join("a.csv"), "x").unwrap();
     let stat = seen(dir.path(), "a.csv");
     fs::hard_link(dir.path().join("a.csv"), dir.path().join("b.csv")).unwrap();
-    assert!(matches!(take(dir.path(), "a.csv", &stat), Err(NotClaimed::Changed)));
+    assert!(matches!(claimed(dir.path(), "a.csv", &stat), Err(NotClaimed::Changed)));
     assert!(dir.path().join("a.csv").exists());
 }
 
@@ -84,7 +90,7 @@ fn links_and_fifos_are_never_opened() {
     std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();
     let stat = seen(dir.path(), "link");
     assert_eq!(stat.kind, Kind::Irregular);
-    assert!(take(dir.path(), "link", &stat).is_err());
+    assert!(claimed(dir.path(), "link", &stat).is_err());
     assert!(dir.path().join("link").symlink_metadata().is_ok());
 }
 
@@ -94,7 +100,7 @@ fn a_directory_that_became_a_link_leads_nowhere() {
     fs::write(elsewhere.path().join("x.csv"), "secret").unwrap();
     std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("sub")).unwrap();
     let stat = seen(dir.path(), "sub/x.csv");
-    assert!(matches!(take(dir.path(), "sub/x.csv", &stat), Err(NotClaimed::Changed)));
+    assert!(matches!(claimed(dir.path(), "sub/x.csv", &stat), Err(NotClaimed::Changed)));
     assert!(elsewhere.path().join("x.csv").exists());
 }
 

@@ -18,7 +18,7 @@ use crate::worker::message::{OutputSpec, Task, Work};
 use crate::worker::pool::{Assignment, NotStarted, Outcome, WorkerReport};
 
 /// Most small files handed to a worker together.
-const MAX_BATCH: usize = 32;
+const MAX_BATCH: usize = 128;
 /// A file up to this size counts as small.
 const SMALL_BYTES: u64 = 1 << 20;
 
