@@ -61,7 +61,11 @@ fn verify(config: &Config, json: bool) -> anyhow::Result<()> {
 }
 
 fn tail(config: &Config, lines: usize, json: bool) -> anyhow::Result<()> {
-    for line in crate::audit::tail(&config.audit.dir, lines)? {
+    let records = crate::audit::tail(&config.audit.dir, lines)?;
+    if records.is_empty() && !json {
+        eprintln!("the audit trail is empty");
+    }
+    for line in records {
         if json {
             println!("{line}");
             continue;

@@ -195,7 +195,8 @@ fn publish(
     rename_noreplace(temporary, object)?;
     let dir = object.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fsync_dir(dir)?;
-    eprintln!("{}: {} rows sealed as {}", path.display(), receipt.rows_out, object.display());
+    let rows = super::plural(receipt.rows_out, "row", "rows");
+    eprintln!("{}: {rows} sealed as {}", path.display(), object.display());
     Ok(())
 }
 

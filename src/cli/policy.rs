@@ -40,7 +40,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     if *json {
         return super::print_json(&report);
     }
-    println!("{}: {} rows", file.display(), report.rows_in);
+    println!("{}: {}", file.display(), super::plural(report.rows_in, "row", "rows"));
     for column in report.outputs.iter().flat_map(|output| &output.columns) {
         println!("  {:<24} {}", column.name, column.mask);
     }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::Problems;
 use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
 use crate::daemon::clerk::quarantine_dir;
@@ -114,20 +115,30 @@ fn find_undecided(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
 }
 
 fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
-    let entries = quarantine::list(dir)?;
+    let (mut entries, mut unreadable) = (Vec::new(), 0);
+    for job in quarantine::jobs(dir)? {
+        match quarantine::show(dir, job) {
+            Ok(found) => entries.extend(found.map(|(reason, _)| reason)),
+            Err(error) => {
+                unreadable += 1;
+                eprintln!("{job}: {error}: {}", error.source);
+            }
+        }
+    }
     if json {
-        return super::print_json(&entries);
-    }
-    if entries.is_empty() {
+        super::print_json(&entries)?;
+    } else if entries.is_empty() && unreadable == 0 {
         eprintln!("nothing is in quarantine");
+    } else {
+        for entry in entries {
+            let (job, landing, name, fault) = (entry.job, entry.landing, entry.original_name, entry.fault);
+            println!("{job}  {landing}  {name}  {}: {}", fault.code, fault.sentence);
+        }
     }
-    for entry in entries {
-        println!(
-            "{}  {}  {}  {}: {}",
-            entry.job, entry.landing, entry.original_name, entry.fault.code, entry.fault.sentence
-        );
+    match unreadable {
+        0 => Ok(()),
+        count => Err(Problems(format!("{} cannot be read", super::plural(count, "entry", "entries"))).into()),
     }
-    Ok(())
 }
 
 fn show(dir: &Path, job: JobId, json: bool) -> anyhow::Result<()> {

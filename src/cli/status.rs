@@ -27,7 +27,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let state_dir = Config::state_dir(config)?;
     let Some(mut status) = control::ask(&state_dir, &Request::Status)? else {
         let waiting = quarantined(&state_dir)["files"].as_u64().filter(|files| *files > 0);
-        let waiting = waiting.map_or(String::new(), |files| format!(", {} in quarantine", plural(files, "file")));
+        let waiting = waiting.map_or(String::new(), |count| format!(", {} in quarantine", files(count)));
         anyhow::bail!(
             "no veild runs on {}{waiting}; start it with `systemctl start veild` or `veild run`",
             state_dir.display()
@@ -130,13 +130,13 @@ fn details(status: &Value, out: &mut String) -> std::fmt::Result {
     let busy = workers["all"].as_u64().unwrap_or(0).saturating_sub(workers["idle"].as_u64().unwrap_or(0));
     write!(out, "workers      {busy} of {} busy", workers["all"])?;
     match status["held"].as_u64().filter(|held| *held > 0) {
-        Some(held) => writeln!(out, "; {} until a place can be written again", plural(held, "file"))?,
+        Some(held) => writeln!(out, "; {} until a place can be written again", files(held))?,
         None => writeln!(out)?,
     }
     let rate = |of: &str| {
         let rate = &status["rates"][of];
-        let files = plural(rate["files"].as_u64().unwrap_or(0), "file");
-        format!("{files} ({}) in the {}", readable(rate["bytes"].as_u64().unwrap_or(0)), of.replace('_', " "))
+        let sealed = files(rate["files"].as_u64().unwrap_or(0));
+        format!("{sealed} ({}) in the {}", readable(rate["bytes"].as_u64().unwrap_or(0)), of.replace('_', " "))
     };
     writeln!(out, "sealed       {}, {}", rate("last_minute"), rate("last_hour"))?;
     match time(&status["last_sealed_at"]) {
@@ -144,9 +144,9 @@ fn details(status: &Value, out: &mut String) -> std::fmt::Result {
         None => writeln!(out, "last sealed  none since the start")?,
     }
     match (status["quarantine"]["files"].as_u64(), time(&status["quarantine"]["since"])) {
-        (Some(files), Some(since)) => {
-            let (files, since) = (plural(files, "file"), age(now, since));
-            writeln!(out, "quarantine   {files}, the first since {since}; `veild quarantine list` says why")
+        (Some(count), Some(since)) => {
+            let (count, since) = (files(count), age(now, since));
+            writeln!(out, "quarantine   {count}, the first since {since}; `veild quarantine list` says why")
         }
         (Some(_), None) => writeln!(out, "quarantine   empty"),
         (None, _) => writeln!(out, "quarantine   cannot be read by this user"),
@@ -193,8 +193,8 @@ fn time(value: &Value) -> Option<Timestamp> {
     value.as_str()?.parse().ok()
 }
 
-fn plural(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+fn files(count: u64) -> String {
+    super::plural(count, "file", "files")
 }
 
 /// Time between two moments in its two largest units.

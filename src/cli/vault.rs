@@ -86,10 +86,10 @@ fn list(config: &Config, archive: bool, json: bool) -> anyhow::Result<()> {
             Some(receipt) => {
                 let view = receipt.view.map_or_else(String::new, |view| format!("  view {view}"));
                 println!(
-                    "{}  {}  {} rows{view}  {}",
+                    "{}  {}  {}{view}  {}",
                     receipt.job,
                     receipt.sealed_at,
-                    receipt.rows_out,
+                    super::plural(receipt.rows_out, "row", "rows"),
                     entry.path.display()
                 );
             }

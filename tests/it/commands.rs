@@ -139,3 +139,38 @@ fn long_work_shows_a_bar_on_a_terminal_and_nothing_elsewhere() {
         assert!(quiet.status.success() && quiet.stderr.is_empty());
     }
 }
+
+#[test]
+fn an_unreadable_quarantine_entry_hides_no_other() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("a.csv", format!("{PEOPLE}2,Bob\n"));
+    sandbox.run_until_idle();
+    sandbox.drop_file("b.csv", format!("{PEOPLE}2,Bob\n"));
+    sandbox.run_until_idle();
+    let job = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+    let reason = sandbox.site("state/quarantine").join(&job).join("reason.json");
+    fs::remove_file(&reason).unwrap();
+    fs::write(&reason, "{").unwrap();
+    let output = sandbox.veild(&["quarantine", "list"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("  b.csv  "));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&job) && said.contains("1 entry cannot be read"), "{said}");
+}
+
+#[test]
+fn hierarchies_that_fit_no_message_are_refused() {
+    let sandbox = Sandbox::new();
+    let lines: String = (0..160_000).map(|index| format!("number {index:09};x\n")).collect();
+    fs::write(sandbox.path("numbers.csv"), lines).unwrap();
+    let column = |name: &str| {
+        let path = sandbox.path("numbers.csv").display().to_string();
+        format!("[[policy.people.column]]\nname = \"{name}\"\nmask = \"generalize\"\nhierarchy = \"{path}\"\n")
+    };
+    let columns: String = ["a", "b", "c", "d"].into_iter().map(column).collect();
+    sandbox.edit_config("[[policy.people.column]]", &format!("{columns}\n[[policy.people.column]]"));
+    let output = sandbox.veild(&["check"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("larger than 12 MiB"), "{said}");
+}

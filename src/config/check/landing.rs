@@ -13,6 +13,8 @@ use crate::config::{Complete, Duplicates, Landing, Patterns, View, raw};
 use crate::policy::Policy;
 
 const EXCLUDE: [&str; 7] = [".*", "*.part", "*.filepart", "*.partial", "*.tmp", "*.swp", "*~"];
+/// Most that the policies of one landing may take; a message to a worker holds 16 MiB.
+const MAX_POLICIES_BYTES: usize = 12 << 20;
 const LEAST_SWEEP: Duration = Duration::from_millis(100);
 const MOST_SWEEP: Duration = Duration::from_secs(86_400);
 const LEAST_WINDOW: Duration = Duration::from_secs(1);
@@ -58,6 +60,14 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
     let place = raw.name.span();
     let recipients = landing_recipients("landing", raw.recipients, raw.recipients_file, place.clone(), findings);
     let views = views(raw.view, policies, findings);
+    let names = std::iter::once(raw.policy.get_ref().as_str()).chain(views.iter().map(|view| view.policy.as_str()));
+    if names.filter_map(|name| policies.get(name)).map(travelling_bytes).sum::<usize>() > MAX_POLICIES_BYTES {
+        findings.add(
+            raw.policy.span(),
+            "the policies of this landing and its views, with their hierarchies, are larger \
+                                         than 12 MiB; use smaller hierarchies or fewer views",
+        );
+    }
     let archive = archive(raw.after, raw.archive_recipients, findings);
     Landing {
         name: raw.name.into_inner(),
@@ -104,6 +114,11 @@ fn check_policy(policy: &Spanned<String>, policies: &BTreeMap<String, Policy>, f
             format!("there is no [policy.{}]; defined are: {}", policy.get_ref(), known.join(", ")),
         );
     }
+}
+
+/// Size of a policy on its way to a worker, which it makes with every file.
+fn travelling_bytes(policy: &Policy) -> usize {
+    serde_json::to_vec(policy).map_or(0, |text| text.len())
 }
 
 fn views(
