@@ -202,6 +202,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// Forgets the outcomes of jobs before this one, whose sources have gone long ago.
+    pub fn forget_outcomes(&mut self, before: JobId) -> Result<(), LedgerError> {
+        self.db.execute("DELETE FROM jobs WHERE job < ?1 AND state = 'done'", params![before.to_string()])?;
+        Ok(())
+    }
+
     /// The landing under which work on a job last began.
     pub fn landing(&self, job: JobId) -> Result<Option<String>, LedgerError> {
         let mut select = self.db.prepare_cached("SELECT landing FROM jobs WHERE job = ?1")?;
@@ -328,8 +334,12 @@ mod tests {
         assert_eq!(ledger.attempts(job).unwrap(), Some(Attempts { died: 1, interrupted: 1 }));
         ledger.done(&[(job, "hr", "sealed")], 7).unwrap();
         ledger.interrupt_working().unwrap();
+        ledger.forget_outcomes(job).unwrap();
         assert!(ledger.is_done(job).unwrap());
         assert_eq!(ledger.applied_seq().unwrap(), 7);
         assert_eq!(ledger.counts().unwrap(), BTreeMap::from([("sealed".to_owned(), 1)]));
+        ledger.begin(&[(JobId::earliest_at(Timestamp::UNIX_EPOCH), "hr")]).unwrap();
+        ledger.forget_outcomes(JobId::claimed_at(Timestamp::now() + SignedDuration::from_secs(1))).unwrap();
+        assert_eq!(ledger.counts().unwrap(), BTreeMap::from([("unfinished".to_owned(), 1)]));
     }
 }

@@ -89,10 +89,13 @@ pub fn place(dir: &Path, reason: &Reason) -> Result<(JobId, PathBuf), PathError>
 /// left.
 pub fn recover(dir: &Path) -> Result<(), PathError> {
     for job in jobs(dir)? {
+        if !is_decided(dir, job) && dir.join(job.to_string()).join("reason.json").exists() {
+            continue;
+        }
         let Ok(Some(_lock)) = lock(dir, job) else { continue };
         let done = match show(dir, job) {
             Ok(Some((reason, _))) if is_decided(dir, job) => place(dir, &reason).and_then(|_| remove(dir, job)),
-            Ok(Some(_)) => continue,
+            Ok(Some(_)) => continue, // finished in between
             // Its source is still in the spool, or it was on its way out.
             Ok(None) => remove(dir, job),
             Err(error) => Err(error),

@@ -1,5 +1,6 @@
 //! What is in the vault, as its directories tell it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,11 +40,12 @@ fn list_of(dir: &Path, paths: Vec<PathBuf>) -> Result<Vec<Entry>, PathError> {
     Ok(entries)
 }
 
-/// Objects below a directory of the vault that have this job in their name.
-pub(super) fn objects_named(dir: &Path, below: &Path, job: JobId) -> Result<Vec<PathBuf>, PathError> {
-    let job = job.to_string();
-    let is_named =
-        |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.contains(&job));
+/// Objects below a directory of the vault that have one of these jobs in their name.
+pub(super) fn objects_named(dir: &Path, below: &Path, jobs: &BTreeSet<JobId>) -> Result<Vec<PathBuf>, PathError> {
+    let is_job = |part: &str| part.parse().is_ok_and(|job: JobId| jobs.contains(&job));
+    let is_named = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.split('.').any(is_job))
+    };
     Ok(if_there(dir, below)?.into_iter().filter(|path| is_object(path) && is_named(path)).collect())
 }
 

@@ -5,7 +5,7 @@
 //! manner, sealed to other readers; `.incoming/` holds what is being written, with
 //! intents ([`intent`]) where several objects become visible together. [`recover`] comes first at every start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -184,24 +184,28 @@ pub fn withdraw(incoming: &Path) {
     publish::withdraw(incoming);
 }
 
-/// What a crash left published but not audited, main output, views, archived original in this order: that of which
-/// object, receipt and signature are whole. It is found by the job in their names, whatever today's configuration would call them.
+/// What a crash left published but not audited of these jobs of a landing: main output, views, archived original in
+/// this order, each of which object, receipt and signature are whole. It is found by the jobs in the names, whatever
+/// today's configuration would call it; each day's directory is walked once.
 pub fn find(
     dir: &Path,
     landing: &str,
-    job: JobId,
+    jobs: &BTreeSet<JobId>,
     key: &crate::keys::VerifyingKey,
-) -> Result<Vec<(Receipt, Published)>, PathError> {
+) -> Result<BTreeMap<JobId, Vec<(Receipt, Published)>>, PathError> {
     let signed = |message: &[u8], armoured: &str| key.verify(NAMESPACE, message, armoured).is_ok();
-    let mut found = Vec::new();
-    let day = path::day(landing, job);
-    for below in [&day, &Path::new(ARCHIVE).join(&day)] {
-        for path in list::objects_named(dir, below, job)? {
-            found.extend(find_with(dir, &path, &signed).filter(|(receipt, _)| receipt.job == job));
+    let days: BTreeSet<PathBuf> = jobs.iter().map(|job| path::day(landing, *job)).collect();
+    let mut found: BTreeMap<JobId, Vec<(Receipt, Published)>> = BTreeMap::new();
+    for below in days.iter().flat_map(|day| [day.clone(), Path::new(ARCHIVE).join(day)]) {
+        for path in list::objects_named(dir, &below, jobs)? {
+            // A name is an uploader's; the receipt is ours.
+            if let Some((receipt, published)) = find_with(dir, &path, &signed).filter(|it| jobs.contains(&it.0.job)) {
+                found.entry(receipt.job).or_default().push((receipt, published));
+            }
         }
     }
     let rank = |(receipt, published): &(Receipt, Published)| (is_archived(&published.object), receipt.view.clone());
-    found.sort_by_cached_key(rank);
+    found.values_mut().for_each(|outputs| outputs.sort_by_cached_key(rank));
     Ok(found)
 }
 

@@ -4,10 +4,13 @@
 //! rejected can be sent again. A content is noted before its outputs become visible and counts from the moment in which
 //! the ledger knows the outcome; whatever dies in between, one of two equal files is sealed and the other is not.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
+use super::commit::Ready;
 use super::settled::{Settled, SettledOutcome};
-use super::{Clerk, ClerkError, Job, Ready, Verdict};
+use super::{Clerk, ClerkError, Job, Verdict};
 use crate::config::Duplicates;
 use crate::job::JobId;
 use crate::ledger::{Content, Note};
@@ -15,7 +18,9 @@ use crate::pipeline::Fault;
 use crate::vault;
 use crate::worker::message::Masked;
 
-/// Time between two looks for contents that can be forgotten.
+/// For how long the ledger knows an outcome; a source that should have gone may come back with its file system.
+const OUTCOMES_LAST: Duration = Duration::from_secs(90 * 86_400);
+/// Time between two looks for what can be forgotten.
 const FORGET_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the clerk makes of a file that is ready to be published.
@@ -53,14 +58,15 @@ impl Clerk {
         None
     }
 
-    /// Forgets contents whose window is over.
-    pub(super) fn forget_contents(&mut self) -> Result<(), ClerkError> {
+    /// Lets the ledger forget contents whose window is over, and outcomes of long ago.
+    pub(super) fn forget(&mut self) -> Result<(), ClerkError> {
         let now = Timestamp::now();
         if self.forgot_at.is_some_and(|last| now.duration_since(last).abs() < FORGET_EVERY) {
             return Ok(());
         }
         self.forgot_at = Some(now);
-        Ok(self.ledger.forget_contents(now)?)
+        self.ledger.forget_contents(now)?;
+        Ok(self.ledger.forget_outcomes(oldest(OUTCOMES_LAST))?)
     }
 }
 
@@ -75,7 +81,7 @@ impl Ready {
 }
 
 /// The first job that a window of time up to now can hold.
-fn oldest(window: std::time::Duration) -> JobId {
+fn oldest(window: Duration) -> JobId {
     let window = SignedDuration::try_from(window).unwrap_or(SignedDuration::MAX);
     JobId::earliest_at(Timestamp::now().checked_sub(window).unwrap_or(Timestamp::UNIX_EPOCH))
 }

@@ -50,7 +50,7 @@ impl Clerk {
             events.push(self.failed(error));
         }
         events.extend(self.settle().events());
-        if let Err(error) = self.forget_contents() {
+        if let Err(error) = self.forget() {
             events.push(self.failed(error));
         }
         for place in [Place::Audit, Place::State, Place::Vault] {

@@ -1,6 +1,6 @@
 //! What a crash can leave, brought to where the loop can go on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::settled::{Settled, SettledOutcome};
@@ -8,6 +8,7 @@ use super::{Clerk, ClerkError, Job, quarantine_dir};
 use crate::config::{Config, Landing};
 use crate::daemon::reload::TakenUp;
 use crate::job::JobId;
+use crate::spool::Claimed;
 use crate::vault::{Published, Receipt};
 use crate::{quarantine, spool, vault};
 
@@ -31,14 +32,15 @@ impl Clerk {
         let mut taken_up = TakenUp::default();
         for landing in landings {
             quarantine::retry::remove_undecided(&quarantine_dir(config), &landing.dir)?;
-            for claimed in spool::recover(&landing.dir)? {
-                if in_flight.contains(&claimed.job) {
-                    taken_up.in_flight.push((claimed, landing.clone()));
-                    continue;
-                }
+            let (in_flight, at_rest): (Vec<_>, Vec<_>) =
+                spool::recover(&landing.dir)?.into_iter().partition(|claimed| in_flight.contains(&claimed.job));
+            taken_up.in_flight.extend(in_flight.into_iter().map(|claimed| (claimed, landing.clone())));
+            let mut published = self.published(config, landing, &at_rest)?;
+            for claimed in at_rest {
+                let outputs = published.remove(&claimed.job).unwrap_or_default();
                 let arrived_at = claimed.job.claim_time();
                 let job = Job { config: config.clone(), landing: landing.clone(), claimed, arrived_at };
-                if self.complete(&job)? {
+                if self.complete(&job, outputs)? {
                     taken_up.completed += 1;
                 } else {
                     taken_up.jobs.push(job);
@@ -67,20 +69,30 @@ impl Clerk {
         Ok(self.ledger.done(&outcomes, self.trail.last_seq())?)
     }
 
-    /// What an earlier run has published of a job, under the name that its landing has or had when work on it began.
-    fn published(&self, job: &Job) -> Result<Vec<(vault::Receipt, vault::Published)>, ClerkError> {
-        let former = self.ledger.landing(job.id())?.filter(|former| *former != job.landing.name);
-        for landing in std::iter::once(&job.landing.name).chain(&former) {
-            let outputs = vault::find(&job.config.vault.dir, landing, job.id(), &self.signing.verifying())?;
-            if !outputs.is_empty() {
-                return Ok(outputs);
+    /// What an earlier run has published of claimed files, under the name that their landing has or had when work on
+    /// them began.
+    fn published(
+        &self,
+        config: &Config,
+        landing: &Landing,
+        claimed: &[Claimed],
+    ) -> Result<BTreeMap<JobId, Vec<(Receipt, Published)>>, ClerkError> {
+        let mut names: BTreeMap<String, BTreeSet<JobId>> = BTreeMap::new();
+        for Claimed { job, .. } in claimed {
+            let former = self.ledger.landing(*job)?;
+            for name in former.into_iter().chain([landing.name.clone()]) {
+                names.entry(name).or_default().insert(*job);
             }
         }
-        Ok(Vec::new())
+        let mut found = BTreeMap::new();
+        for (name, jobs) in &names {
+            found.extend(vault::find(&config.vault.dir, name, jobs, &self.signing.verifying())?);
+        }
+        Ok(found)
     }
 
     /// Completes a job whose outcome was already visible when the daemon ended.
-    fn complete(&mut self, job: &Job) -> Result<bool, ClerkError> {
+    fn complete(&mut self, job: &Job, outputs: Vec<(Receipt, Published)>) -> Result<bool, ClerkError> {
         if self.unsettled.iter().any(|settled| settled.job.id() == job.id()) {
             return Ok(true);
         }
@@ -89,7 +101,6 @@ impl Clerk {
             return Ok(true);
         }
         let job = Box::new(job.clone());
-        let outputs = self.published(&job)?;
         let is_main = |(receipt, published): &(Receipt, Published)| {
             receipt.view.is_none() && !vault::is_archived(&published.object)
         };
