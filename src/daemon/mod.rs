@@ -172,3 +172,9 @@ fn forward_signals(mut signals: Signals, events: &mpsc::Sender<Event>) -> Result
 fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
     let _ = sd_notify::notify(false, states); // without NOTIFY_SOCKET, or with one that is gone
 }
+
+/// Time within which systemd wants to hear from the loop.
+fn watchdog_time() -> Duration {
+    let mut usec = 0;
+    if sd_notify::watchdog_enabled(false, &mut usec) { Duration::from_micros(usec) } else { Duration::MAX }
+}

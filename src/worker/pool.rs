@@ -148,9 +148,12 @@ fn start_process(options: &PoolOptions) -> io::Result<Process> {
     let (socket, theirs) = UnixStream::pair()?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("veild").arg("worker").env_clear().env("POLARS_MAX_THREADS", "1");
-    if let Ok(fault) = std::env::var("VEILD_FAULT") {
-        command.env("VEILD_FAULT", fault);
+    for name in ["VEILD_FAULT", "VEILD_HOLD"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
     }
+    command.process_group(0); // an interrupt at the terminal is for the daemon
     let child = command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let process = Process { child, socket };
     process.socket.set_read_timeout(Some(HANG_AFTER))?;

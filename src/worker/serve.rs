@@ -18,6 +18,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 pub fn serve(socket: &UnixStream) -> io::Result<()> {
     // A panic message may quote what it was working on.
     std::panic::set_hook(Box::new(|_| {}));
+    ignore_signals();
     forbid_core_dumps()?;
     let Some((hello, _)) = receive::<Hello>(socket)? else { return Ok(()) };
     limit_memory(hello.memory_bytes)?;
@@ -28,6 +29,15 @@ pub fn serve(socket: &UnixStream) -> io::Result<()> {
         send(socket, &reply, &[])?;
     }
     Ok(())
+}
+
+/// A terminal, a service manager or `pkill` may send the daemon's signals to its workers too: they end with their socket,
+/// so that a daemon that drains keeps them.
+fn ignore_signals() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1] {
+        // SAFETY: no handler is installed, and no other thread runs yet.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
 }
 
 /// A piped core pattern ignores the size limit; only an undumpable process leaves no core, and no ptrace either.
@@ -49,6 +59,7 @@ fn limit_memory(bytes: u64) -> io::Result<()> {
 
 fn perform(task: Task, fds: Vec<OwnedFd>, keys: &MaskingKeys, threads: usize, socket: &UnixStream) -> Reply {
     crate::faults::point("worker_started");
+    crate::faults::hold("worker_started");
     let mut files = fds.into_iter().map(File::from);
     let input = files.next();
     match task.work {

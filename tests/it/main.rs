@@ -13,7 +13,7 @@
 //! - `retry.rs`: rejected files on their way back, through kills at every step.
 //! - `versions.rs`: what earlier versions left behind, kept in `tests/fixtures/`.
 //! - `reload.rs`: SIGHUP while files are in flight.
-//! - `daemonize.rs`: the daemon on hosts without systemd.
+//! - `stop.rs`: between the signal and the end.
 //! - `commands.rs`: the command line as a user meets it.
 //! - `status.rs`: is all well, and if not, what is to be done?
 //! - `snapshots.rs`: what people read, compared with `snapshots/`.
@@ -37,5 +37,6 @@ mod retry;
 mod sandbox;
 mod snapshots;
 mod status;
+mod stop;
 mod uploaders;
 mod versions;

@@ -301,6 +301,14 @@ impl Daemon {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Its worker processes.
+    pub fn workers(&self) -> Vec<rustix::process::Pid> {
+        let ours = format!("\nPPid:\t{}\n", self.child.id());
+        let processes = fs::read_dir("/proc").unwrap().filter_map(|it| it.unwrap().file_name().to_str()?.parse().ok());
+        let is_ours = |id: &i32| fs::read_to_string(format!("/proc/{id}/status")).is_ok_and(|it| it.contains(&ours));
+        processes.filter(is_ours).filter_map(rustix::process::Pid::from_raw).collect()
+    }
+
     /// Whether any readable byte of its memory holds this.
     pub fn memory_holds(&self, wanted: &[u8]) -> bool {
         use std::os::unix::fs::FileExt;

@@ -83,7 +83,7 @@ pub enum Paper {
     },
     Stop {
         record: Box<Record>,
-        done: Sender<()>,
+        done: oneshot::Sender<()>,
     },
 }
 

@@ -48,8 +48,10 @@ const MAX_JOBS: usize = 1024;
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Longest such pause.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
-/// Beat of the loop's own housekeeping; also feeds the watchdog.
+/// Longest beat of the loop's own housekeeping, which also feeds the watchdog.
 const BEAT: Duration = Duration::from_secs(5);
+/// Time in which the clerk must have committed what it has at hand when the daemon stops.
+const CLERK_MAY_TAKE: Duration = Duration::from_secs(20);
 /// Longest time without an event in which `--once` looks again.
 const ONCE_BEAT: Duration = Duration::from_millis(50);
 
@@ -135,6 +137,7 @@ pub(super) struct State {
     lost_events: Arc<AtomicBool>,
     /// Finished files that wait for a place in flight.
     deferred: VecDeque<Key>,
+    beat: Duration,
     last_beat: Duration,
     reload: Reload,
     rejected: Option<Rejected>,
@@ -192,6 +195,7 @@ impl State {
             stopping: None,
             lost_events: Arc::default(),
             deferred: VecDeque::new(),
+            beat: BEAT.min(super::watchdog_time() / 3),
             last_beat: Duration::ZERO,
             reload: Reload::Idle,
             rejected: None,
@@ -235,7 +239,7 @@ impl State {
             self.on_time();
             self.dispatch();
         }
-        self.stop(&socket);
+        self.stop(&socket, inbox).await;
         self.left_over()
     }
 
@@ -244,18 +248,19 @@ impl State {
     }
 
     fn until_next_timer(&self) -> Duration {
-        let beat = if self.once || self.stopping.is_some() { ONCE_BEAT } else { BEAT };
+        let beat = if self.once || self.stopping.is_some() { ONCE_BEAT } else { self.beat };
         let next = self.timers.peek().map(|Reverse((at, _))| at.saturating_sub(self.now().monotonic));
         next.unwrap_or(beat).min(beat)
     }
 
     fn is_over(&self) -> bool {
         let now = self.now().monotonic;
-        let sealing = |running: &Running| running.rejected.is_some() && running.setbacks == 0;
-        let working = self.idle.len() < self.config.daemon.workers || self.jobs.values().any(sealing);
+        let busy = self.idle.len() < self.config.daemon.workers;
         if let Some(deadline) = self.stopping {
-            return !working || now >= deadline;
+            return !busy || now >= deadline;
         }
+        let sealing = |running: &Running| running.rejected.is_some() && running.setbacks == 0;
+        let working = busy || self.jobs.values().any(sealing);
         if !self.once || self.is_sweeping() {
             return false;
         }
@@ -281,14 +286,31 @@ impl State {
         self.sweeps.values().any(|sweep| matches!(sweep, Sweep::UnderWay { .. }))
     }
 
-    fn stop(&mut self, socket: &Path) {
-        tell_systemd(&[sd_notify::NotifyState::Stopping]);
+    /// Takes leave of everybody. What the clerk still has at hand is committed; nothing else is begun.
+    async fn stop(&mut self, socket: &Path, mut inbox: mpsc::Receiver<Event>) {
         let _ = std::fs::remove_file(socket); // a stale one is replaced at the next start
         let record = Record::new(Timestamp::now(), Action::DaemonStopped, AuditOutcome::Success)
             .veild("counts", json!(self.counts));
-        let (done, stopped) = std::sync::mpsc::channel();
-        if self.papers.send(Paper::Stop { record: Box::new(record), done }).is_ok() {
-            let _ = stopped.recv_timeout(Duration::from_secs(20)); // the clerk has said what went wrong
+        let (done, mut stopped) = oneshot::channel();
+        self.hand(Paper::Stop { record: Box::new(record), done });
+        let deadline = tokio::time::Instant::now() + CLERK_MAY_TAKE;
+        // The queue must be emptied meanwhile: the clerk might wait for room in it.
+        loop {
+            tokio::select! {
+                _ = &mut stopped => break, // it has said what went wrong
+                event = inbox.recv() => if let Some(Event::Decided(verdicts)) = event {
+                    verdicts.into_iter().for_each(|(job, verdict)| self.on_verdict(job, verdict));
+                },
+                () = tokio::time::sleep_until(deadline) => {
+                    tracing::error!(code = "audit_failed", "the last outcomes may not be audited; the next start makes up for it");
+                    break;
+                }
+            }
+        }
+        while let Ok(event) = inbox.try_recv() {
+            if let Event::Decided(verdicts) = event {
+                verdicts.into_iter().for_each(|(job, verdict)| self.on_verdict(job, verdict));
+            }
         }
         tracing::info!(code = "daemon_stopped", "stopped; {} unfinished file(s) stay in the spool", self.jobs.len());
     }
@@ -377,7 +399,7 @@ impl State {
         if self.lost_events.swap(false, Ordering::Relaxed) {
             self.rescan("they came faster than they could be taken");
         }
-        if now.saturating_sub(self.last_beat) >= BEAT {
+        if now.saturating_sub(self.last_beat) >= self.beat {
             self.last_beat = now;
             tell_systemd(&[sd_notify::NotifyState::Watchdog]);
             self.tell_status();
@@ -393,6 +415,8 @@ impl State {
             _ => {
                 let deadline = self.now().monotonic + self.config.daemon.shutdown_grace;
                 self.stopping.get_or_insert(deadline);
+                tell_systemd(&[sd_notify::NotifyState::Stopping]);
+                self.tell_status();
             }
         }
     }
@@ -404,10 +428,10 @@ impl State {
             status.push_str(&format!("; {} PAUSED, {landing}: {why}", self.paused.len()));
         }
         if let Some(Rejected { why, .. }) = &self.rejected {
-            let why = why.replace('\n', "; "); // a line of its own would be another variable
             status.push_str(&format!("; CONFIGURATION REFUSED, the old one is in force: {why}"));
         }
-        tell_systemd(&[sd_notify::NotifyState::Status(&status)]);
+        let line = status.replace('\n', "; "); // another line would be another variable
+        tell_systemd(&[sd_notify::NotifyState::Status(&line)]);
     }
 
     fn on_request(&mut self, request: Request, answer: oneshot::Sender<Value>) {

@@ -42,6 +42,7 @@ impl State {
             "at": now,
             "started_at": self.began_at,
             "stopping": self.stopping.is_some(),
+            "stopping": self.stopping.is_some(),
             "config": self.config.path,
             "config_sha256": self.config.sha256,
             "config_rejected": self.rejected.as_ref().map(|it| json!({"at": it.at, "why": it.why})),
