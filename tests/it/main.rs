@@ -14,6 +14,8 @@
 //! - `versions.rs`: what earlier versions left behind, kept in `tests/fixtures/`.
 //! - `reload.rs`: SIGHUP while files are in flight.
 //! - `stop.rs`: between the signal and the end.
+//! - `systemd.rs`: the unit under a real systemd, in the booted container of `machine.rs`.
+//! - `daemonize.rs`: the daemon on hosts without systemd.
 //! - `commands.rs`: the command line as a user meets it.
 //! - `status.rs`: is all well, and if not, what is to be done?
 //! - `snapshots.rs`: what people read, compared with `snapshots/`.
@@ -29,6 +31,7 @@ mod formats;
 mod generalize;
 mod generated;
 mod leak;
+mod machine;
 mod main_way;
 mod order;
 mod outputs;
@@ -38,5 +41,6 @@ mod sandbox;
 mod snapshots;
 mod status;
 mod stop;
+mod systemd;
 mod uploaders;
 mod versions;

@@ -21,6 +21,7 @@ pub(super) use policy::policy;
 
 /// Version of the configuration's format.
 pub(super) const CONFIG_VERSION: u32 = 1;
+const CREDENTIALS_OF_THE_UNIT: &str = "/run/credentials/veild.service";
 /// Smaller audit segments would hold little more than their own checkpoints.
 const LEAST_SEGMENT: u64 = 1 << 20;
 /// A worker with Polars loaded and a few blocks in flight needs this much.
@@ -86,20 +87,25 @@ fn absolute(value: Option<Spanned<String>>, default: &str, findings: &mut Findin
     value.into_inner().into()
 }
 
-/// `credential:NAME` is what systemd's LoadCredential= put into $CREDENTIALS_DIRECTORY.
+/// `credential:NAME` is what systemd's LoadCredential= put into $CREDENTIALS_DIRECTORY. Commands beside the service, which
+/// have none, find it where systemd keeps it for as long as the unit runs.
 fn secret(value: Option<Spanned<String>>, default: &str, findings: &mut Findings<'_>) -> PathBuf {
     let Some(name) = value.as_ref().and_then(|value| value.get_ref().strip_prefix("credential:")) else {
         return absolute(value, default, findings);
     };
-    match std::env::var_os("CREDENTIALS_DIRECTORY") {
-        Some(dir) if !name.is_empty() && !name.contains('/') => PathBuf::from(dir).join(name),
-        _ => {
-            let place = value.as_ref().map_or(0..0, Spanned::span);
-            let what = "there is no such systemd credential; the unit needs LoadCredential=NAME:PATH";
-            findings.add(place, what);
-            PathBuf::new()
-        }
+    let place = value.as_ref().map_or(0..0, Spanned::span);
+    if name.is_empty() || name.contains('/') {
+        findings.add(place, "a credential has a plain name: \"credential:NAME\"");
+        return PathBuf::new();
     }
+    let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
+        return Path::new(CREDENTIALS_OF_THE_UNIT).join(name);
+    };
+    let path = PathBuf::from(dir).join(name);
+    if !path.exists() {
+        findings.add(place, format!("there is no credential {name}; the unit needs LoadCredential={name}:PATH"));
+    }
+    path
 }
 
 fn daemon(raw: raw::Daemon, findings: &mut Findings<'_>) -> Daemon {
