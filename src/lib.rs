@@ -14,6 +14,9 @@
 //!    rejected file goes to [`quarantine`] with its reason.
 //! 8. [`audit`] appends one tamper-evident record for each outcome, durably, before the source is removed.
 //!
+//! [`detect`] knows classes of personal data by their writing and their checks; `veild detect` and `veild policy suggest`
+//! look at files with it.
+//!
 //! [`daemon`] owns the loop that drives all this, and pauses what depends on a disk in trouble ([`daemon::places`]);
 //! [`config`], [`keys`], [`telemetry`], [`fsutil`] and [`job`] serve
 //! every step. [`cli`] holds one file per command.
@@ -28,6 +31,7 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod detect;
 pub mod faults;
 pub mod fsutil;
 pub mod intake;

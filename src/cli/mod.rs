@@ -13,6 +13,7 @@ mod audit;
 mod check;
 mod completions;
 mod demo;
+mod detect;
 mod init;
 mod key;
 mod man;
@@ -52,7 +53,9 @@ enum Command {
     Check(check::Arguments),
     /// Mask and seal files once, through the same pipeline
     Mask(mask::Arguments),
-    /// Try policies out
+    /// Find the classes of personal data in a file's columns; shows no value
+    Detect(detect::Arguments),
+    /// Suggest policies and try them out
     #[command(subcommand)]
     Policy(policy::Arguments),
     /// Is all well, and if not, what is to be done?
@@ -144,6 +147,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Command::Init(init) => init::run(&init),
         Command::Check(check) => check::run(config, &check),
         Command::Mask(mask) => mask::run(config, &mask),
+        Command::Detect(detect) => detect::run(config, &detect),
         Command::Policy(policy) => policy::run(config, &policy),
         Command::Status(status) => status::run(config, &status),
         Command::Quarantine(quarantine) => quarantine::run(config, &quarantine),

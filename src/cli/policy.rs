@@ -1,13 +1,26 @@
-//! `veild policy test`
+//! `veild policy`: suggestions, and dry runs.
 
 use std::path::{Path, PathBuf};
 
 use super::Problems;
 use super::mask::Rejected;
+use super::reading::ReadingArguments;
+use crate::detect::suggest;
+use crate::fsutil::printable_name;
 use crate::pipeline::Sink;
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
+    /// Print a policy for a file, one commented rule per column; shows no input value
+    Suggest {
+        /// File to look at
+        file: PathBuf,
+        /// Look at every row instead of a sample
+        #[arg(long)]
+        all_rows: bool,
+        #[command(flatten)]
+        reading: ReadingArguments,
+    },
     /// Dry run: what would happen to each column; shows no input value
     Test {
         /// File to try the policy on
@@ -19,7 +32,7 @@ pub enum Arguments {
         #[arg(long)]
         masking_key: Option<PathBuf>,
         #[command(flatten)]
-        reading: super::reading::ReadingArguments,
+        reading: ReadingArguments,
         /// Answer in JSON
         #[arg(long)]
         json: bool,
@@ -27,9 +40,50 @@ pub enum Arguments {
 }
 
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
-    let Arguments::Test { file, policy, masking_key, reading, json } = arguments;
+    match arguments {
+        Arguments::Suggest { file, all_rows, reading } => print_suggestion(config, file, reading, *all_rows),
+        Arguments::Test { file, policy, masking_key, reading, json } => {
+            test(config, file, policy, masking_key.as_deref(), reading, *json)
+        }
+    }
+}
+
+fn print_suggestion(config: &Path, file: &Path, reading: &ReadingArguments, all_rows: bool) -> anyhow::Result<()> {
+    let surveyed = super::detect::survey_file(config, file, reading, all_rows)?;
+    let (rows, looked_at) = (surveyed.rows, surveyed.rows_looked_at);
+    let name = printable_name(file.file_name().unwrap_or_default());
+    println!("# A policy for files like {name}: {looked_at} of {rows} rows looked at.");
+    println!(
+        "# Read every rule before you trust it: what was not recognised is kept. Save it as NAME.toml and try it with"
+    );
+    println!("# `veild policy test FILE --policy NAME.toml`, or put it under [policy.NAME] in the configuration.");
+    println!();
+    println!("unlisted = \"reject\"");
+    let missing = if surveyed.is_rectangular { "reject" } else { "ignore" };
+    println!("missing = {missing:?}");
+    for mut column in surveyed.columns {
+        let suggestion = suggest(&mut column.survey);
+        println!();
+        println!("[[column]]  # {}", suggestion.why);
+        println!("name = {}", toml::Value::String(column.name));
+        println!("mask = {:?}", suggestion.mask);
+        for (name, value) in suggestion.parameters {
+            println!("{name} = {value}");
+        }
+    }
+    Ok(())
+}
+
+fn test(
+    config: &Path,
+    file: &Path,
+    policy: &str,
+    masking_key: Option<&Path>,
+    reading: &ReadingArguments,
+    json: bool,
+) -> anyhow::Result<()> {
     let policy = super::find_policy(config, policy)?;
-    let keys = super::masking_keys(config, masking_key.as_deref())?;
+    let keys = super::masking_keys(config, masking_key)?;
     let report =
         super::mask::process_file(file, &policy, &keys, reading.of(config, file)?, Sink::Discard).map_err(|error| {
             match error.downcast::<Rejected>() {
@@ -37,7 +91,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
                 Err(other) => other,
             }
         })?;
-    if *json {
+    if json {
         return super::print_json(&report);
     }
     println!("{}: {}", file.display(), super::plural(report.rows_in, "row", "rows"));

@@ -23,10 +23,12 @@ pub mod original;
 mod reading;
 mod relay;
 mod source;
+mod survey;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use reading::{Compress, Compression, Dialect, Format, Limits, Reading, extension};
+pub use survey::{Surveyed, SurveyedColumn, survey};
 
 /// How the input's digest is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -21,10 +21,12 @@
 //! - `snapshots.rs`: what people read, compared with `snapshots/`.
 //! - `generated.rs`: JSON Schema, man pages and shell completions.
 //! - `generalize.rs`: intervals, hierarchies, patterns and prefixes through the running system.
+//! - `detect.rs`: classes of personal data in files, and the policies suggested from them.
 
 mod commands;
 mod crash;
 mod daemonize;
+mod detect;
 mod disks;
 mod duplicates;
 mod formats;

@@ -12,8 +12,11 @@ mod piece;
 mod run;
 mod scan;
 mod splice;
+mod survey;
 #[cfg(test)]
 mod tests;
+
+pub(super) use self::survey::survey;
 
 use self::header::Header;
 use self::scan::Scanner;
@@ -21,7 +24,9 @@ use self::splice::{Action, Splicer};
 use super::drain::Drain;
 use super::fault::internal;
 use super::source::Source;
-use super::{ColumnReport, DigestKind, Failure, Fault, Format, InputReport, Output, OutputReport, Reading, Report};
+use super::{
+    ColumnReport, Dialect, DigestKind, Failure, Fault, Format, InputReport, Output, OutputReport, Reading, Report,
+};
 use crate::keys::MaskingKeys;
 use crate::policy::Plan;
 
@@ -125,15 +130,7 @@ fn run<'a>(
 ) -> Result<Ran, Failure> {
     let dialect = &reading.dialect;
     let max_record_bytes = reading.limits.max_record_bytes.min(LONGEST_RECORD);
-    let mut buffer = Vec::new();
-    let mut size = SMALL;
-    let header = loop {
-        source.fill(&mut buffer, size)?;
-        if let Some(header) = header::read(&buffer, source.eof, dialect, max_record_bytes).map_err(Failure::Reject)? {
-            break header;
-        }
-        size *= 2;
-    };
+    let (header, mut buffer) = first_record(&mut source, dialect, max_record_bytes)?;
     let names: Vec<&str> = header.names.iter().map(String::as_str).collect();
     let plans = planner(&names).map_err(Failure::Reject)?;
     let public: Vec<String> =
@@ -164,6 +161,23 @@ fn run<'a>(
     let (rows, bytes) = (cutter.rows, cutter.source.bytes());
     let outputs = drains.into_iter().map(Drain::finish).collect::<Result<Vec<_>, _>>()?;
     Ok(Ran { digest: cutter.source.digest(), bytes, rows, outputs })
+}
+
+/// The header, and the first bytes of the file with it in them.
+fn first_record(
+    source: &mut Source<'_>,
+    dialect: &Dialect,
+    max_record_bytes: u64,
+) -> Result<(Header, Vec<u8>), Failure> {
+    let mut buffer = Vec::new();
+    let mut size = SMALL;
+    loop {
+        source.fill(&mut buffer, size)?;
+        if let Some(header) = header::read(&buffer, source.eof, dialect, max_record_bytes).map_err(Failure::Reject)? {
+            return Ok((header, buffer));
+        }
+        size *= 2;
+    }
 }
 
 /// The columns that any output touches, and each output's splicer over them.

@@ -336,7 +336,7 @@ fn bits_below(count: usize) -> u64 {
 }
 
 /// In a well-formed cell quotes come in pairs only.
-fn undouble(mut value: &[u8], quote: u8, out: &mut Vec<u8>) {
+pub(super) fn undouble(mut value: &[u8], quote: u8, out: &mut Vec<u8>) {
     while let Some(at) = memchr::memchr(quote, value) {
         out.extend_from_slice(&value[..=at]);
         value = value.get(at + 2..).unwrap_or(&[]);

@@ -10,10 +10,13 @@ mod cut;
 mod fault;
 mod lex;
 mod splice;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod walk;
+
+pub(super) use self::survey::survey;
 
 use self::cut::Cutter;
 use self::tree::Tree;

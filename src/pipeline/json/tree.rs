@@ -299,6 +299,16 @@ impl<'k> Tree<'k> {
         })
     }
 
+    /// A path as rules spell it.
+    pub(super) fn path(&self, id: NodeId) -> &str {
+        &self.nodes[id].path
+    }
+
+    /// The paths at which values, empty ones too, were met, in the order in which they were met.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = (NodeId, &str)> {
+        self.nodes.iter().enumerate().filter(|(_, node)| node.is_leaf).map(|(id, node)| (id, node.path.as_str()))
+    }
+
     /// What one output did, path by path in the order in which they were met; paths that look alike are given once.
     pub(super) fn report(&self, output: usize) -> Vec<ColumnReport> {
         let mut reports = Vec::new();

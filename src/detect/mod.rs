@@ -1,0 +1,32 @@
+//! Classes of personal data: what is written like them, and what of it is valid. Pure.
+//!
+//! Identifiers are rows of tables ([`national`], [`card`]): how they are written, and a check. Everything else has a
+//! short file of its own. A cell is looked at as a whole ([`sight`]) or searched through ([`text`]); a column's cells
+//! and its name together make findings ([`survey`]). No cell's value leaves this module except as a span.
+
+mod address;
+mod birth;
+mod calendar;
+mod card;
+mod checksum;
+mod class;
+mod crypto;
+mod dictionary;
+mod fold;
+mod form;
+mod header;
+mod iban;
+mod mail;
+mod national;
+mod network;
+mod phone;
+mod secret;
+mod sight;
+mod suggest;
+mod survey;
+mod text;
+
+pub use class::Class;
+pub use suggest::{Suggestion, looks_like_data, suggest};
+pub use survey::{Finding, Survey};
+pub use text::{Span, Wanted, is_found_in_text, spans};

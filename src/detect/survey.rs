@@ -1,0 +1,275 @@
+//! A column looked at cell by cell, and what is concluded from it.
+//!
+//! The confidence is a posterior: what the writing alone says, what the column's name says, and for each distinct cell
+//! that is written like the class the likelihood ratio between "is of the class" and "passes by chance". Only a dozen
+//! cells' worth of evidence counts, because cells of one column are not independent.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
+
+use serde::Serialize;
+
+use super::birth::{self, FORMATS};
+use super::class::Class;
+use super::header::Hints;
+use super::phone::{self, PLANS, Writing};
+use super::sight::{self, Sighting};
+use super::text;
+
+/// Share of a class's own cells that pass: data is dirty.
+const PASSES: f32 = 0.9;
+/// Number of cells whose evidence counts.
+const WORTH: f32 = 12.0;
+/// Least confidence that is reported.
+const REPORTED: f32 = 0.5;
+/// Distinct cells of a column that are remembered.
+const REMEMBERED: usize = 20_000;
+/// Cells on which every numbering plan is tried before one is chosen.
+const PHONES_TRIED: usize = 48;
+/// Cells longer than this are looked at in their first bytes only.
+const LOOKED_AT_BYTES: usize = 64 << 10;
+
+/// What a column holds of one class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    pub class: Class,
+    /// 0 to 1.
+    pub confidence: f32,
+    /// Share of the non-empty cells looked at that are of the class, or hold it within text.
+    pub share: f32,
+    /// Whether the class was found within longer text.
+    pub within_text: bool,
+    /// One sentence, without any cell's value.
+    pub reason: String,
+}
+
+/// What was seen of one class.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// Cells of the class, repeated ones counted.
+    cells: u64,
+    /// Distinct cells written like it, and of these the valid ones.
+    written: u32,
+    passed: u32,
+    /// Sum of log-likelihood ratios and of the writing's log-odds over distinct cells.
+    evidence: f32,
+    odds: f32,
+}
+
+impl Tally {
+    fn see(&mut self, sighting: Sighting, is_new: bool) {
+        self.cells += u64::from(sighting.passed);
+        if !is_new {
+            return;
+        }
+        self.written += 1;
+        self.passed += u32::from(sighting.passed);
+        self.odds += sighting.odds;
+        self.evidence += if sighting.passed {
+            (PASSES / sighting.chance).ln()
+        } else {
+            ((1.0 - PASSES) / (1.0 - sighting.chance)).ln()
+        };
+    }
+
+    fn confidence(&self, named: f32) -> f32 {
+        let written = self.written.max(1) as f32;
+        let odds = self.odds / written + named + self.evidence / written * written.min(WORTH);
+        1.0 / (1.0 + (-odds).exp())
+    }
+}
+
+/// A column while it is looked at.
+pub struct Survey {
+    hints: Hints,
+    cells: u64,
+    filled: u64,
+    long: u64,
+    seen: HashSet<u64>,
+    hasher: RandomState,
+    whole: BTreeMap<Class, Tally>,
+    within: BTreeMap<Class, Tally>,
+    phones: Phones,
+    /// Cells that fit each of [`FORMATS`].
+    dates: [u64; FORMATS.len()],
+}
+
+/// Which numbering plan a column's national numbers are of.
+#[derive(Default)]
+struct Phones {
+    /// National numbers kept until enough are there to choose by.
+    waiting: Vec<(String, Writing)>,
+    chosen: Option<usize>,
+}
+
+impl Survey {
+    /// Begins with the column's name as it stands in the header.
+    pub fn new(name: &str) -> Survey {
+        Survey {
+            hints: Hints::of(name),
+            cells: 0,
+            filled: 0,
+            long: 0,
+            seen: HashSet::new(),
+            hasher: RandomState::new(),
+            whole: BTreeMap::new(),
+            within: BTreeMap::new(),
+            phones: Phones::default(),
+            dates: [0; FORMATS.len()],
+        }
+    }
+
+    /// Looks at one cell.
+    pub fn see(&mut self, cell: &str) {
+        self.cells += 1;
+        let cell = cell.trim();
+        if cell.is_empty() {
+            return;
+        }
+        self.filled += 1;
+        let is_new = self.seen.len() < REMEMBERED && self.seen.insert(self.hasher.hash_one(cell));
+        for (count, format) in self.dates.iter_mut().zip(FORMATS) {
+            *count += u64::from(birth::is_date(cell.as_bytes(), format));
+        }
+        let mut found = false;
+        let whole = &mut self.whole;
+        sight::look(cell, &self.hints, |sighting| {
+            found |= sighting.passed && !matches!(sighting.class, Class::PersonName | Class::PlaceName);
+            whole.entry(sighting.class).or_default().see(sighting, is_new);
+        });
+        found |= self.see_phone(cell, is_new);
+        let is_text = cell.len() > 24 && cell.bytes().any(|byte| matches!(byte, b' ' | b'\n' | b'"' | b':' | b'='));
+        self.long += u64::from(is_text && cell.len() > 60);
+        if is_text && !found {
+            self.see_within(cell, is_new);
+        }
+    }
+
+    fn see_within(&mut self, cell: &str, is_new: bool) {
+        let mut end = cell.len().min(LOOKED_AT_BYTES);
+        while !cell.is_char_boundary(end) {
+            end -= 1;
+        }
+        let mut classes: Vec<Class> =
+            text::spans(&cell[..end], &text::Wanted::all()).iter().map(|it| it.class).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        for class in classes {
+            // What stands in prose has passed a stricter rule already.
+            self.within.entry(class).or_default().see(Sighting::new(class, true, 20, 0.0), is_new);
+        }
+    }
+
+    /// Counts phone numbers; national ones wait until it is clear of which plan they are.
+    fn see_phone(&mut self, cell: &str, is_new: bool) -> bool {
+        let Some(writing) = phone::writing(cell) else { return false };
+        if writing == Writing::International {
+            let passed = phone::is_international(cell);
+            self.phone(passed, 30, 0.0, is_new);
+            return passed;
+        }
+        match self.phones.chosen {
+            Some(plan) => self.national(cell, writing, plan, is_new),
+            None => {
+                if is_new {
+                    self.phones.waiting.push((cell.to_owned(), writing));
+                }
+                if self.phones.waiting.len() >= PHONES_TRIED {
+                    self.choose_plan();
+                }
+                false
+            }
+        }
+    }
+
+    fn choose_plan(&mut self) {
+        let waiting = std::mem::take(&mut self.phones.waiting);
+        let fitting = |plan: &usize| waiting.iter().filter(|(cell, _)| phone::is_national(cell, PLANS[*plan])).count();
+        // The first of equals: plans stand in the order in which they are believed.
+        let plan = (0..PLANS.len()).rev().max_by_key(fitting).unwrap_or(0);
+        self.phones.chosen = Some(plan);
+        for (cell, writing) in waiting {
+            self.national(&cell, writing, plan, true);
+        }
+    }
+
+    fn national(&mut self, cell: &str, writing: Writing, plan: usize, is_new: bool) -> bool {
+        let passed = phone::is_national(cell, PLANS[plan]);
+        // With the best of many plans chance passes often; bare digits are believed by name only.
+        let (one_in, odds) = if writing == Writing::Spelled { (3, -1.0) } else { (1, -3.5) };
+        self.phone(passed, one_in, odds, is_new);
+        passed
+    }
+
+    fn phone(&mut self, passed: bool, one_in: u32, odds: f32, is_new: bool) {
+        let sighting = Sighting::new(Class::Phone, passed, one_in, odds);
+        self.whole.entry(Class::Phone).or_default().see(sighting, is_new);
+    }
+
+    /// Number of cells looked at, and of those that are not empty.
+    pub fn cells(&self) -> (u64, u64) {
+        (self.cells, self.filled)
+    }
+
+    /// Whether the column is prose: many cells of many words.
+    pub fn is_prose(&self) -> bool {
+        self.long * 5 > self.filled
+    }
+
+    /// The format of its dates, as `date` takes it, where most cells have one.
+    pub fn date_format(&self) -> Option<&'static str> {
+        let most = *self.dates.iter().max()?;
+        let format = self.dates.iter().position(|&count| count == most)?;
+        (most > 0 && most * 2 > self.filled).then(|| FORMATS[format].strftime)
+    }
+
+    /// What was found, most certain first.
+    pub fn findings(&mut self) -> Vec<Finding> {
+        if self.phones.chosen.is_none() && !self.phones.waiting.is_empty() {
+            self.choose_plan();
+        }
+        let whole = self.whole.iter().filter_map(|(class, tally)| self.finding(*class, tally, false));
+        let within = self.within.iter().filter_map(|(class, tally)| self.finding(*class, tally, true));
+        let mut found: Vec<Finding> = whole.collect();
+        let known: Vec<Class> = found.iter().map(|finding| finding.class).collect();
+        found.extend(within.filter(|finding| !known.contains(&finding.class)));
+        self.drop_coincidences(&mut found);
+        found.sort_by(|a, b| (b.confidence, b.share).partial_cmp(&(a.confidence, a.share)).expect("both are finite"));
+        found
+    }
+
+    /// Words in dictionaries and numbers in plans say little beside a class with a check.
+    fn drop_coincidences(&self, found: &mut Vec<Finding>) {
+        let weak = |class: Class| {
+            matches!(class, Class::Phone | Class::PersonName | Class::PlaceName | Class::PostalAddress | Class::UsEin)
+        };
+        let strongest =
+            found.iter().filter(|it| !weak(it.class) && !it.within_text).map(|it| it.share).fold(0.0, f32::max);
+        found.retain(|it| !weak(it.class) || self.hints.says(it.class) || it.share > strongest || it.within_text);
+        let named = found.iter().any(|it| self.hints.says(it.class) && !it.within_text);
+        found.retain(|it| {
+            !(named && matches!(it.class, Class::PersonName | Class::PlaceName) && !self.hints.says(it.class))
+        });
+    }
+
+    fn finding(&self, class: Class, tally: &Tally, within_text: bool) -> Option<Finding> {
+        let confidence = tally.confidence(self.hints.odds(class));
+        if tally.cells == 0 || confidence < REPORTED {
+            return None;
+        }
+        let share = tally.cells as f32 / self.filled as f32;
+        let mut reason = format!("in {} of {} cells", tally.cells, self.filled);
+        if within_text {
+            reason.push_str(", within text");
+        } else if tally.passed == tally.written {
+            reason.push_str(", and all that are written so are valid");
+        } else {
+            let _ = write!(reason, ", where {} of {} distinct ones written so are valid", tally.passed, tally.written);
+        }
+        if self.hints.says(class) {
+            reason.push_str("; the column's name says so");
+        }
+        Some(Finding { class, confidence, share, within_text, reason })
+    }
+}

@@ -1,0 +1,83 @@
+//! A look at a whole file without changing it, under the same rules as its processing.
+
+use std::fs::File;
+
+use super::reading::{Format, Reading};
+use super::source::{Digester, Source};
+use super::{Failure, delimited, json, kind};
+use crate::detect::Survey;
+
+/// What was found.
+pub struct Surveyed {
+    pub format: String,
+    pub rows: u64,
+    /// Rows whose cells were looked at.
+    pub rows_looked_at: u64,
+    pub columns: Vec<SurveyedColumn>,
+    /// Every row has every column.
+    pub is_rectangular: bool,
+}
+
+/// One column, or one path of nested records.
+pub struct SurveyedColumn {
+    /// As rules spell it: it may hold a value if the file has lost its header line.
+    pub name: String,
+    pub survey: Survey,
+}
+
+/// Reads a whole file under the rules of [`super::process`], and looks at a sample of its rows, or at all of them.
+///
+/// # Errors
+///
+/// [`Failure::Reject`] for a file that would be quarantined whatever the policy.
+pub fn survey(file: File, reading: &Reading, all_rows: bool) -> Result<Surveyed, Failure> {
+    let source = Source::open(file, Digester::None, reading.limits, &|_| {})?;
+    let sample = Sample { all_rows, step: 1, left: ROWS_AT_A_STEP, looked_at: 0 };
+    match kind::recognise(source.head().0, reading).map_err(Failure::Reject)? {
+        Format::Csv => delimited::survey(source, reading, sample),
+        Format::Json | Format::Ndjson => json::survey(source, reading, sample),
+    }
+}
+
+/// Rows looked at before only every second one is, and again so many before every fourth.
+const ROWS_AT_A_STEP: u64 = 2000;
+
+/// Which rows are looked at: ever fewer, but to the end of the file.
+pub(super) struct Sample {
+    all_rows: bool,
+    step: u64,
+    left: u64,
+    pub looked_at: u64,
+}
+
+impl Sample {
+    /// For each row of a block whether it is looked at; `first` is the first one's number, from 1.
+    pub(super) fn choose(&mut self, first: u64, rows: u64) -> Vec<bool> {
+        let mut chosen = Vec::with_capacity(rows as usize);
+        for row in first..first + rows {
+            let taken = self.all_rows || (row - 1).is_multiple_of(self.step);
+            chosen.push(taken);
+            self.looked_at += u64::from(taken);
+            self.left -= u64::from(taken && !self.all_rows);
+            if self.left == 0 {
+                (self.step, self.left) = (self.step * 2, ROWS_AT_A_STEP);
+            }
+        }
+        chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_thins_out_but_reaches_the_end() {
+        let mut sample = Sample { all_rows: false, step: 1, left: ROWS_AT_A_STEP, looked_at: 0 };
+        let chosen: Vec<bool> = (0..1000).flat_map(|block| sample.choose(block * 100 + 1, 100)).collect();
+        assert!(chosen[..2000].iter().all(|taken| *taken));
+        assert!(chosen[99_900..].iter().any(|taken| *taken));
+        assert_eq!(sample.looked_at, chosen.iter().filter(|taken| **taken).count() as u64);
+        assert!((10_000..14_000).contains(&sample.looked_at));
+    }
+}
