@@ -11,7 +11,7 @@ writes lines `class<TAB>number<TAB>0|1`. `cargo test --lib detect::national` the
 Without the variable the test reads `numbers.tsv` beside this file, made with `--each 24`.
 
 Where the two are meant to differ, python-stdnum's answer is adapted here, in the open: ours know no date of today, look
-up no Chinese counties and no Indonesian districts, and take Swedish coordination numbers along.
+up no Chinese counties and no Indonesian districts, take Swedish coordination numbers along, and no Latvian companies.
 """
 
 import argparse
@@ -160,6 +160,11 @@ def swedish(number):
     return luhn.is_valid(number[-10:])
 
 
+def latvian(number):
+    """Numbers from 4 on are companies'."""
+    return number[0] <= "3" and pvn.is_valid(number)
+
+
 def belgian(number):
     """Years after today's count as of this century, too."""
 
@@ -252,7 +257,7 @@ KINDS = [
     ("is_kennitala", lambda: dmy(RANDOM.choice([0, 0, 40])) + digits(3) + RANDOM.choice("09"), kennitala.is_valid),
     ("ee_isikukood", lambda: RANDOM.choice("123456") + ymd() + digits(4), ik.is_valid),
     ("lt_asmens_kodas", lambda: RANDOM.choice("34569") + ymd() + digits(4), asmens.is_valid),
-    ("lv_personas_kods", lambda: RANDOM.choice([dmy() + RANDOM.choice("012"), "32" + digits(5)]) + digits(4), pvn.is_valid),
+    ("lv_personas_kods", lambda: RANDOM.choice([dmy() + RANDOM.choice("012"), "32" + digits(5)]) + digits(4), latvian),
     ("in_aadhaar", lambda: digits(12), aadhaar.is_valid),
     ("in_pan", lambda: letters(5) + digits(4) + letters(1), pan.is_valid),
     ("pk_cnic", lambda: digits(13), cnic.is_valid),
