@@ -389,6 +389,10 @@ pub struct Column {
     pub pattern: Option<String>,
     /// `pattern`: the text in place of each match, with `$1` or `${name}` for groups.
     pub replace: Option<String>,
+    /// `scrub`: classes of personal data that are looked for; all that free text can show when absent.
+    pub classes: Option<Vec<String>>,
+    /// `scrub`: the text in place of what is found; `{class}` stands for its class.
+    pub with: Option<String>,
     /// `clamp`: lower bound.
     #[serde(default)]
     #[schemars(schema_with = "number_or_text")]
@@ -424,6 +428,8 @@ impl Column {
             level: self.level,
             pattern: self.pattern.clone(),
             replace: self.replace.clone(),
+            classes: self.classes.clone(),
+            with: self.with.clone(),
             min: self.min.clone(),
             max: self.max.clone(),
         }

@@ -22,6 +22,9 @@ impl Suggestion {
     }
 }
 
+/// What `scrub` does not do.
+const LIMITS: &str = "names in it are found by dictionary only, use redact if nobody needs the text";
+
 /// What to do with a column. Every mask suggested can read every cell.
 pub fn suggest(survey: &mut Survey) -> Suggestion {
     let findings = survey.findings();
@@ -32,17 +35,13 @@ pub fn suggest(survey: &mut Survey) -> Suggestion {
                 let why = format!("empty in all {looked_at} rows looked at: nothing is known about what may come");
                 Suggestion::new("redact", &[], why)
             }
-            _ if survey.is_prose() => Suggestion::new(
-                "redact",
-                &[],
-                "free text: names and stories in it cannot be told from the rest".to_owned(),
-            ),
+            _ if survey.is_prose() => Suggestion::new("scrub", &[], format!("free text: {LIMITS}")),
             _ => Suggestion::new("keep", &[], format!("nothing recognised in {filled} cells")),
         };
     };
     let why = format!("{} (confidence {:.2}): {}", first.class.title(), first.confidence, first.reason);
     if first.within_text {
-        return Suggestion::new("redact", &[], why);
+        return Suggestion::new("scrub", &[], format!("{why}; {LIMITS}"));
     }
     match first.class {
         Class::PaymentCard | Class::Iban => Suggestion::new("partial", &[("keep_last", "4")], why),

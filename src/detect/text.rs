@@ -127,14 +127,15 @@ impl Walk<'_> {
             bytes[at..].iter().position(|byte| byte.is_ascii_digit() || (names && byte.is_ascii_uppercase()))
         {
             let hit = at + next;
-            let start = word_start(bytes, hit, at);
-            let span = if bytes[hit].is_ascii_digit() { self.number(start, hit) } else { self.name(start, hit) };
+            let (start, end) = (word_start(bytes, hit, at), word_end(bytes, hit));
+            let digit = bytes[hit..end].iter().position(u8::is_ascii_digit).map(|offset| hit + offset);
+            let span = digit.map_or_else(|| self.name(start, hit), |digit| self.number(start, digit));
             at = match span {
                 Some(span) => {
                     self.found.push(span);
                     span.end
                 }
-                None => word_end(bytes, hit),
+                None => end,
             };
         }
     }
@@ -285,3 +286,6 @@ fn continues(text: &[u8], end: usize) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

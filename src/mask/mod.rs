@@ -18,6 +18,7 @@ mod number;
 mod params;
 mod partial;
 mod pattern;
+mod scrub;
 mod truncate;
 
 pub use generalize::Hierarchy;
@@ -53,6 +54,8 @@ pub struct MaskParams {
     pub level: Option<u32>,
     pub pattern: Option<String>,
     pub replace: Option<String>,
+    pub classes: Option<Vec<String>>,
+    pub with: Option<String>,
     pub min: Option<toml::Value>,
     pub max: Option<toml::Value>,
 }
@@ -70,6 +73,7 @@ pub enum Mask {
     Truncate(truncate::TruncateMask),
     Generalize(generalize::GeneralizeMask),
     Pattern(pattern::PatternMask),
+    Scrub(scrub::ScrubMask),
     Date(date::DateMask),
     Round(number::RoundMask),
     Clamp(number::ClampMask),
@@ -103,6 +107,7 @@ impl Mask {
             Mask::Truncate(_) => "truncate",
             Mask::Generalize(_) => "generalize",
             Mask::Pattern(_) => "pattern",
+            Mask::Scrub(_) => "scrub",
             Mask::Date(_) => "date",
             Mask::Round(_) => "round",
             Mask::Clamp(_) => "clamp",
@@ -142,6 +147,7 @@ impl Mask {
             Mask::Pattern(pattern) => {
                 Tool::Pattern(pattern.compile().expect("a pattern is compiled once when the configuration is read"))
             }
+            Mask::Scrub(scrub) => Tool::Scrub(scrub.prepare()),
             Mask::Date(date) => Tool::Date(date.clone()),
             Mask::Round(round) => Tool::Round(round.clone()),
             Mask::Clamp(clamp) => Tool::Clamp(clamp.clone()),
@@ -162,6 +168,7 @@ enum Tool {
     Truncate(truncate::TruncateMask),
     Generalize(generalize::GeneralizeMask),
     Pattern(pattern::Replacer),
+    Scrub(scrub::Scrubber),
     Date(date::DateMask),
     Round(number::RoundMask),
     Clamp(number::ClampMask),
@@ -196,6 +203,7 @@ impl Prepared {
             Tool::Pattern(pattern) => {
                 masked(column, mistyped, pattern.expected(), |value, out| pattern.mask_into(value, out))
             }
+            Tool::Scrub(scrubber) => readable(column, |value, out| scrubber.mask_into(value, out)),
             Tool::Date(date) => masked(column, mistyped, date.expected(), |value, out| date.mask_into(value, out)),
             Tool::Round(round) => masked(column, mistyped, NUMBER, |value, out| round.mask_into(value, out)),
             Tool::Clamp(clamp) => masked(column, mistyped, NUMBER, |value, out| clamp.mask_into(value, out)),

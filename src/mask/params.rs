@@ -6,11 +6,13 @@ use super::hash::{Algorithm, Encoding, HashMask};
 use super::number::{ClampMask, Decimal, RoundMask};
 use super::partial::{PartialMask, Window};
 use super::pattern::PatternMask;
+use super::scrub::{CLASS, ScrubMask};
 use super::truncate::TruncateMask;
 use super::{Mask, MaskParams};
+use crate::detect::{Class, is_found_in_text};
 
 /// Masks of today, for suggestions.
-pub const MASKS: [&str; 12] = [
+pub const MASKS: [&str; 13] = [
     "keep",
     "drop",
     "null",
@@ -20,12 +22,13 @@ pub const MASKS: [&str; 12] = [
     "truncate",
     "generalize",
     "pattern",
+    "scrub",
     "date",
     "round",
     "clamp",
 ];
 /// Masks that later versions will have.
-const NOT_BUILT: [&str; 6] = ["token", "fpe", "date_shift", "fake", "noise", "scrub"];
+const NOT_BUILT: [&str; 5] = ["token", "fpe", "date_shift", "fake", "noise"];
 
 /// Text that stands for a suppressed value unless the rule says otherwise.
 pub const REDACTED: &str = "[REDACTED]";
@@ -59,6 +62,10 @@ pub(super) fn from_params(mask: &str, params: &MaskParams) -> Result<Mask, Strin
         "pattern" => {
             takes(&["pattern", "replace"])?;
             pattern(params)
+        }
+        "scrub" => {
+            takes(&["classes", "with"])?;
+            scrub(params)
         }
         "date" => {
             takes(&["to", "format", "as_of", "width"])?;
@@ -112,6 +119,8 @@ fn only(mask: &str, params: &MaskParams, takes: &[&str]) -> Result<(), String> {
         ("level", params.level.is_some()),
         ("pattern", params.pattern.is_some()),
         ("replace", params.replace.is_some()),
+        ("classes", params.classes.is_some()),
+        ("with", params.with.is_some()),
         ("min", params.min.is_some()),
         ("max", params.max.is_some()),
     ];
@@ -228,6 +237,24 @@ fn pattern(params: &MaskParams) -> Result<Mask, String> {
     mask.compile().map(|_| Mask::Pattern(mask))
 }
 
+fn scrub(params: &MaskParams) -> Result<Mask, String> {
+    let mut classes = Vec::new();
+    for name in params.classes.iter().flatten() {
+        let class = Class::of_name(name).ok_or_else(|| {
+            format!("there is no class {name:?} of personal data, did you mean {:?}?", Class::nearest(name).name())
+        })?;
+        if !is_found_in_text(class) {
+            return Err(format!("{name:?} cannot be told in free text, only by its column: use \"redact\" there"));
+        }
+        classes.push(class);
+    }
+    if params.classes.is_some() && classes.is_empty() {
+        return Err("`classes` is empty: leave it out to look for all".to_owned());
+    }
+    let with = params.with.clone().unwrap_or_else(|| format!("[{CLASS}]"));
+    Ok(Mask::Scrub(ScrubMask { classes, with }))
+}
+
 fn date(params: &MaskParams) -> Result<Mask, String> {
     let choices = "`to` must be \"year\", \"quarter\", \"month\", \"week\", \"decade\" or \"age_band\"";
     let to = params.to.as_ref().and_then(toml::Value::as_str).ok_or(choices)?;
@@ -312,6 +339,9 @@ mod tests {
         assert!(refusal("generalize", edges(&[1, 1])).contains("ascending"));
         assert!(refusal("generalize", MaskParams { width: Some(0.into()), ..none() }).contains("greater than 0"));
         assert!(refusal("generalize", MaskParams { width: Some(1.into()), ..edges(&[1]) }).contains("one of"));
+        let classes = |class: &str| MaskParams { classes: Some(vec![class.to_owned()]), ..none() };
+        assert!(refusal("scrub", classes("e-mail")).contains("did you mean \"email\"?"));
+        assert!(refusal("scrub", classes("passport")).contains("only by its column"));
         assert!(refusal("pattern", MaskParams { pattern: Some("a".to_owned()), ..none() }).contains("`replace`"));
         let to = Some(toml::Value::from("year"));
         assert!(

@@ -27,6 +27,7 @@ fn masks() -> Vec<Mask> {
         ("generalize", MaskParams { hierarchy: Some(hierarchy), ..none() }),
         ("pattern", MaskParams { pattern: text(r"\d+"), replace: text("#"), ..none() }),
         ("pattern", MaskParams { pattern: text(r"^(\d)\d+$"), replace: text("$1…"), ..none() }),
+        ("scrub", none()),
         ("date", MaskParams { to: Some("year".into()), ..none() }),
         ("round", MaskParams { to: Some(10.into()), ..none() }),
         ("clamp", MaskParams { max: Some(50.into()), ..none() }),
