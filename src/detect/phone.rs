@@ -70,18 +70,22 @@ pub(super) enum Writing {
 /// What the text could be if a numbering plan agrees; `None` when no phone number is written so.
 pub(super) fn writing(text: &str) -> Option<Writing> {
     let number = without_extension(text);
-    let (mut digits, mut separators, mut last) = (0, 0, b' ');
+    let (mut digits, mut separators, mut points, mut last) = (0, 0, 0, b' ');
     for byte in number.bytes() {
         match byte {
             b'0'..=b'9' => digits += 1,
             b'+' if digits == 0 && last != b'+' => {}
-            b' ' | b'-' | b'.' | b'(' | b')' | b'/' if separators < 8 => separators += 1,
+            b' ' | b'-' | b'.' | b'(' | b')' | b'/' if separators < 8 => {
+                separators += 1;
+                points += u32::from(byte == b'.');
+            }
             _ => return None,
         }
         last = byte;
     }
     let international = number.starts_with('+') || number.starts_with("(+") || number.starts_with("00");
-    if is_date(number) {
+    // 123456.78 is a decimal number.
+    if is_date(number) || (points == 1 && separators == 1) {
         return None;
     }
     match digits {
