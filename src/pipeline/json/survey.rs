@@ -38,7 +38,8 @@ pub(in crate::pipeline) fn survey(
     }
     let named_lines = matches!(reading.extension.as_deref(), Some("ndjson" | "jsonl"));
     let format = cutter.format(named_lines || reading.accept == [Format::Ndjson]);
-    let columns = cutter.tree.leaves().map(|(node, path)| SurveyedColumn {
+    let ends: Vec<(usize, &str)> = cutter.tree.ends(|node| surveys.contains_key(&node)).collect();
+    let columns = ends.into_iter().map(|(node, path)| SurveyedColumn {
         name: path.to_owned(),
         survey: surveys.remove(&node).unwrap_or_else(|| Survey::new(path)),
     });

@@ -304,9 +304,12 @@ impl<'k> Tree<'k> {
         &self.nodes[id].path
     }
 
-    /// The paths at which values, empty ones too, were met, in the order in which they were met.
-    pub(super) fn leaves(&self) -> impl Iterator<Item = (NodeId, &str)> {
-        self.nodes.iter().enumerate().filter(|(_, node)| node.is_leaf).map(|(id, node)| (id, node.path.as_str()))
+    /// The paths below which nothing was met, in the order in which they were met, and those of which `has_values` is true.
+    pub(super) fn ends(&self, has_values: impl Fn(NodeId) -> bool) -> impl Iterator<Item = (NodeId, &str)> {
+        let nodes = self.nodes.iter().enumerate().skip(ROOT + 1);
+        nodes
+            .filter(move |(id, node)| (node.children.is_empty() && node.element.is_none()) || has_values(*id))
+            .map(|(id, node)| (id, node.path.as_str()))
     }
 
     /// What one output did, path by path in the order in which they were met; paths that look alike are given once.
