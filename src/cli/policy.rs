@@ -59,8 +59,12 @@ fn print_suggestion(config: &Path, file: &Path, reading: &ReadingArguments, all_
     println!("# `veild policy test FILE --policy NAME.toml`, or put it under [policy.NAME] in the configuration.");
     println!();
     println!("unlisted = \"reject\"");
-    let missing = if surveyed.is_rectangular { "reject" } else { "ignore" };
-    println!("missing = {missing:?}");
+    if surveyed.is_rectangular {
+        println!("missing = \"reject\"");
+    } else {
+        println!("missing = \"ignore\"   # not every record has every path");
+        println!("mistyped = \"redact\"  # objects and arrays where single values were seen, too");
+    }
     for mut column in surveyed.columns {
         let suggestion = suggest(&mut column.survey);
         println!();
