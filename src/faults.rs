@@ -48,3 +48,29 @@ pub fn hold(name: &str) {
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn hold(_name: &str) {}
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static SIZES: std::cell::Cell<Option<(usize, usize)>> = const { std::cell::Cell::new(None) };
+}
+
+/// Lets files processed on this thread be read in pieces of these sizes in bytes: the first one, and later blocks.
+#[cfg(debug_assertions)]
+pub fn with_sizes<T>(first: usize, block: usize, work: impl FnOnce() -> T) -> T {
+    SIZES.set(Some((first, block)));
+    let done = work();
+    SIZES.set(None);
+    done
+}
+
+/// Sizes of the first reading and of later blocks.
+#[cfg(debug_assertions)]
+pub fn sizes(default: (usize, usize)) -> (usize, usize) {
+    SIZES.get().unwrap_or(default)
+}
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn sizes(default: (usize, usize)) -> (usize, usize) {
+    default
+}

@@ -8,6 +8,7 @@
 //! - `uploaders.rs`: what real uploaders do, as other users and through sshd too.
 //! - `disks.rs`: full, read-only, failing and missing file systems, on real mounts.
 //! - `formats.rs`: every format, made and read by the stock tools.
+//! - `fidelity.rs`: byte identity, and masks against `reference.rs`, a slow second way through the same text.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
 //! - `retry.rs`: rejected files on their way back, through kills at every step.
@@ -29,6 +30,7 @@ mod daemonize;
 mod detect;
 mod disks;
 mod duplicates;
+mod fidelity;
 mod formats;
 mod generalize;
 mod generated;
@@ -37,6 +39,7 @@ mod machine;
 mod main_way;
 mod order;
 mod outputs;
+mod reference;
 mod reload;
 mod retry;
 mod sandbox;

@@ -25,6 +25,11 @@ pub(super) struct Broken {
 }
 
 impl Broken {
+    /// Where a reader stands when it has found the fault; `len` is the buffer's length.
+    pub(super) fn reached(&self, len: usize) -> usize {
+        if self.kind == Kind::UnterminatedQuote { len } else { self.at + 1 }
+    }
+
     /// Puts the fault into words; `base` is the buffer's offset in the file.
     pub(super) fn describe(self, row: u64, base: u64, names: &[String]) -> Fault {
         let offset = base + self.at as u64;

@@ -65,6 +65,8 @@ fn check_dialect(dialect: &Dialect) -> Result<(), Fault> {
 
 type Choice = (u8, Vec<Span>, usize);
 
+/// The delimiter that gives the most fields. A candidate whose record goes on behind `data` must be heard, too: else
+/// the choice would depend on how much was read at once.
 fn choose(
     data: &[u8],
     start: usize,
@@ -78,7 +80,7 @@ fn choose(
     };
     let (mut best, mut tie, mut broken): (Option<Choice>, bool, Option<Broken>) = (None, false, None);
     for &delimiter in candidates.iter().filter(|&&candidate| Some(candidate) != dialect.quote) {
-        match record(data, start, delimiter, dialect.quote, eof) {
+        match bounded_record(data, start, delimiter, dialect.quote, eof, max_record_bytes) {
             Ok(Some((spans, end))) => {
                 let most = best.as_ref().map_or(0, |(_, spans, _)| spans.len());
                 tie = (tie && spans.len() <= most) || (spans.len() == most && most > 1);
@@ -86,7 +88,7 @@ fn choose(
                     best = Some((delimiter, spans, end));
                 }
             }
-            Ok(None) => {}
+            Ok(None) => return Ok(None),
             Err(fault) => broken = broken.or(Some(fault)),
         }
     }
@@ -98,16 +100,28 @@ fn choose(
         ));
     }
     match (best, broken) {
-        (Some(best), _) if (best.2 - start) as u64 > max_record_bytes => Err(too_long(max_record_bytes, start)),
-        (Some(best), _) => Ok(Some(best)),
         (None, Some(broken)) => Err(broken.describe(0, 0, &[])),
-        (None, None) if (data.len() - start) as u64 > max_record_bytes => Err(too_long(max_record_bytes, start)),
-        (None, None) => Ok(None),
+        (best, _) => Ok(best),
     }
 }
 
-fn too_long(limit: u64, at: usize) -> Fault {
-    Broken { kind: Kind::TooLong { limit }, at, column: None }.describe(0, 0, &[])
+/// A record that is not longer than allowed; a fault behind that length is not reached.
+fn bounded_record(
+    data: &[u8],
+    start: usize,
+    delimiter: u8,
+    quote: Option<u8>,
+    eof: bool,
+    limit: u64,
+) -> Result<Option<(Vec<Span>, usize)>, Broken> {
+    let reached = |end: usize| (end - start) as u64 > limit;
+    let too_long = Broken { kind: Kind::TooLong { limit }, at: start, column: None };
+    match record(data, start, delimiter, quote, eof) {
+        Ok(Some((_, end))) if reached(end) => Err(too_long),
+        Ok(None) if reached(data.len()) => Err(too_long),
+        Err(broken) if reached(broken.reached(data.len())) => Err(too_long),
+        other => other,
+    }
 }
 
 /// Parses one record byte by byte: the spans of its fields and its end, or `None` when it goes on behind `data`.

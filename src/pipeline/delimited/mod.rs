@@ -152,7 +152,8 @@ fn run<'a>(
     buffer.drain(..header.end);
     let base = header.end as u64;
     let small = source.eof;
-    let mut cutter = run::Cutter { source, scanner, names: public, buffer, base, rows: 0, failed: None };
+    let (_, block_bytes) = sizes();
+    let mut cutter = run::Cutter { source, scanner, names: public, buffer, base, block_bytes, rows: 0, failed: None };
     if small {
         run::inline(&mut cutter, &splicers, &mut drains)?;
     } else {
@@ -170,7 +171,7 @@ fn first_record(
     max_record_bytes: u64,
 ) -> Result<(Header, Vec<u8>), Failure> {
     let mut buffer = Vec::new();
-    let mut size = SMALL;
+    let (mut size, _) = sizes();
     loop {
         source.fill(&mut buffer, size)?;
         if let Some(header) = header::read(&buffer, source.eof, dialect, max_record_bytes).map_err(Failure::Reject)? {
@@ -178,6 +179,11 @@ fn first_record(
         }
         size *= 2;
     }
+}
+
+/// Bytes of the first reading and of later blocks.
+fn sizes() -> (usize, usize) {
+    crate::faults::sizes((SMALL, run::BLOCK))
 }
 
 /// The columns that any output touches, and each output's splicer over them.

@@ -18,7 +18,8 @@ use crate::pipeline::drain::Drain;
 use crate::pipeline::fault::internal;
 use crate::pipeline::source::Source;
 
-const BLOCK: usize = 1 << 20;
+/// Size of a block in bytes, unless a record is longer.
+pub(super) const BLOCK: usize = 1 << 20;
 
 /// Cuts the input into blocks of whole records.
 pub(super) struct Cutter<'a> {
@@ -30,6 +31,7 @@ pub(super) struct Cutter<'a> {
     pub buffer: Vec<u8>,
     /// Offset of `buffer` in the file.
     pub base: u64,
+    pub block_bytes: usize,
     pub rows: u64,
     /// A fault behind the block handed out last.
     pub failed: Option<Failure>,
@@ -40,7 +42,7 @@ impl Cutter<'_> {
         if let Some(failure) = self.failed.take() {
             return Err(failure);
         }
-        let mut size = BLOCK;
+        let mut size = self.block_bytes;
         loop {
             self.source.fill(&mut self.buffer, size)?;
             if self.buffer.is_empty() {
@@ -73,7 +75,7 @@ impl Cutter<'_> {
                 let broken = Broken { kind: Kind::TooLong { limit }, at: 0, column: None };
                 return Err(Failure::Reject(broken.describe(self.rows + 1, self.base, &self.names)));
             }
-            size = (self.buffer.len() * 2).max(BLOCK).min(limit as usize + 1).max(self.buffer.len() + 1);
+            size = (self.buffer.len() * 2).max(self.block_bytes).min(limit as usize + 1).max(self.buffer.len() + 1);
         }
     }
 }

@@ -97,6 +97,7 @@ impl Scanner {
         };
         walk.out.spans.reserve(data.len() / SHORT_RECORD * self.touched.len());
         let done = self.walk(&mut walk, data).and_then(|()| self.finish(&mut walk, data, eof));
+        let done = done.map_err(|broken| self.or_too_long(broken, walk.out.end, data.len()));
         walk.out.spans.truncate(walk.out.rows as usize * self.touched.len());
         walk.out.broken = done.err();
         if let Err(error) = simdutf8::compat::from_utf8(&data[..walk.out.broken.map_or(walk.out.end, |b| b.at)]) {
@@ -107,6 +108,15 @@ impl Scanner {
             return before;
         }
         walk.out
+    }
+
+    /// A fault behind the longest record that is allowed is not reached, however much was read at once.
+    fn or_too_long(&self, broken: Broken, start: usize, len: usize) -> Broken {
+        let limit = self.max_record_bytes;
+        match (broken.reached(len) - start) as u64 > limit {
+            true if broken.at >= start => Broken { kind: Kind::TooLong { limit }, at: start, column: None },
+            _ => broken,
+        }
     }
 
     fn walk(&self, walk: &mut Walk, data: &[u8]) -> Result<(), Broken> {

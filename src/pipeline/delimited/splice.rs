@@ -97,9 +97,17 @@ impl Splicer<'_> {
             }
         }
         match first {
-            Some(fault) => Err(Failure::Reject(fault)),
+            Some(fault) => Err(self.earlier_failure(block, &fault).unwrap_or(Failure::Reject(fault))),
             None => self.write(block, &masked, spare),
         }
+    }
+
+    /// Without quotes, a row before a mistyped one can be unwritable.
+    fn earlier_failure(&self, block: &Block, fault: &Fault) -> Option<Failure> {
+        let rows = fault.row?.checked_sub(block.first_row).filter(|rows| *rows > 0 && self.quote.is_none())?;
+        let spans = block.spans[..rows as usize * self.actions.len()].to_vec();
+        let before = Block { data: block.data.clone(), spans, rows, first_row: block.first_row, base: block.base };
+        self.splice(&before, Vec::new()).err()
     }
 
     /// The header record of this output: names stay, dropped columns go.

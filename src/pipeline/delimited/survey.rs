@@ -34,7 +34,8 @@ pub(in crate::pipeline) fn survey(
         finder: bits::Finder::new(Scanner::needles(header.delimiter, dialect.quote)),
     };
     let base = header.end as u64;
-    let mut cutter = Cutter { source, scanner, names: Vec::new(), buffer, base, rows: 0, failed: None };
+    let (_, block_bytes) = super::sizes();
+    let mut cutter = Cutter { source, scanner, names: Vec::new(), buffer, base, block_bytes, rows: 0, failed: None };
     let mut surveys: Vec<Survey> = header.names.iter().map(|name| Survey::new(name)).collect();
     while let Some(block) = cutter.next()? {
         look(&block, &sample.choose(block.first_row, block.rows), dialect.quote, &mut surveys);

@@ -156,8 +156,23 @@ fn formats_without_quotes_take_them_as_data() {
     let reading = Reading { dialect: Dialect { quote: None, ..Dialect::default() }, ..Reading::default() };
     let (outputs, _) = mask_all(b"a|b\n\"x|y\"\n", &["uk"], &reading).unwrap();
     assert_eq!(outputs[0], b"a|b\n\"X|y\"\n");
-    let Err(Failure::Reject(fault)) = mask_all(b"a|b\n1|2\n", &["|k"], &reading) else { panic!("accepted") };
-    assert_eq!((fault.code.as_str(), fault.row), ("unquotable_cell", Some(1)));
+    // A later row that a mask cannot read does not come first.
+    for (input, kinds) in [(&b"a|b\n1|2\n"[..], "|k"), (b"a|b\n1|2\n3|x\n", "|n")] {
+        let Err(Failure::Reject(fault)) = mask_all(input, &[kinds], &reading) else { panic!("accepted") };
+        assert_eq!((fault.code.as_str(), fault.row), ("unquotable_cell", Some(1)));
+    }
+}
+
+#[test]
+fn a_header_is_read_the_same_however_much_comes_at_once() {
+    // Under every other delimiter its quote is closed too early; and `;` finds an open one.
+    for input in [&b"\"a\",b\n1,2\n"[..], b"a,b;\"c\n1,2\n", b"\"a\"\"x\";b;c\n1;2;3\n"] {
+        let whole = mask_all(input, &["kk"], &Reading::default()).is_ok();
+        for first in 1..input.len() {
+            let again = crate::faults::with_sizes(first, 1, || mask_all(input, &["kk"], &Reading::default()).is_ok());
+            assert_eq!(again, whole, "{} bytes of {}", first, input.escape_ascii());
+        }
+    }
 }
 
 #[test]
