@@ -27,6 +27,7 @@
 //! - No mask, policy or intake decision touches the file system, the clock or a log.
 //! - Polars' own CSV reader: it repairs what must be refused, and quotes cell values in its errors.
 
+pub mod account;
 pub mod audit;
 pub mod cli;
 pub mod config;

@@ -25,17 +25,21 @@ mod reading;
 mod run;
 mod schema;
 mod status;
+mod unit;
 mod vault;
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the check found problems; \
                           78 the configuration is wrong";
+
+/// Where a daemon finds its configuration when nobody says so.
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/veild/config.toml";
 
 /// Masks the personal data in every file that lands, seals it with age, and keeps a tamper-evident audit trail.
 #[derive(Parser)]
 #[command(version, propagate_version = true, after_help = EXIT_CODES)]
 struct Arguments {
     /// Configuration file
-    #[arg(long, global = true, env = "VEILD_CONFIG", default_value = "/etc/veild/config.toml")]
+    #[arg(long, global = true, env = "VEILD_CONFIG", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -144,7 +148,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Run(run) => run::run(config, &run),
         Command::Demo(demo) => demo::run(&demo),
-        Command::Init(init) => init::run(&init),
+        Command::Init(init) => init::run(config, &init),
         Command::Check(check) => check::run(config, &check),
         Command::Mask(mask) => mask::run(config, &mask),
         Command::Detect(detect) => detect::run(config, &detect),

@@ -83,7 +83,7 @@ fn try_landing(landing: &Landing) -> Result<(), String> {
     let what = chain(&error);
     Err(match error.source.raw_os_error() {
         Some(libc::ENOENT) => {
-            format!("landing {name}: {dir} is not there; `install -d -o veild -m 2770 {dir}` makes it")
+            format!("landing {name}: {dir} is not there; `install -d -o veild -m 3770 {dir}` makes it")
         }
         Some(libc::EROFS | libc::EACCES | libc::EPERM) => format!(
             "landing {name}: {what}; where the unit grants this directory no writing (ReadWritePaths=, ProtectHome=), a drop-in must: restart needed. Else `chown veild {dir}`"

@@ -3,16 +3,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything; generous, because nothing is timed.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// One at a time: they share a root file system.
+static ROOT: Mutex<()> = Mutex::new(());
 
 pub struct Machine {
     nspawn: Child,
     /// Process 1 of the machine.
     leader: u32,
     log: tempfile::TempDir,
+    /// Let go when the machine has shut down.
+    _root: MutexGuard<'static, ()>,
 }
 
 impl Machine {
@@ -32,6 +38,7 @@ impl Machine {
             lacking("a root file system; as root, tests/systemd/prepare makes it once");
             return None;
         }
+        let held = ROOT.lock().unwrap_or_else(PoisonError::into_inner); // a test that failed has shut its machine down, too
         let log = tempfile::tempdir().unwrap();
         let console = fs::File::create(log.path().join("console")).unwrap();
         // It goes with this thread, should that be killed.
@@ -42,7 +49,7 @@ impl Machine {
         command.args(["--capability=CAP_BPF,CAP_PERFMON,CAP_SYS_RESOURCE", "--system-call-filter=bpf perf_event_open"]);
         command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1").stdin(Stdio::null());
         command.stdout(console.try_clone().unwrap()).stderr(console);
-        let mut machine = Machine { nspawn: command.spawn().unwrap(), leader: 0, log };
+        let mut machine = Machine { nspawn: command.spawn().unwrap(), leader: 0, log, _root: held };
         // The first child of nspawn only makes the second, which becomes process 1. Degraded will do: what failed is not ours.
         machine.wait_for("the end of the boot", |machine| {
             machine.leader = machine.child().unwrap_or(0);

@@ -18,6 +18,7 @@
 //! - `systemd.rs`: the unit under a real systemd, in the booted container of `machine.rs`.
 //! - `daemonize.rs`: the daemon on hosts without systemd.
 //! - `commands.rs`: the command line as a user meets it.
+//! - `site.rs`: setting a site up, and what `check` says of one that is not as it should be.
 //! - `status.rs`: is all well, and if not, what is to be done?
 //! - `snapshots.rs`: what people read, compared with `snapshots/`.
 //! - `generated.rs`: JSON Schema, man pages and shell completions.
@@ -43,6 +44,7 @@ mod reference;
 mod reload;
 mod retry;
 mod sandbox;
+mod site;
 mod snapshots;
 mod status;
 mod stop;
