@@ -42,10 +42,12 @@ impl Watch {
     /// Starts a watcher that reports to `report`.
     pub fn start(report: impl Fn(Noticed) + Send + 'static) -> notify::Result<Watch> {
         let reporter = Reporter(report);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let report = move |event: notify::Result<notify::Event>| {
             let reporter = &reporter; // whole, or only its closure would live here
             interpret(event).into_iter().for_each(&reporter.0);
-        })?;
+        };
+        // An uploader's link must not add watches outside the landing.
+        let watcher = RecommendedWatcher::new(report, notify::Config::default().with_follow_symlinks(false))?;
         Ok(Watch { watcher: ManuallyDrop::new(watcher) })
     }
 
