@@ -84,6 +84,23 @@ pub fn replace_durable(path: &Path, mode: u32, content: &[u8]) -> Result<(), Pat
     fsync_dir(path.parent().unwrap_or(Path::new("/")))
 }
 
+/// Kinds of file systems that others change behind this kernel's back, by statfs(2)'s magic numbers.
+const REMOTE: [(u32, &str); 7] = [
+    (0x6969, "nfs"),
+    (0x517B, "smb"),
+    (0xFF53_4D42, "cifs"),
+    (0xFE53_4D42, "smb"),
+    (0x6573_5546, "fuse"),
+    (0x00C3_6400, "ceph"),
+    (0x5346_414F, "afs"),
+];
+
+/// The kind of the file system that a directory is on, if events there do not tell everything.
+pub fn remote(dir: &Path) -> Result<Option<&'static str>, PathError> {
+    let magic = rustix::fs::statfs(dir).at("look at", dir)?.f_type as u32; // some kinds are negative in an i32
+    Ok(REMOTE.iter().find(|(of, _)| *of == magic).map(|(_, kind)| *kind))
+}
+
 /// Renames, refusing to replace anything that stands at `to`.
 pub fn rename_noreplace(from: &Path, to: &Path) -> Result<(), PathError> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};

@@ -1,11 +1,14 @@
 //! notify events as path hints. Hints only: what counts is what a look at the path says, and sweeps find the rest.
+//!
+//! Directories are watched one by one, never recursively: the spool is in every landing, and each claim makes a
+//! directory there.
 
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::intake::Hint;
 
@@ -27,6 +30,19 @@ pub enum Noticed {
 /// Watches landings; ends when dropped.
 pub struct Watch {
     watcher: ManuallyDrop<RecommendedWatcher>,
+}
+
+/// What an error of a watcher means to an operator.
+pub fn explain(error: &notify::Error) -> String {
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => "no more watches are to be had (fs.inotify.max_user_watches)".to_owned(),
+        ErrorKind::Io(io) if io.raw_os_error() == Some(libc::EMFILE) => {
+            "no more watchers are to be had (fs.inotify.max_user_instances, or open files)".to_owned()
+        }
+        ErrorKind::Io(io) => io.to_string(),
+        ErrorKind::PathNotFound => "it is not there".to_owned(),
+        other => format!("{other:?}"),
+    }
 }
 
 /// Lives as long as notify's thread, which tells nobody when it ends.
@@ -51,12 +67,16 @@ impl Watch {
         Ok(Watch { watcher: ManuallyDrop::new(watcher) })
     }
 
-    /// Watches a landing's directory; again is no error, and needed when another directory has taken its place.
-    pub fn add(&mut self, dir: &Path, recursive: bool) -> notify::Result<()> {
-        let mode = if recursive { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+    /// Watches a directory; again is no error, and needed when another directory or mount has taken its place.
+    pub fn add(&mut self, dir: &Path) -> notify::Result<()> {
         // notify takes for granted that its thread still runs.
-        catch_unwind(AssertUnwindSafe(|| self.watcher.watch(dir, mode)))
+        catch_unwind(AssertUnwindSafe(|| self.watcher.watch(dir, RecursiveMode::NonRecursive)))
             .unwrap_or_else(|_| Err(notify::Error::generic("the watcher has ended")))
+    }
+
+    /// Stops watching a directory; that it is not watched is no error.
+    pub fn remove(&mut self, dir: &Path) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.watcher.unwatch(dir)));
     }
 }
 
@@ -107,7 +127,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (sender, noticed) = channel();
         let mut watch = Watch::start(move |it| drop(sender.send(it))).unwrap();
-        watch.add(dir.path(), false).unwrap();
+        watch.add(dir.path()).unwrap();
         let (x, y) = (dir.path().join("x"), dir.path().join("y"));
         std::fs::write(&x, "x").unwrap();
         std::fs::rename(&x, &y).unwrap();
@@ -135,9 +155,9 @@ mod tests {
             _ => panic!("on purpose"),
         };
         let mut watch = Watch::start(report).unwrap();
-        watch.add(dir.path(), false).unwrap();
+        watch.add(dir.path()).unwrap();
         std::fs::write(dir.path().join("x"), "x").unwrap();
         noticed.recv().unwrap();
-        assert!(watch.add(dir.path(), false).is_err());
+        assert!(watch.add(dir.path()).is_err());
     }
 }

@@ -8,8 +8,10 @@ use tokio::sync::oneshot;
 
 use super::clerk::Verdict;
 use super::places::{Finding, Obstacle};
+use super::porter::Ground;
 use super::reload::{Proposal, TakenUp};
 use crate::config::{Config, Landing};
+use crate::fsutil::PathError;
 use crate::intake::{Hint, Stat};
 use crate::job::JobId;
 use crate::ledger::Attempts;
@@ -20,8 +22,6 @@ use crate::worker::pool::WorkerReport;
 /// One input of the loop.
 pub enum Event {
     Noticed(Noticed),
-    /// A landing's directory is another one than the one that is watched.
-    WatchAgain,
     Looked {
         landing: Arc<Landing>,
         relative: PathBuf,
@@ -29,9 +29,17 @@ pub enum Event {
         stat: Option<Stat>,
         marker_there: bool,
     },
-    SweepOver {
+    Surveyed {
         landing: Arc<Landing>,
-        obstacle: Option<Obstacle>,
+        ground: Result<Ground, Obstacle>,
+    },
+    Listed {
+        landing: Arc<Landing>,
+        relative: PathBuf,
+        hint: Hint,
+        sweep: u64,
+        /// The directories found there.
+        listed: Result<Vec<PathBuf>, PathError>,
     },
     Found(Finding),
     /// What the spool of a landing held that could not be read at the start.
@@ -79,6 +87,20 @@ pub enum Event {
         request: Request,
         answer: oneshot::Sender<Value>,
     },
+}
+
+impl Event {
+    /// The landing whose porter reports this.
+    pub fn porters_landing(&self) -> Option<&Landing> {
+        match self {
+            Event::Looked { landing, .. }
+            | Event::Surveyed { landing, .. }
+            | Event::Listed { landing, .. }
+            | Event::Claimed { landing, .. }
+            | Event::NotClaimed { landing, .. } => Some(landing),
+            _ => None,
+        }
+    }
 }
 
 /// What `veild status` and its kind ask over the control socket.

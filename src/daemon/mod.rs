@@ -125,9 +125,9 @@ pub fn run(config: Config, mode: Mode, ready: impl FnOnce()) -> Result<(), Daemo
     let (events, inbox) = mpsc::channel(MAX_QUEUED_EVENTS);
     let pool = start_pool(&config, &clerk, &events)?;
     forward_signals(signals, &events)?;
-    let porter = porter::start(events.clone()).map_err(cannot_start)?;
+    let porters = porter::Porters::new(events.clone());
     let papers = clerk::start(clerk, events.clone()).map_err(cannot_start)?;
-    let state = State::new(config, landings, pool, porter, papers, events, mode == Mode::Once, start);
+    let state = State::new(config, landings, pool, porters, papers, events, mode == Mode::Once, start);
     runtime.block_on(state.run(inbox, ready))
 }
 

@@ -68,6 +68,8 @@ pub enum Ailment {
     Denied,
     /// Not there, or not mounted.
     Gone,
+    /// Its server or device does not answer.
+    Silent,
     /// SQLite finds the ledger damaged.
     Damaged,
 }
@@ -78,10 +80,13 @@ impl Ailment {
         match error.raw_os_error()? {
             libc::ENOSPC | libc::EDQUOT => Some(Ailment::Full),
             libc::EROFS => Some(Ailment::ReadOnly),
-            libc::EIO | libc::EUCLEAN | libc::ENXIO | libc::EREMOTEIO | libc::ETIMEDOUT => Some(Ailment::Failing),
+            libc::EIO | libc::EUCLEAN | libc::ENXIO | libc::EREMOTEIO => Some(Ailment::Failing),
             libc::EACCES | libc::EPERM => Some(Ailment::Denied),
             libc::ENOENT | libc::ENOTDIR | libc::ENODEV | libc::ENOTCONN | libc::ESTALE | libc::ESHUTDOWN => {
                 Some(Ailment::Gone)
+            }
+            libc::ETIMEDOUT | libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ECONNREFUSED => {
+                Some(Ailment::Silent)
             }
             _ => None,
         }
@@ -97,6 +102,8 @@ impl Ailment {
             (Ailment::Denied, _) => "disk_denied",
             (Ailment::Gone, Some(Place::Landing(_))) => "landing_gone",
             (Ailment::Gone, _) => "disk_gone",
+            (Ailment::Silent, Some(Place::Landing(_))) => "landing_silent",
+            (Ailment::Silent, _) => "disk_silent",
             (Ailment::Damaged, _) => "ledger_damaged",
         }
     }
@@ -109,6 +116,7 @@ impl Ailment {
             Ailment::Failing => "look at `dmesg` and at the disk; a file system that needs repair needs veild stopped",
             Ailment::Denied => "`veild check` says how to mend owner and mode",
             Ailment::Gone => "mount it or put the directory back",
+            Ailment::Silent => "look at its server, the network and the mount",
             Ailment::Damaged => {
                 "stop veild, move ledger.sqlite* out of the state directory and start: it is made again from the audit trail"
             }

@@ -18,11 +18,13 @@ use super::reload::TakenUp;
 use super::{DaemonError, lock_state, open_clerk, spools, tell_systemd};
 use crate::audit::{Action, Outcome, Record};
 use crate::config::{Config, Landing};
-use crate::fsutil;
+use crate::fsutil::{self, At, PathError};
 
 /// Time between two tries.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 const LOOK_FOR_SIGNALS_EVERY: Duration = Duration::from_millis(200);
+/// A landing that has not answered for this long is left to the loop.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Time between two lines about the same obstacle.
 const SAY_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
@@ -80,9 +82,7 @@ pub fn open(config: &Arc<Config>) -> Result<Opened, DaemonError> {
     let mut start = Start { recovered: Vec::new(), unrecovered: Vec::new() };
     let mut completed = 0;
     spools::remember(config)?;
-    for landing in &landings {
-        // The look comes first: a landing that is not there must not be made.
-        let prepared = fsutil::space(&landing.dir).and_then(|_| crate::spool::prepare(&landing.dir));
+    for (landing, prepared) in landings.iter().zip(prepare(&landings)) {
         let taken_up = prepared.map_err(ClerkError::from).and_then(|()| take_up(&mut clerk, config, landing));
         match taken_up.map_err(|error| clerk.obstacle(&error)) {
             Ok(taken_up) => {
@@ -110,6 +110,32 @@ pub fn open(config: &Arc<Config>) -> Result<Opened, DaemonError> {
         return Err(DaemonError::Start(obstacle));
     }
     Ok(Opened { _lock, clerk, landings, start })
+}
+
+/// Prepares every landing's spool, each on a thread of its own: one whose server does not answer holds up no other, and
+/// only for a while the start.
+fn prepare(landings: &[Arc<Landing>]) -> Vec<Result<(), PathError>> {
+    let deadline = Instant::now() + ANSWER_WITHIN;
+    let asked: Vec<_> = landings
+        .iter()
+        .map(|landing| {
+            let (answer, answered) = std::sync::mpsc::channel();
+            let dir = landing.dir.clone();
+            let prepare = move || {
+                // The look comes first: a landing that is not there must not be made.
+                let prepared = fsutil::space(&dir).and_then(|_| crate::spool::prepare(&dir));
+                let _ = answer.send(prepared); // too late, perhaps
+            };
+            let started = std::thread::Builder::new().name("prepare".to_owned()).spawn(prepare);
+            started.map(|_| answered).at("start a thread for", &landing.dir)
+        })
+        .collect();
+    let answer = |(landing, asked): (&Arc<Landing>, Result<std::sync::mpsc::Receiver<_>, PathError>)| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let silent = || std::io::Error::from_raw_os_error(libc::ETIMEDOUT);
+        asked?.recv_timeout(left).unwrap_or_else(|_| Err(silent()).at("look at", &landing.dir))
+    };
+    landings.iter().zip(asked).map(answer).collect()
 }
 
 fn take_up(clerk: &mut Clerk, config: &Arc<Config>, landing: &Arc<Landing>) -> Result<TakenUp, ClerkError> {

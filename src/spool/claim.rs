@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::look::{Stamp, Writers, look_at, look_in, writers};
 use super::{SPOOL, job_dir};
-use crate::fsutil::{At, PathError, create_dir_durable, fsync_dir};
+use crate::fsutil::{At, PathError, create_dir_durable, fsync_dir, remote};
 use crate::intake::{Kind, Stat};
 use crate::job::JobId;
 
@@ -125,7 +125,8 @@ pub fn settle(landing: &Path, taken: Vec<Taken>) -> Vec<Result<(Claimed, Writers
 }
 
 fn make_durable(landing: &Path, taken: &[Taken]) -> Result<(), PathError> {
-    if taken.len() > SYNCFS_ABOVE {
+    // FUSE does not pass syncfs on to its server.
+    if taken.len() > SYNCFS_ABOVE && remote(landing)?.is_none() {
         let held = File::open(landing).at("open", landing)?;
         return rustix::fs::syncfs(held).at("make durable", landing);
     }

@@ -7,71 +7,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::mounts::Mount;
 use crate::sandbox::{Daemon, Sandbox};
 
 const GOOD: &str = "id,name,ssn,email,dob,country,notes\n1,Ann,123-45-6789,a@example.com,1987-04-12,US,x\n";
 const BAD: &str = "id,name,ssn,email,dob,country,notes\n1,Ann\n";
-
-/// A file system that is unmounted when the test ends.
-struct Mount {
-    at: PathBuf,
-    loop_device: Option<String>,
-}
-
-fn run(command: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(command).args(arguments).output().map_err(|error| format!("{command}: {error}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-}
-
-impl Mount {
-    /// A tmpfs; `None`, said aloud, where that is not allowed.
-    fn tmpfs(at: &Path, options: &str) -> Option<Mount> {
-        fs::create_dir_all(at).unwrap();
-        match run("mount", &["-t", "tmpfs", "-o", options, "tmpfs", at.to_str().unwrap()]) {
-            Ok(_) => Some(Mount { at: at.to_owned(), loop_device: None }),
-            Err(why) => {
-                eprintln!("SKIPPED: needs root and mount: {why}");
-                None
-            }
-        }
-    }
-
-    /// An ext4 whose blocks lie in a sparse file: when the file system below is full, writes succeed and their fsync fails.
-    fn ext4_on(image: &Path, at: &Path) -> Option<Mount> {
-        fs::File::create(image).unwrap().set_len(32 << 20).unwrap();
-        let image = image.to_str().unwrap();
-        let made = run("mkfs.ext4", &["-q", "-O", "^has_journal", "-E", "lazy_itable_init=0", image])
-            .and_then(|_| run("losetup", &["-f", "--show", image]))
-            .and_then(|device| run("mount", &["-o", "errors=continue", &device, at.to_str().unwrap()]).map(|_| device));
-        match made {
-            Ok(device) => Some(Mount { at: at.to_owned(), loop_device: Some(device) }),
-            Err(why) => {
-                eprintln!("SKIPPED: needs root, loop devices and the Debian package e2fsprogs: {why}");
-                None
-            }
-        }
-    }
-
-    fn move_to(&mut self, at: &Path) {
-        run("mount", &["--move", self.at.to_str().unwrap(), at.to_str().unwrap()]).unwrap();
-        self.at = at.to_owned();
-    }
-
-    fn remount(&self, options: &str) {
-        run("mount", &["-o", &format!("remount,{options}"), self.at.to_str().unwrap()]).unwrap();
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Lazily: a test that failed may have left a process there.
-        let _ = run("umount", &["-l", self.at.to_str().unwrap()]);
-        if let Some(device) = &self.loop_device {
-            let _ = run("losetup", &["-d", device]);
-        }
-    }
-}
 
 /// A daemon that is stopped for a moment.
 struct Stopped<'a>(&'a Daemon);

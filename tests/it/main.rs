@@ -1,11 +1,13 @@
 //! One binary for all integration tests.
 //!
 //! - `sandbox.rs`: a site in a temporary folder and the real binary; no tests.
+//! - `mounts.rs`: file systems of their own; no tests.
 //! - `main_way.rs`: from landing to vault or quarantine, and what veild writes about it.
 //! - `outputs.rs`: several outputs of one file.
 //! - `duplicates.rs`: files whose content was sealed before.
 //! - `crash.rs`: kills at named points and at random, and what must hold afterwards.
 //! - `uploaders.rs`: what real uploaders do, as other users and through sshd too.
+//! - `network_fs.rs`: landings on FUSE, mounts that go and come, watches that run out.
 //! - `disks.rs`: full, read-only, failing and missing file systems, on real mounts.
 //! - `formats.rs`: every format, made and read by the stock tools.
 //! - `fidelity.rs`: byte identity, and masks against `reference.rs`, a slow second way through the same text.
@@ -38,6 +40,8 @@ mod generated;
 mod leak;
 mod machine;
 mod main_way;
+mod mounts;
+mod network_fs;
 mod order;
 mod outputs;
 mod reference;

@@ -1,95 +1,20 @@
-//! From hints to claims: watches, sweeps, candidates, pauses.
+//! From hints to claims.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Key, MAX_JOBS, MAX_RETRY_AFTER, MAX_SAID, RETRY_AFTER, Running, State, Sweep, TimerKey, Tracked};
 use crate::config::{Complete, Landing};
 use crate::daemon::clerk::Job;
-use crate::daemon::event::Event;
-use crate::daemon::places::{Ailment, Obstacle, Place};
+use crate::daemon::places::Obstacle;
 use crate::daemon::porter::{Errand, is_wanted, marked_by};
 use crate::fsutil::PathError;
 use crate::intake::{self, Candidate, Decision, Hint, Kind, Now, Rules, Stat};
 use crate::pipeline::Fault;
 use crate::spool::NotClaimed;
-use crate::watch::Watch;
-
-/// Time between two lines about lost events.
-const SAY_LOSS_AFTER: Duration = Duration::from_secs(60);
-/// Least time between two sweeps that make up for lost events.
-const RESCAN_AFTER: Duration = Duration::from_secs(1);
 
 impl State {
-    pub(super) fn watch_landings(&mut self) {
-        let (events, lost) = (self.events.clone(), self.lost_events.clone());
-        // Never block here: the loop waits for this thread while it adds watches.
-        let watch = Watch::start(move |noticed| {
-            if events.try_send(Event::Noticed(noticed)).is_err() {
-                lost.store(true, Ordering::Relaxed);
-            }
-        });
-        let mut watch = match watch {
-            Ok(watch) => watch,
-            Err(error) => return self.watch_failed(&error.to_string()),
-        };
-        for landing in self.landings.clone() {
-            if let Err(error) = watch.add(&landing.dir, landing.recursive) {
-                self.watch_failed(&format!("{}: {:?}", landing.dir.display(), error.kind));
-            }
-        }
-        self.watch = Some(watch);
-    }
-
-    fn watch_failed(&mut self, why: &str) {
-        tracing::warn!(code = "watch_failed", "no events: {why}; sweeps go on finding files");
-    }
-
-    pub(super) fn sweep_all(&mut self, hint: Hint) {
-        for landing in self.landings.clone() {
-            self.sweep(&landing, hint);
-        }
-    }
-
-    /// Starts a sweep, or another behind the one that is under way and may have passed by what is new.
-    pub(super) fn sweep(&mut self, landing: &Arc<Landing>, hint: Hint) {
-        let hint = match self.sweeps.get_mut(&landing.name) {
-            Some(Sweep::UnderWay { again, .. }) => {
-                *again = (*again).max(Some(hint));
-                return;
-            }
-            Some(Sweep::Due { .. }) => hint,
-            None => Hint::Found,
-        };
-        self.sweeps.insert(landing.name.clone(), Sweep::UnderWay { of: landing.clone(), again: None });
-        self.send(Errand::Sweep { landing: landing.clone(), hint });
-    }
-
-    /// A timer that another sweep has overtaken means nothing.
-    pub(super) fn on_sweep_due(&mut self, at: Duration, name: &str) {
-        let Some(Sweep::Due { at: due, hint }) = self.sweeps.get(name) else { return };
-        let hint = *hint;
-        if *due == at
-            && let Some(landing) = self.landings.iter().find(|landing| landing.name == name).cloned()
-        {
-            self.sweep(&landing, hint);
-        }
-    }
-
-    /// Events were lost: nothing that only a whole stream of them tells is believed any more, and sweeps go to find
-    /// what they would have told.
-    pub(super) fn rescan(&mut self, why: &str) {
-        let now = self.now().monotonic;
-        if self.loss_said.is_none_or(|said| now - said >= SAY_LOSS_AFTER) {
-            self.loss_said = Some(now);
-            tracing::warn!(code = "events_lost", "events were lost: {why}; sweeps find what they would have told");
-        }
-        self.candidates.values_mut().for_each(|tracked| intake::doubt(&mut tracked.candidate));
-        self.sweep_all(Hint::Rescanned);
-    }
-
     pub(super) fn on_hint(&mut self, path: &Path, hint: Hint) {
         let Some((landing, relative)) = self.landing_of(path) else { return };
         // Elsewhere an open means nothing: its close will come.
@@ -123,25 +48,6 @@ impl State {
         (!relative.starts_with(crate::spool::SPOOL)).then(|| (landing.clone(), relative.to_owned()))
     }
 
-    pub(super) fn on_swept(&mut self, landing: &Arc<Landing>, obstacle: Option<Obstacle>) {
-        let again = match self.sweeps.get(&landing.name) {
-            Some(Sweep::UnderWay { of, again }) if Arc::ptr_eq(of, landing) => *again,
-            _ => return, // of a landing that a reload has replaced
-        };
-        let (pause, hint) = match again {
-            Some(Hint::Rescanned) => (landing.sweep.min(RESCAN_AFTER), Hint::Rescanned),
-            Some(asked) => (Duration::ZERO, asked),
-            None => (landing.sweep, Hint::Swept),
-        };
-        let at = self.now().monotonic + pause;
-        self.sweeps.insert(landing.name.clone(), Sweep::Due { at, hint });
-        self.remind(at, TimerKey::Sweep(landing.name.clone()));
-        if let Some(obstacle) = obstacle {
-            let place = Place::Landing(landing.name.clone());
-            self.trouble(&place, obstacle.ailment.unwrap_or(Ailment::Failing), &obstacle.what);
-        }
-    }
-
     pub(super) fn on_looked(
         &mut self,
         landing: &Landing,
@@ -158,6 +64,9 @@ impl State {
         };
         if stat.kind != Kind::Regular {
             self.candidates.remove(&key);
+            if stat.kind == Kind::Directory {
+                return self.on_directory(&landing, key.1);
+            }
             if self.said.len() < MAX_SAID && self.said.insert(format!("irregular {key:?}")) {
                 tracing::warn!(
                     code = "file_irregular",
@@ -177,16 +86,22 @@ impl State {
         }
         let candidate = intake::observe(known.map(|tracked| tracked.candidate), now, hint, stat);
         let due = known.and_then(|tracked| tracked.due);
+        let swept = match self.sweeps.get(&landing.name) {
+            Some(Sweep::UnderWay(it)) if matches!(hint, Hint::Found | Hint::Rescanned | Hint::Swept) => it.number,
+            _ => known.map_or(0, |tracked| tracked.swept),
+        };
         if known.is_none() {
             self.count("arrived");
         }
         self.warn_of_links(&landing, &key, &candidate, now);
-        let rules = Rules { complete: landing.complete, quiet: landing.quiet, sweep: landing.sweep, polled: false };
+        let polled = self.watching.is_remote(&landing);
+        let rules = Rules { complete: landing.complete, quiet: landing.quiet, sweep: landing.sweep, polled };
         let decision = intake::decide(&candidate, now, rules, marker_there);
         let full = self.jobs.len() >= MAX_JOBS || !self.may_claim(&landing);
         let claiming = decision == Decision::Claim && !full;
         let deferred = decision == Decision::Claim && full;
-        self.candidates.insert(key.clone(), Tracked { candidate, landing: landing.clone(), claiming, deferred, due });
+        self.candidates
+            .insert(key.clone(), Tracked { candidate, landing: landing.clone(), claiming, deferred, due, swept });
         match decision {
             Decision::Claim if full => self.deferred.push_back(key),
             Decision::Claim => {

@@ -1,6 +1,7 @@
 //! Disks that are full, read-only, failing or gone: what pauses for them, who is told, and how work goes on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,6 +17,9 @@ use crate::daemon::reload::TakenUp;
 use crate::intake::Hint;
 use crate::job::JobId;
 
+/// A landing's file system that gives no sign for this long is in trouble.
+const SILENT_AFTER: Duration = Duration::from_secs(20);
+
 impl State {
     /// Looks at every place, and tries to write where that has failed.
     pub(super) fn examine_places(&mut self) {
@@ -23,12 +27,31 @@ impl State {
         probe.retain(|place| self.places.is_unwritable(place));
         self.hand(Paper::Tick { probe });
         for landing in self.landings.clone() {
-            let write = self.places.is_unwritable(&Place::Landing(landing.name.clone()));
-            // One look at a time: a file system that hangs must not gather errands.
-            if self.examining.insert(landing.name.clone()) {
-                self.send(Errand::Examine { landing, write });
-            }
+            self.examine(&landing);
         }
+    }
+
+    /// Looks at a landing's room; behind its first sweep, because what waits there is part of what its room means.
+    pub(super) fn examine(&mut self, landing: &Arc<Landing>) {
+        let now = self.now().monotonic;
+        let silent_since = self.asked_at(landing).map(|asked| asked.max(self.heard_at(landing)));
+        if silent_since.is_some_and(|since| now.saturating_sub(since) >= SILENT_AFTER) {
+            let what = format!("{} has not answered for {SILENT_AFTER:?}", landing.dir.display());
+            self.trouble(&Place::Landing(landing.name.clone()), Ailment::Silent, &what);
+        }
+        // One look at a time: a file system that hangs must not gather errands.
+        if !self.is_first_swept(landing) && !self.examining.contains_key(&landing.name) {
+            self.examining.insert(landing.name.clone(), now);
+            let write = self.places.is_unwritable(&Place::Landing(landing.name.clone()));
+            self.send(Errand::Examine { landing: landing.clone(), write });
+        }
+    }
+
+    /// Since when an answer about a landing is awaited.
+    fn asked_at(&self, landing: &Landing) -> Option<Duration> {
+        let sweep = self.sweep_since(landing);
+        let examining = self.examining.get(&landing.name).copied();
+        sweep.into_iter().chain(examining).min()
     }
 
     pub(super) fn on_found(&mut self, finding: &Finding) {
@@ -122,7 +145,7 @@ impl State {
             code = "source_gone",
             job = %id,
             landing = landing.name,
-            "somebody has removed a claimed file from the spool; find out who has, and ask its sender for it again"
+            "a claimed file has left the spool: if its file system was unmounted, it is taken up when that is back; else find out who removed it, and ask its sender for it again"
         );
         let record = alert(Action::AlertRaised, Outcome::Failure, "source_gone")
             .veild("job", json!(id))
@@ -168,13 +191,11 @@ impl State {
         {
             let was_away = !matches!(ailment, Ailment::Low | Ailment::Full);
             if was_away {
-                self.watch_landings(); // what has been away is not watched any more
-                self.sweep(&landing, Hint::Rescanned);
+                self.sweep(&landing, Hint::Rescanned); // watches it again, too
             }
             // The source of a file that was committed meanwhile may still lie in a spool that was away.
             if self.unrecovered.remove(&landing.dir) || was_away {
-                let (config, in_flight) = (self.config.clone(), self.jobs.keys().copied().collect());
-                self.hand(Paper::Recover { config, landing, in_flight });
+                self.recover_spool(&landing);
             }
         }
         let now = self.now().monotonic;
@@ -236,6 +257,7 @@ impl State {
 
     /// Takes up what a spool held that could not be read before.
     pub(super) fn on_recovered(&mut self, landing: &Landing, taken_up: Result<TakenUp, Obstacle>) {
+        self.recovering.remove(&landing.dir);
         match taken_up {
             Err(obstacle) => {
                 let place = Place::Landing(landing.name.clone());

@@ -1,6 +1,7 @@
 //! The loop and what it owns: candidates, jobs, workers, timers.
 //!
-//! Here are its start, its end and time; [`arrivals`] has the way from a hint to a claim, [`jobs`] that from a claim to
+//! Here are its start, its end and time; [`sweeps`] has how files come to notice,
+//! [`arrivals`] the way from a hint to a claim, [`jobs`] that from a claim to
 //! a verdict.
 
 use std::cmp::Reverse;
@@ -18,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::clerk::{Job, Paper};
 use super::event::{Event, Request};
 use super::places::{Ailment, Place, Places};
-use super::porter::Errand;
+use super::porter::{Errand, Porters};
 use super::start::Start;
 use super::{DaemonError, control, tell_systemd};
 use crate::audit::{Action, Outcome as AuditOutcome, Record};
@@ -27,7 +28,7 @@ use crate::intake::{Candidate, Hint, Now};
 use crate::job::JobId;
 use crate::ledger::Attempts;
 use crate::pipeline::Fault;
-use crate::watch::{Noticed, Watch};
+use crate::watch::Noticed;
 use crate::worker::pool::Pool;
 
 mod arrivals;
@@ -35,10 +36,12 @@ mod health;
 mod jobs;
 mod reload;
 mod status;
+mod sweeps;
 mod tally;
 mod throttle;
 
 use reload::{Rejected, Reload};
+use sweeps::{Sweep, Watching};
 use tally::Tally;
 use throttle::Throttle;
 
@@ -68,19 +71,8 @@ struct Tracked {
     deferred: bool,
     /// When its only timer goes off.
     due: Option<Duration>,
-}
-
-/// Where a landing stands between its sweeps.
-enum Sweep {
-    UnderWay {
-        of: Arc<Landing>,
-        again: Option<Hint>,
-    },
-    /// When its only timer goes off.
-    Due {
-        at: Duration,
-        hint: Hint,
-    },
+    /// Number of the last sweep that saw it.
+    swept: u64,
 }
 
 struct Running {
@@ -102,7 +94,7 @@ pub(super) struct State {
     config: Arc<Config>,
     landings: Vec<Arc<Landing>>,
     paused: BTreeMap<String, String>,
-    watch: Option<Watch>,
+    watching: Watching,
     candidates: HashMap<Key, Tracked>,
     timers: BinaryHeap<Reverse<(Duration, TimerKey)>>,
     jobs: HashMap<JobId, Running>,
@@ -110,8 +102,12 @@ pub(super) struct State {
     /// Claimed files that wait until the places can be written again.
     held: HashSet<JobId>,
     places: Places,
-    /// Landings whose rooms are being looked at.
-    examining: HashSet<String>,
+    /// Landings whose rooms are being looked at, and since when.
+    examining: HashMap<String, Duration>,
+    /// When each landing's porter last reported anything.
+    heard: HashMap<String, Duration>,
+    /// Directories of landings whose spools are being read.
+    recovering: HashSet<PathBuf>,
     /// A landing was looked at before the places that veild itself writes to.
     unjudged: bool,
     /// Directories of landings whose spools could not be read yet.
@@ -122,11 +118,12 @@ pub(super) struct State {
     idle: Vec<usize>,
     /// By name of the landing.
     sweeps: HashMap<String, Sweep>,
+    sweep_count: u64,
     said: HashSet<String>,
     counts: BTreeMap<&'static str, u64>,
     tally: Tally,
     pool: Pool,
-    porter: Sender<Errand>,
+    porters: Porters,
     papers: Sender<Paper>,
     events: mpsc::Sender<Event>,
     began: Instant,
@@ -141,8 +138,6 @@ pub(super) struct State {
     last_beat: Duration,
     reload: Reload,
     rejected: Option<Rejected>,
-    /// When it was last said that events were lost.
-    loss_said: Option<Duration>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -158,7 +153,7 @@ impl State {
         config: Arc<Config>,
         landings: Vec<Arc<Landing>>,
         pool: Pool,
-        porter: Sender<Errand>,
+        porters: Porters,
         papers: Sender<Paper>,
         events: mpsc::Sender<Event>,
         once: bool,
@@ -168,7 +163,9 @@ impl State {
             idle: (0..config.daemon.workers).rev().collect(),
             places: Places::new(&config),
             held: HashSet::new(),
-            examining: HashSet::new(),
+            examining: HashMap::new(),
+            heard: HashMap::new(),
+            recovering: HashSet::new(),
             unjudged: false,
             unrecovered: HashSet::new(),
             adopted: HashSet::new(),
@@ -176,17 +173,18 @@ impl State {
             config,
             landings,
             paused: BTreeMap::new(),
-            watch: None,
+            watching: Watching::default(),
             candidates: HashMap::new(),
             timers: BinaryHeap::new(),
             jobs: HashMap::new(),
             ready: VecDeque::new(),
             sweeps: HashMap::new(),
+            sweep_count: 0,
             said: HashSet::new(),
             counts: BTreeMap::new(),
             tally: Tally::default(),
             pool,
-            porter,
+            porters,
             papers,
             events,
             began: Instant::now(),
@@ -199,7 +197,6 @@ impl State {
             last_beat: Duration::ZERO,
             reload: Reload::Idle,
             rejected: None,
-            loss_said: None,
         };
         for job in start.recovered {
             state.ready.push_back(job.id());
@@ -221,9 +218,9 @@ impl State {
     ) -> Result<(), DaemonError> {
         let socket = self.config.daemon.state_dir.join("control.sock");
         control::listen(&socket, self.events.clone()).map_err(super::cannot_start)?;
-        self.watch_landings();
+        self.start_watching();
         self.sweep_all(Hint::Swept);
-        self.examine_places(); // behind the sweeps: what waits in a landing is part of what its room means
+        self.examine_places();
         self.dispatch();
         tracing::info!(code = "daemon_started", landings = self.landings.len(), "watching");
         tell_systemd(&[sd_notify::NotifyState::Ready]);
@@ -283,7 +280,7 @@ impl State {
     }
 
     fn is_sweeping(&self) -> bool {
-        self.sweeps.values().any(|sweep| matches!(sweep, Sweep::UnderWay { .. }))
+        self.sweeps.values().any(|sweep| matches!(sweep, Sweep::UnderWay(_)))
     }
 
     /// Takes leave of everybody. What the clerk still has at hand is committed; nothing else is begun.
@@ -316,12 +313,15 @@ impl State {
     }
 
     fn on_event(&mut self, event: Event) {
+        if let Some(landing) = event.porters_landing() {
+            self.hear(landing);
+        }
         match event {
             Event::Noticed(Noticed::Rescan) => {
                 self.rescan("the kernel's queue was full");
             }
             Event::Noticed(Noticed::Ended) => {
-                self.watch_landings();
+                self.start_watching();
                 self.rescan("the watcher ended and was started again");
             }
             Event::Noticed(Noticed::Gone(path)) => self.on_gone(&path),
@@ -329,7 +329,10 @@ impl State {
             Event::Looked { landing, relative, hint, stat, marker_there } => {
                 self.on_looked(&landing, relative, hint, stat, marker_there);
             }
-            Event::SweepOver { landing, obstacle } => self.on_swept(&landing, obstacle),
+            Event::Surveyed { landing, ground } => self.on_surveyed(&landing, ground),
+            Event::Listed { landing, relative, hint, sweep, listed } => {
+                self.on_listed(&landing, &relative, hint, sweep, listed);
+            }
             Event::Found(finding) => self.on_found(&finding),
             Event::Recovered { landing, taken_up } => self.on_recovered(&landing, taken_up),
             Event::Claimed { config, landing, relative, arrived_ns, claimed, lease_known } => {
@@ -356,7 +359,6 @@ impl State {
             Event::Worker(report) => self.on_worker(report),
             Event::AttemptOver { job, attempts } => self.on_attempt_over(job, attempts),
             Event::Decided(verdicts) => verdicts.into_iter().for_each(|(job, verdict)| self.on_verdict(job, verdict)),
-            Event::WatchAgain => self.watch_landings(),
             Event::NotBegun { worker, jobs, obstacle } => {
                 self.idle.push(worker);
                 jobs.into_iter().for_each(|job| self.set_back(job, &obstacle));
@@ -369,8 +371,8 @@ impl State {
         }
     }
 
-    fn send(&self, errand: Errand) {
-        self.porter.send(errand).expect("the porter ends only after the loop");
+    fn send(&mut self, errand: Errand) {
+        self.porters.send(errand);
     }
 
     fn hand(&self, paper: Paper) {

@@ -141,7 +141,7 @@ impl State {
         // The sweep looks at every candidate again, under the new rules.
         self.deferred.clear();
         self.sweeps.clear();
-        self.watch_landings();
+        self.follow_ground();
         self.sweep_all(Hint::Swept);
         self.examining.clear();
         self.examine_places();

@@ -9,7 +9,7 @@ use super::State;
 use crate::telemetry::{advice, notices};
 
 /// Codes of what the state itself knows better than the log's lines, or what the quarantine lists.
-const TOLD_OTHERWISE: [&str; 11] = [
+const TOLD_OTHERWISE: [&str; 13] = [
     "disk_low",
     "disk_full",
     "disk_readonly",
@@ -17,6 +17,8 @@ const TOLD_OTHERWISE: [&str; 11] = [
     "disk_denied",
     "disk_gone",
     "landing_gone",
+    "landing_silent",
+    "disk_silent",
     "ledger_damaged",
     "landing_paused",
     "config_rejected",
@@ -61,9 +63,11 @@ impl State {
         let waiting = || self.candidates.iter().filter(|((landing, _), _)| landing == name).map(|(_, it)| it);
         let oldest = waiting().map(|tracked| tracked.candidate.arrived_ns).min();
         let (sealed, quarantined, last_sealed_at) = self.tally.of(name);
+        let landing = self.landings.iter().find(|landing| landing.name == name);
         json!({
             "name": name,
-            "dir": self.landings.iter().find(|landing| landing.name == name).map(|landing| &landing.dir),
+            "dir": landing.map(|landing| &landing.dir),
+            "noticed_by": landing.map(|landing| self.watching.report(landing)),
             "waiting": waiting().count(),
             "waiting_since": oldest.and_then(|at| Timestamp::from_nanosecond(at).ok()),
             "in_flight": self.jobs.values().filter(|it| it.job.landing.name == name).count(),

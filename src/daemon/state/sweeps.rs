@@ -1,0 +1,389 @@
+//! How files come to notice: what is watched, what is swept, and what makes up for lost events.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{State, TimerKey};
+use crate::config::{Complete, Landing};
+use crate::daemon::clerk::Paper;
+use crate::daemon::event::Event;
+use crate::daemon::places::{Ailment, Obstacle, Place};
+use crate::daemon::porter::{Errand, Ground, is_swept};
+use crate::fsutil::{self, PathError};
+use crate::intake::{self, Hint};
+use crate::job::JobId;
+use crate::watch::{self, Watch};
+
+/// Time between two lines about lost events.
+const SAY_LOSS_AFTER: Duration = Duration::from_secs(60);
+/// Least time between two sweeps that make up for lost events.
+const RESCAN_AFTER: Duration = Duration::from_secs(1);
+/// Deepest directory below a recursive landing.
+const MAX_DEPTH: usize = 32;
+
+/// Where a landing stands between its sweeps.
+pub(super) enum Sweep {
+    UnderWay(UnderWay),
+    /// When its only timer goes off.
+    Due {
+        at: Duration,
+        hint: Hint,
+    },
+}
+
+pub(super) struct UnderWay {
+    pub of: Arc<Landing>,
+    pub number: u64,
+    since: Duration,
+    hint: Hint,
+    /// Asked for meanwhile; this one may have passed by what is new.
+    again: Option<Hint>,
+    /// Directories that are still to be listed.
+    lists: usize,
+}
+
+/// The watcher and what it watches.
+#[derive(Default)]
+pub(super) struct Watching {
+    watch: Option<Watch>,
+    dirs: HashSet<PathBuf>,
+    /// Landings of which something is not watched, by directory: why, and how many sweeps there had been.
+    failed: BTreeMap<PathBuf, (String, u64)>,
+    /// Landings that are swept only, by directory, and the kind of their file system.
+    remote: HashMap<PathBuf, &'static str>,
+    /// When it was last said that events were lost.
+    loss_said: Option<Duration>,
+}
+
+impl Watching {
+    pub fn is_remote(&self, landing: &Landing) -> bool {
+        self.remote.contains_key(&landing.dir)
+    }
+
+    /// Whether and how a landing's files come to notice, for `veild status`.
+    pub fn report(&self, landing: &Landing) -> String {
+        match (self.remote.get(&landing.dir), self.failed.get(&landing.dir)) {
+            (Some(kind), _) => format!("sweeps ({kind})"),
+            (None, Some((why, _))) => format!("sweeps ({why})"),
+            (None, None) => "events and sweeps".to_owned(),
+        }
+    }
+}
+
+impl State {
+    /// Starts a watcher, in the place of one that has ended, for all landings that are known to be well and local.
+    pub(super) fn start_watching(&mut self) {
+        self.watching.watch = None;
+        self.watching.dirs.clear();
+        for landing in self.landings.clone() {
+            let is_well = !self.unrecovered.contains(&landing.dir);
+            // Anything else is found out by the survey before its first sweep.
+            if is_well && matches!(fsutil::remote(&landing.dir), Ok(None)) {
+                self.watch_dir(&landing, &landing.dir);
+            }
+        }
+    }
+
+    /// Watches a directory of a landing. Asked for at each sweep: another directory may stand there now, and an
+    /// unmount ends a watch without a word.
+    fn watch_dir(&mut self, landing: &Landing, dir: &Path) {
+        let watched = match &mut self.watching.watch {
+            Some(watch) => watch.add(dir),
+            None => self.new_watch().and_then(|mut watch| {
+                let watched = watch.add(dir);
+                self.watching.watch = Some(watch);
+                watched
+            }),
+        };
+        match watched {
+            Ok(()) => drop(self.watching.dirs.insert(dir.to_owned())),
+            Err(error) => {
+                let why = watch::explain(&error);
+                let failed = (why.clone(), self.sweep_count);
+                if self.watching.failed.insert(landing.dir.clone(), failed).is_none() {
+                    let (every, landing) = (landing.sweep, &landing.name);
+                    tracing::warn!(
+                        code = "watch_failed",
+                        landing,
+                        "no events of {}: {why}; its files are found by sweeps alone, every {every:?}",
+                        dir.display()
+                    );
+                }
+            }
+        }
+    }
+
+    fn new_watch(&self) -> notify::Result<Watch> {
+        let (events, lost) = (self.events.clone(), self.lost_events.clone());
+        // Never block here: the loop waits for this thread while it adds watches.
+        Watch::start(move |noticed| {
+            if events.try_send(Event::Noticed(noticed)).is_err() {
+                lost.store(true, Ordering::Relaxed);
+            }
+        })
+    }
+
+    /// Stops watching what belongs to no landing any more, or to one that is only swept.
+    fn stop_watching_others(&mut self) {
+        let landings = &self.landings;
+        let keeps = |dir: &Path| landings.iter().any(|landing| dir.starts_with(&landing.dir));
+        self.watching.remote.retain(|dir, _| keeps(dir));
+        self.watching.failed.retain(|dir, _| keeps(dir));
+        let Watching { watch, dirs, remote, .. } = &mut self.watching;
+        dirs.retain(|dir| {
+            let kept = keeps(dir) && !remote.keys().any(|landing| dir.starts_with(landing));
+            if let (false, Some(watch)) = (kept, watch.as_mut()) {
+                watch.remove(dir);
+            }
+            kept
+        });
+    }
+
+    pub(super) fn sweep_all(&mut self, hint: Hint) {
+        for landing in self.landings.clone() {
+            self.sweep(&landing, hint);
+        }
+    }
+
+    /// Starts a sweep, or another behind the one that is under way.
+    pub(super) fn sweep(&mut self, landing: &Arc<Landing>, hint: Hint) {
+        let hint = match self.sweeps.get_mut(&landing.name) {
+            Some(Sweep::UnderWay(under_way)) => {
+                under_way.again = under_way.again.max(Some(hint));
+                return;
+            }
+            Some(Sweep::Due { .. }) => hint,
+            None => Hint::Found,
+        };
+        self.sweep_count += 1;
+        let (of, number, since) = (landing.clone(), self.sweep_count, self.now().monotonic);
+        let under_way = UnderWay { of, number, since, hint, again: None, lists: 0 };
+        self.sweeps.insert(landing.name.clone(), Sweep::UnderWay(under_way));
+        self.send(Errand::Survey { landing: landing.clone() });
+    }
+
+    /// A timer that another sweep has overtaken means nothing.
+    pub(super) fn on_sweep_due(&mut self, at: Duration, name: &str) {
+        let Some(Sweep::Due { at: due, hint }) = self.sweeps.get(name) else { return };
+        let hint = *hint;
+        if *due == at
+            && let Some(landing) = self.landings.iter().find(|landing| landing.name == name).cloned()
+        {
+            self.sweep(&landing, hint);
+        }
+    }
+
+    /// Events were lost: nothing that only a whole stream of them tells is believed any more, and sweeps go to find
+    /// what they would have told.
+    pub(super) fn rescan(&mut self, why: &str) {
+        let now = self.now().monotonic;
+        if self.watching.loss_said.is_none_or(|said| now - said >= SAY_LOSS_AFTER) {
+            self.watching.loss_said = Some(now);
+            tracing::warn!(code = "events_lost", "events were lost: {why}; sweeps find what they would have told");
+        }
+        self.candidates.values_mut().for_each(|tracked| intake::doubt(&mut tracked.candidate));
+        self.sweep_all(Hint::Rescanned);
+    }
+
+    /// The sweep of a landing that is under way; `None` when a reload has replaced the landing since.
+    fn under_way(&mut self, landing: &Arc<Landing>) -> Option<&mut UnderWay> {
+        match self.sweeps.get_mut(&landing.name) {
+            Some(Sweep::UnderWay(under_way)) if Arc::ptr_eq(&under_way.of, landing) => Some(under_way),
+            _ => None,
+        }
+    }
+
+    pub(super) fn sweep_since(&self, landing: &Landing) -> Option<Duration> {
+        match self.sweeps.get(&landing.name) {
+            Some(Sweep::UnderWay(under_way)) => Some(under_way.since),
+            _ => None,
+        }
+    }
+
+    /// Whether the first sweep of a landing is under way.
+    pub(super) fn is_first_swept(&self, landing: &Landing) -> bool {
+        matches!(self.sweeps.get(&landing.name), Some(Sweep::UnderWay(UnderWay { hint: Hint::Found, .. })))
+    }
+
+    /// A landing's porter has given a sign of life.
+    pub(super) fn hear(&mut self, landing: &Landing) {
+        let now = self.now().monotonic;
+        match self.heard.get_mut(&landing.name) {
+            Some(heard) => *heard = now,
+            None => drop(self.heard.insert(landing.name.clone(), now)),
+        }
+    }
+
+    pub(super) fn heard_at(&self, landing: &Landing) -> Duration {
+        self.heard.get(&landing.name).copied().unwrap_or_default()
+    }
+
+    /// After a reload: what is watched, mounted and served by threads follows the landings.
+    pub(super) fn follow_ground(&mut self) {
+        self.stop_watching_others();
+        let dirs: HashSet<PathBuf> = self.landings.iter().map(|landing| landing.dir.clone()).collect();
+        self.porters.retain(|dir| dirs.contains(dir));
+        for landing in self.landings.clone() {
+            self.send(Errand::Reloaded { landing });
+        }
+    }
+
+    pub(super) fn on_surveyed(&mut self, landing: &Arc<Landing>, ground: Result<Ground, Obstacle>) {
+        let Some(under_way) = self.under_way(landing) else { return };
+        match ground {
+            Ok(Ground { remote, spooled }) => {
+                under_way.lists = 1;
+                let (hint, sweep) = (under_way.hint, under_way.number);
+                self.note_kind(landing, remote);
+                self.take_up_unknown(landing, spooled);
+                if remote.is_none() {
+                    self.watch_dir(landing, &landing.dir);
+                }
+                // Only now, that nothing may come in unnoticed behind the list.
+                self.send(Errand::List { landing: landing.clone(), relative: PathBuf::new(), hint, sweep });
+            }
+            Err(obstacle) => {
+                self.sweep_failed(landing, &obstacle);
+                self.end_sweep(landing);
+            }
+        }
+    }
+
+    fn sweep_failed(&mut self, landing: &Landing, obstacle: &Obstacle) {
+        let place = Place::Landing(landing.name.clone());
+        self.trouble(&place, obstacle.ailment.unwrap_or(Ailment::Failing), &obstacle.what);
+    }
+
+    /// Follows a landing to a file system of another kind.
+    fn note_kind(&mut self, landing: &Landing, remote: Option<&'static str>) {
+        let before = match remote {
+            Some(kind) => self.watching.remote.insert(landing.dir.clone(), kind),
+            None => self.watching.remote.remove(&landing.dir),
+        };
+        let Some(kind) = remote.filter(|_| before != remote) else { return };
+        self.stop_watching_others();
+        let (every, name) = (landing.sweep, &landing.name);
+        if landing.complete == Complete::Close {
+            tracing::warn!(
+                code = "landing_polled",
+                landing = name,
+                "on {kind} a close by another host is not seen: files are taken when two sweeps, every {every:?}, find \
+                 them unchanged; set complete = \"stable\", \"rename\" or \"marker\""
+            );
+        } else {
+            tracing::info!(code = "landing_polled", landing = name, "on {kind}: swept every {every:?}");
+        }
+    }
+
+    /// A spool may hold what nobody is at work on: it was away for a while, or a command has put it there.
+    fn take_up_unknown(&mut self, landing: &Arc<Landing>, spooled: Vec<JobId>) {
+        if self.stopping.is_none() && spooled.iter().any(|job| !self.jobs.contains_key(job)) {
+            self.recover_spool(landing);
+        }
+    }
+
+    pub(super) fn recover_spool(&mut self, landing: &Arc<Landing>) {
+        if self.recovering.insert(landing.dir.clone()) {
+            let (config, in_flight) = (self.config.clone(), self.jobs.keys().copied().collect());
+            self.hand(Paper::Recover { config, landing: landing.clone(), in_flight });
+        }
+    }
+
+    /// A directory was listed, for a sweep or because it has appeared.
+    pub(super) fn on_listed(
+        &mut self,
+        landing: &Arc<Landing>,
+        relative: &Path,
+        hint: Hint,
+        sweep: u64,
+        listed: Result<Vec<PathBuf>, PathError>,
+    ) {
+        let Some(current) = self.current(landing).filter(|current| Arc::ptr_eq(current, landing)) else { return };
+        let below = listed.unwrap_or_else(|error| {
+            self.list_failed(&current, relative, &error);
+            Vec::new()
+        });
+        let mut found = 0;
+        for dir in below {
+            found += usize::from(self.list_dir(&current, dir, hint, sweep));
+        }
+        let Some(under_way) = self.under_way(landing).filter(|under_way| under_way.number == sweep) else { return };
+        under_way.lists = under_way.lists + found - 1;
+        if under_way.lists == 0 {
+            self.end_sweep(landing);
+        }
+    }
+
+    /// Watches a directory below a recursive landing, and lists it after that; not if it lies too deep.
+    fn list_dir(&mut self, landing: &Arc<Landing>, relative: PathBuf, hint: Hint, sweep: u64) -> bool {
+        if relative.components().count() > MAX_DEPTH {
+            if self.throttle.lets_through(format!("depth {}", landing.name), self.now().monotonic) {
+                let (code, landing) = ("directory_too_deep", &landing.name);
+                tracing::error!(
+                    code,
+                    landing,
+                    "directories more than {MAX_DEPTH} deep are not looked into; move them up"
+                );
+            }
+            return false;
+        }
+        if !self.watching.is_remote(landing) {
+            self.watch_dir(landing, &landing.dir.join(&relative));
+        }
+        self.send(Errand::List { landing: landing.clone(), relative, hint, sweep });
+        true
+    }
+
+    /// A directory has come under a name in a landing; files may lie in it already.
+    pub(super) fn on_directory(&mut self, landing: &Arc<Landing>, relative: PathBuf) {
+        if landing.recursive && is_swept(&relative) {
+            self.list_dir(landing, relative, Hint::Rescanned, 0);
+        }
+    }
+
+    fn list_failed(&mut self, landing: &Landing, relative: &Path, error: &PathError) {
+        if relative.as_os_str().is_empty() {
+            return self.sweep_failed(landing, &Obstacle::from(error));
+        }
+        // Its own matter; one that is gone was removed while the sweep was under way.
+        let gone = matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR));
+        let now = self.now().monotonic;
+        if !gone && self.throttle.lets_through(format!("list {} {relative:?}", landing.name), now) {
+            let what = if self.config.vault.opaque { error.source.to_string() } else { Obstacle::from(error).what };
+            tracing::error!(code = "directory_unreadable", landing = landing.name, "{what}; let veild read it");
+        }
+    }
+
+    fn end_sweep(&mut self, landing: &Arc<Landing>) {
+        let Some(UnderWay { again, number, .. }) = self.under_way(landing) else { return };
+        let (again, number) = (*again, *number);
+        let (pause, hint) = match again {
+            Some(Hint::Rescanned) => (landing.sweep.min(RESCAN_AFTER), Hint::Rescanned),
+            Some(asked) => (Duration::ZERO, asked),
+            None => (landing.sweep, Hint::Swept),
+        };
+        let at = self.now().monotonic + pause;
+        self.sweeps.insert(landing.name.clone(), Sweep::Due { at, hint });
+        self.remind(at, TimerKey::Sweep(landing.name.clone()));
+        if self.watching.failed.get(&landing.dir).is_some_and(|(_, sweep)| *sweep < number) {
+            self.watching.failed.remove(&landing.dir);
+            tracing::info!(code = "watch_back", landing = landing.name, "its events come again");
+        }
+        self.look_for_unseen(landing, number);
+        if !self.places.are_known(&landing.name) {
+            self.examine(landing);
+        }
+    }
+
+    /// What a whole sweep has passed by is probably gone, without an event that said so.
+    fn look_for_unseen(&mut self, landing: &Arc<Landing>, number: u64) {
+        let there = self.candidates.iter().filter(|((name, _), _)| *name == landing.name);
+        let unseen = there.filter(|(_, tracked)| tracked.swept != number && !tracked.claiming);
+        for relative in unseen.map(|((_, relative), _)| relative.clone()).collect::<Vec<_>>() {
+            self.send(Errand::Look { landing: landing.clone(), relative, hint: Hint::Due });
+        }
+    }
+}
