@@ -114,6 +114,8 @@ pub enum Mode {
 /// Runs the daemon to its end. Calls `ready` when it has recovered and watches.
 pub fn run(config: Config, mode: Mode, ready: impl FnOnce()) -> Result<(), DaemonError> {
     let config = Arc::new(config);
+    // Each landing may hold some hundred descriptors while it claims a burst; the soft limit is for programs that select.
+    let _ = rlimit::increase_nofile_limit(u64::MAX); // what is there has to do
     let mut signals = catch_signals()?;
     crate::faults::point("starting");
     let opened = match mode {
