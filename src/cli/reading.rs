@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::config::Config;
-use crate::pipeline::{Compress, Format, Reading, extension};
+use crate::pipeline::{Charset, Compress, Format, Reading, extension};
 
 #[derive(clap::Args)]
 pub struct ReadingArguments {
@@ -15,6 +15,9 @@ pub struct ReadingArguments {
     /// Format, instead of telling it by the content
     #[arg(long, value_parser = format)]
     format: Option<Format>,
+    /// Encoding of the text, by its WHATWG label
+    #[arg(long, value_parser = encoding)]
+    encoding: Option<Charset>,
     /// Field separator, instead of sniffing it
     #[arg(long)]
     delimiter: Option<char>,
@@ -23,6 +26,11 @@ pub struct ReadingArguments {
 fn format(name: &str) -> Result<Format, String> {
     let known = || Format::ALL.map(Format::name).join(", ");
     Format::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| format!("formats are {}", known()))
+}
+
+fn encoding(label: &str) -> Result<Charset, String> {
+    Charset::for_label(label)
+        .ok_or_else(|| "not an encoding that is read: utf-16le, windows-1252, shift_jis …".to_owned())
 }
 
 impl ReadingArguments {
@@ -41,8 +49,10 @@ impl ReadingArguments {
         };
         reading.extension = file.file_name().and_then(extension);
         reading.accept = self.format.map_or(reading.accept, |format| vec![format]);
+        reading.charset = self.encoding.or(reading.charset);
         if let Some(delimiter) = self.delimiter {
-            reading.dialect.delimiter = Some(u8::try_from(delimiter).context("a delimiter is one ASCII character")?);
+            let byte = reading.dialect.byte_for(delimiter).context("a delimiter is no line end and no NUL")?;
+            reading.dialect.delimiter = Some(byte);
         }
         Ok((reading, compress))
     }

@@ -224,6 +224,8 @@ pub struct Landing {
     pub format: Option<Spanned<Value>>,
     /// How delimited text is read.
     pub delimited: Option<Spanned<Delimited>>,
+    /// Encoding of text, by its WHATWG label; when absent what a byte-order mark says, else UTF-8.
+    pub encoding: Option<Spanned<String>>,
     /// How the output is written.
     #[serde(default)]
     pub output: Output,
@@ -298,10 +300,23 @@ pub enum Complete {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delimited {
-    /// One ASCII character; sniffed from the header when absent.
+    /// One character; sniffed from the header when absent.
     pub delimiter: Option<String>,
-    /// One ASCII character, or "" for none.
+    /// One character, or "" for none.
     pub quote: Option<String>,
+    /// ASCII character that takes the meaning from the one behind it: "\\".
+    pub escape: Option<String>,
+    /// Names of the columns of files without a header record.
+    pub columns: Option<Vec<String>>,
+    /// Number of lines before the first record; dropped.
+    pub preamble: Option<u32>,
+    /// First ASCII character of lines that are no records; dropped.
+    pub comment: Option<String>,
+    /// Passes preamble and comments on, though no rule looks at them.
+    #[serde(default)]
+    pub keep_comments: bool,
+    /// Widths of the columns in characters: the text is not delimited.
+    pub widths: Option<Vec<u32>>,
 }
 
 #[derive(Deserialize, JsonSchema)]

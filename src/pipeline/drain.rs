@@ -7,9 +7,11 @@ use flate2::GzBuilder;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
+use super::charset::{Charset, Script};
+use super::fault::{internal, of_file};
 use super::reading::Compression;
-use super::source::{hex, retry};
-use super::{ColumnReport, Failure, Format, Output, OutputReport, Sink};
+use super::source::{Source, hex, retry};
+use super::{ColumnReport, Compress, Failure, Fault, Format, Output, OutputReport, Sink};
 use crate::seal::Sealer;
 
 /// gzip is chosen for its readers; what must be small is better served by zstd.
@@ -57,12 +59,14 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn open_all(outputs: Vec<Output>, input: Option<Compression>) -> Result<Vec<Outlet>, Failure> {
-        let open = |output: Output| {
-            let compression = output.compress.of(input);
-            Ok(Outlet { drain: Drain::open(output.sink, compression)?, compression })
-        };
-        outputs.into_iter().map(open).collect()
+    /// Opens an output for what comes from a source: written as its text is, compressed as asked for.
+    pub(super) fn open(sink: Sink, compress: Compress, source: &Source<'_>) -> Result<Outlet, Failure> {
+        let compression = compress.of(source.compression());
+        Ok(Outlet { drain: Drain::open(sink, compression, source.script())?, compression })
+    }
+
+    pub(super) fn open_all(outputs: Vec<Output>, source: &Source<'_>) -> Result<Vec<Outlet>, Failure> {
+        outputs.into_iter().map(|output| Outlet::open(output.sink, output.compress, source)).collect()
     }
 
     /// Ends the output well.
@@ -78,7 +82,15 @@ impl Outlet {
 }
 
 /// One output's open end.
-pub(super) enum Drain {
+pub(super) struct Drain {
+    press: Press,
+    script: Script,
+    /// Reused for each piece that must be encoded.
+    encoded: Vec<u8>,
+}
+
+/// The compression in front of the end.
+enum Press {
     Plain(End),
     /// Ends its own stream when dropped; the seal around it stays unfinished then.
     Gzip(GzEncoder<End>),
@@ -86,7 +98,7 @@ pub(super) enum Drain {
 }
 
 impl Drain {
-    pub(super) fn open(sink: Sink, compression: Option<Compression>) -> Result<Drain, Failure> {
+    fn open(sink: Sink, compression: Option<Compression>, script: Script) -> Result<Drain, Failure> {
         let end = match sink {
             Sink::Sealed { file, recipients } => {
                 let sealer = Sealer::new(&recipients, file).map_err(|error| retry("begin to seal", &error))?;
@@ -95,36 +107,45 @@ impl Drain {
             Sink::Plain(inner) => End::Open(Counted { inner, digest: Sha256::new(), bytes: 0 }),
             Sink::Discard => End::Open(Counted { inner: Box::new(io::sink()), digest: Sha256::new(), bytes: 0 }),
         };
-        match compression {
-            None => Ok(Drain::Plain(end)),
+        let press = match compression {
+            None => Press::Plain(end),
             // No name, comment or time of the original is carried over.
-            Some(Compression::Gzip) => {
-                Ok(Drain::Gzip(GzBuilder::new().write(end, flate2::Compression::new(GZIP_LEVEL))))
-            }
+            Some(Compression::Gzip) => Press::Gzip(GzBuilder::new().write(end, flate2::Compression::new(GZIP_LEVEL))),
             Some(Compression::Zstd) => {
                 let mut encoder =
                     zstd::Encoder::new(end, ZSTD_LEVEL).map_err(|error| retry("begin to compress", &error))?;
                 encoder.include_checksum(true).map_err(|error| retry("begin to compress", &error))?;
-                Ok(Drain::Zstd(encoder))
+                Press::Zstd(encoder)
             }
-        }
+        };
+        Ok(Drain { press, script, encoded: Vec::new() })
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        match self {
-            Drain::Plain(end) => end.write_all(bytes),
-            Drain::Gzip(encoder) => encoder.write_all(bytes),
-            Drain::Zstd(encoder) => encoder.write_all(bytes),
+    /// Writes a piece of text in UTF-8, which holds whole characters only.
+    pub(super) fn write(&mut self, piece: &[u8]) -> Result<(), Failure> {
+        let bytes = if self.script.is_plain() {
+            piece
+        } else {
+            let text = simdutf8::basic::from_utf8(piece).map_err(|_| internal("a piece is cut within a character"))?;
+            self.encoded.clear();
+            let encoded = self.script.encode(text, &mut self.encoded);
+            encoded.map_err(|character| Failure::Reject(unencodable(character, self.script.charset)))?;
+            &self.encoded
+        };
+        match &mut self.press {
+            Press::Plain(end) => end.write_all(bytes),
+            Press::Gzip(encoder) => encoder.write_all(bytes),
+            Press::Zstd(encoder) => encoder.write_all(bytes),
         }
         .map_err(|error| retry("write the output", &error))
     }
 
     /// Ends the output well; SHA-256 and number of the bytes written.
     pub(super) fn finish(self) -> Result<(String, u64), Failure> {
-        let end = match self {
-            Drain::Plain(end) => Ok(end),
-            Drain::Gzip(encoder) => encoder.finish(),
-            Drain::Zstd(encoder) => encoder.finish(),
+        let end = match self.press {
+            Press::Plain(end) => Ok(end),
+            Press::Gzip(encoder) => encoder.finish(),
+            Press::Zstd(encoder) => encoder.finish(),
         }
         .map_err(|error| retry("finish compressing", &error))?;
         match end {
@@ -138,4 +159,14 @@ impl Drain {
             }
         }
     }
+}
+
+/// What comes from the file was written in its encoding: the character is one of a mask's own.
+fn unencodable(character: char, charset: Charset) -> Fault {
+    let code = u32::from(character);
+    of_file(
+        "unencodable_text",
+        &format!("a mask puts in the character U+{code:04X}, which {} does not have", charset.name()),
+        "Choose a text or character for the mask that the file's encoding has, or have the file sent as UTF-8.",
+    )
 }

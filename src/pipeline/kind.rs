@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use super::Fault;
+use super::charset::Charset;
+use super::dialect::Dialect;
 use super::reading::{Format, Reading};
 
 /// Extensions of text; what bears one is read as text, so that the reader can say where it is none.
@@ -14,17 +16,27 @@ const BINARY: [u8; 27] =
 /// Formats that begin as text would; their beginning is long enough to be sure.
 const TEXT_LIKE: [&str; 7] = ["pdf", "rtf", "ps", "pem", "html", "xml", "sh"];
 
-/// Decides how to read a file from its first decoded bytes.
+/// Refuses what no reader takes, by a file's first decompressed bytes.
 ///
 /// # Errors
 ///
-/// A [`Fault`] that names what the file is, when it is nothing that is read, or nothing that is accepted here.
+/// A [`Fault`] that names what the file is.
+pub(super) fn refuse_foreign(head: &[u8], reading: &Reading) -> Result<(), Fault> {
+    foreign(head, reading).map_or(Ok(()), |what| Err(unrecognised(&what, reading)))
+}
+
+/// Decides how to read a file from the beginning of its text in UTF-8.
+///
+/// # Errors
+///
+/// A [`Fault`] when the format is none that is accepted here.
 pub(super) fn recognise(head: &[u8], reading: &Reading) -> Result<Format, Fault> {
-    if let Some(foreign) = foreign(head, reading.extension.as_deref()) {
-        return Err(unrecognised(&foreign, reading));
-    }
     if let [one] = reading.accept[..] {
         return Ok(one);
+    }
+    // A dialect of its own says enough.
+    if !reading.dialect.swaps.is_empty() || !reading.dialect.widths.is_empty() {
+        return Ok(Format::Csv);
     }
     let is_json = json(head) || reading.extension.as_deref().is_some_and(|it| JSON_EXTENSIONS.contains(&it));
     // Which of the two kinds of JSON it is, only its reader finds out.
@@ -62,17 +74,23 @@ fn unrecognised(what: &str, reading: &Reading) -> Fault {
 }
 
 /// What a file is that no reader takes, with its article.
-fn foreign(head: &[u8], extension: Option<&str>) -> Option<Cow<'static, str>> {
+fn foreign(head: &[u8], reading: &Reading) -> Option<Cow<'static, str>> {
     if let Some(name) = known(head) {
         return Some(name.into());
     }
-    let is_text = !head.iter().any(|byte| BINARY.contains(byte)) || utf16(head);
+    let Dialect { delimiter, quote, .. } = reading.dialect;
+    let is_binary = |byte: &u8| BINARY.contains(byte) && ![delimiter, quote].contains(&Some(*byte));
+    let wide = matches!(reading.script(head).charset, Charset::Utf16 { .. });
+    let is_text = wide || !head.iter().any(is_binary);
     let guess = infer::get(head).filter(|guess| !is_text || TEXT_LIKE.contains(&guess.extension()));
     if let Some(guess) = guess {
         return Some(format!("{} ({})", described(&guess), guess.mime_type()).into());
     }
-    let named_text = extension.is_some_and(|it| TEXT_EXTENSIONS.contains(&it) || JSON_EXTENSIONS.contains(&it));
-    (!is_text && !named_text).then_some(Cow::Borrowed("binary data of an unknown kind"))
+    // Where the format is named or described, its reader says where the file is none.
+    let described = reading.dialect != Dialect::default() || reading.accept.len() == 1;
+    let named = |it: &str| TEXT_EXTENSIONS.contains(&it) || JSON_EXTENSIONS.contains(&it);
+    let named = described || reading.extension.as_deref().is_some_and(named);
+    (!is_text && !named).then_some(Cow::Borrowed("binary data of an unknown kind"))
 }
 
 /// Formats of data and secrets that `infer` does not know.
@@ -115,17 +133,14 @@ fn described(guess: &infer::Type) -> &'static str {
     }
 }
 
-fn utf16(head: &[u8]) -> bool {
-    head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn sentence(head: &[u8], extension: Option<&str>) -> String {
         let reading = Reading { extension: extension.map(str::to_owned), ..Reading::default() };
-        recognise(head, &reading).map_or_else(|fault| fault.sentence, |format| format.name().to_owned())
+        let found = refuse_foreign(head, &reading).and_then(|()| recognise(head, &reading));
+        found.map_or_else(|fault| fault.sentence, |format| format.name().to_owned())
     }
 
     #[test]

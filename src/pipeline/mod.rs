@@ -14,12 +14,15 @@ use crate::policy::Policy;
 use crate::seal::Recipients;
 use source::{Digester, Source};
 
+mod charset;
 pub mod delimited;
+mod dialect;
 mod drain;
 mod fault;
 mod json;
 mod kind;
 pub mod original;
+mod piece;
 mod reading;
 mod relay;
 mod source;
@@ -27,7 +30,9 @@ mod survey;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use reading::{Compress, Compression, Dialect, Format, Limits, Reading, extension};
+pub use charset::Charset;
+pub use dialect::Dialect;
+pub use reading::{Compress, Compression, Format, Limits, Reading, extension};
 pub use survey::{Surveyed, SurveyedColumn, survey};
 
 /// How the input's digest is made.
@@ -169,9 +174,26 @@ pub fn process(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
-    let source = Source::open(input.file, Digester::new(input.digest, keys), input.reading.limits, progress)?;
-    match kind::recognise(source.head().0, &input.reading).map_err(Failure::Reject)? {
-        Format::Json | Format::Ndjson => json::process(source, &input.reading, input.digest, outputs, keys, threads),
-        Format::Csv => delimited::process(source, &input.reading, input.digest, outputs, keys, threads),
-    }
+    let Input { file, reading, digest } = input;
+    let source = Source::open(file, Digester::new(digest, keys), reading.limits, progress)?;
+    recognised(source, &reading, |source, format| match format {
+        Format::Json | Format::Ndjson => json::process(source, &reading, digest, outputs, keys, threads),
+        Format::Csv => delimited::process(source, &reading, digest, outputs, keys, threads),
+    })
+}
+
+/// Reads an input in the format and the encoding that it is found to have.
+fn recognised<'a, T>(
+    mut source: Source<'a>,
+    reading: &Reading,
+    read: impl FnOnce(Source<'a>, Format) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    kind::refuse_foreign(source.head().0, reading).map_err(Failure::Reject)?;
+    let script = reading.script(source.head().0);
+    source.read_as(script.clone());
+    let format = kind::recognise(source.head().0, reading).map_err(Failure::Reject)?;
+    read(source, format).map_err(|failure| match failure {
+        Failure::Reject(fault) if !script.is_plain() => Failure::Reject(script.name_in(fault)),
+        failure => failure,
+    })
 }

@@ -7,6 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::charset::{Charset, Script};
+use super::dialect::Dialect;
+
 /// What is known about an input before its first byte is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
@@ -14,8 +17,18 @@ pub struct Reading {
     pub accept: Vec<Format>,
     /// Extension of the name, a hint where the content leaves a doubt; see [`extension`].
     pub extension: Option<String>,
+    /// Encoding of text; absent: what a byte-order mark says, else UTF-8.
+    pub charset: Option<Charset>,
     pub dialect: Dialect,
     pub limits: Limits,
+}
+
+impl Reading {
+    /// How the text is written that begins with these bytes.
+    pub(super) fn script(&self, head: &[u8]) -> Script {
+        let charset = self.charset.or_else(|| Charset::of_mark(head)).unwrap_or(Charset::Utf8);
+        Script { charset, swaps: self.dialect.swaps.clone() }
+    }
 }
 
 /// A format that is read, its compression aside.
@@ -118,21 +131,6 @@ impl Compress {
         let old = [".gz", ".zst"].into_iter().find(|suffix| ends(suffix)).unwrap_or("");
         let stem = OsStr::from_bytes(&bytes[..bytes.len() - old.len()]);
         Cow::Owned([stem, OsStr::new(suffix)].into_iter().collect::<OsString>())
-    }
-}
-
-/// How delimited text is to be read; what is absent is found out from the header record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dialect {
-    /// Field separator; absent: sniffed among `,` `;` tab `|`.
-    pub delimiter: Option<u8>,
-    /// Quote; `None` inside means that the format has no quoting.
-    pub quote: Option<u8>,
-}
-
-impl Default for Dialect {
-    fn default() -> Dialect {
-        Dialect { delimiter: None, quote: Some(b'"') }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Threads and order: one cuts the input into blocks, some splice them, the caller's writes.
 //!
-//! Tokens bound the blocks in flight. A block's failure travels in the block's place, so the failure that is reported
+//! The memory of the pieces goes round and bounds the blocks in flight. A block's failure travels in the block's place, so the failure that is reported
 //! is the first by position, whichever thread was faster.
 
 use std::collections::BTreeMap;
@@ -12,54 +12,62 @@ use std::thread;
 use super::Failure;
 use super::drain::Outlet;
 use super::fault::internal;
+use super::piece::Piece;
 
 /// Each output's piece of a block.
-pub(super) type Pieces = Result<Vec<Vec<u8>>, Failure>;
+pub(super) type Pieces = Result<Vec<Piece>, Failure>;
+
+/// Memory of earlier pieces, one for each output; whoever holds one may have a block in flight.
+pub(super) type Spares = Vec<Vec<u8>>;
 
 /// A lost block would leave the writer waiting for it; the panic's payload is dropped, it may hold a value.
-fn contained<B>(splice: impl Fn(&B) -> Pieces, block: &B) -> Pieces {
-    catch_unwind(AssertUnwindSafe(|| splice(block))).unwrap_or_else(|_| Err(internal("a mask panicked")))
+fn contained<B>(splice: impl Fn(&B, Spares) -> Pieces, block: &B, spares: Spares) -> Pieces {
+    catch_unwind(AssertUnwindSafe(|| splice(block, spares))).unwrap_or_else(|_| Err(internal("a mask panicked")))
 }
 
-fn write(outlets: &mut [Outlet], pieces: &[Vec<u8>]) -> Result<(), Failure> {
-    outlets.iter_mut().zip(pieces).try_for_each(|(outlet, piece)| outlet.drain.write(piece))
+fn write(outlets: &mut [Outlet], pieces: Vec<Piece>) -> Result<Spares, Failure> {
+    outlets.iter_mut().zip(&pieces).try_for_each(|(outlet, piece)| outlet.drain.write(piece.written()))?;
+    Ok(pieces.into_iter().map(Piece::into_spare).collect())
 }
 
 /// Everything on the caller's thread.
 pub(super) fn inline<B>(
     mut cut: impl FnMut() -> Result<Option<B>, Failure>,
-    splice: impl Fn(&B) -> Pieces,
+    splice: impl Fn(&B, Spares) -> Pieces,
     outlets: &mut [Outlet],
 ) -> Result<(), Failure> {
+    let mut spares = Spares::new();
     while let Some(block) = cut()? {
-        write(outlets, &contained(&splice, &block)?)?;
+        spares = write(outlets, contained(&splice, &block, spares)?)?;
     }
     Ok(())
 }
 
+/// A block on its way to be spliced.
+struct Cut<B> {
+    index: u64,
+    block: B,
+    spares: Spares,
+}
+
 /// Cutter and splicers on threads of their own.
 pub(super) fn threaded<B: Send>(
-    mut cut: impl FnMut() -> Result<Option<B>, Failure> + Send,
-    splice: impl Fn(&B) -> Pieces + Sync,
+    cut: impl FnMut() -> Result<Option<B>, Failure> + Send,
+    splice: impl Fn(&B, Spares) -> Pieces + Sync,
     outlets: &mut [Outlet],
     threads: usize,
 ) -> Result<(), Failure> {
     let threads = threads.max(1);
-    let (token, tokens) = sync_channel::<()>(threads + 2);
-    let (work, blocks) = sync_channel::<(u64, B)>(1);
+    let in_flight = 2 * threads + 4;
+    let (free, spares) = sync_channel::<Spares>(in_flight);
+    for _ in 0..in_flight {
+        free.send(Spares::new()).expect("the receiver is at hand, and there is room for all");
+    }
+    let (work, blocks) = sync_channel::<Cut<B>>(threads);
     let (done, results) = sync_channel::<(u64, Pieces)>(threads);
     let splice = &splice;
     thread::scope(|scope| {
-        let cutting = scope.spawn(move || {
-            let mut count = 0;
-            while let Some(block) = cut()? {
-                if token.send(()).is_err() || work.send((count, block)).is_err() {
-                    break;
-                }
-                count += 1;
-            }
-            Ok(count)
-        });
+        let cutting = scope.spawn(move || cut_all(cut, &spares, &work));
         let blocks = std::sync::Arc::new(Mutex::new(blocks));
         for _ in 0..threads {
             let (blocks, done) = (blocks.clone(), done.clone());
@@ -67,23 +75,39 @@ pub(super) fn threaded<B: Send>(
         }
         // Whoever ends must find the channels closed by the others' ends, not held open here.
         drop((blocks, done));
-        let written = write_in_order(&results, &tokens, outlets);
-        drop((results, tokens));
+        let written = write_in_order(&results, &free, outlets);
+        drop((results, free));
         let cut = cutting.join().unwrap_or_else(|_| Err(internal("the cutting thread panicked")));
-        let count: u64 = written?;
+        let count = written?;
         if count == cut? { Ok(()) } else { Err(internal("a splicing thread ended early")) }
     })
 }
 
+fn cut_all<B>(
+    mut cut: impl FnMut() -> Result<Option<B>, Failure>,
+    spares: &Receiver<Spares>,
+    work: &SyncSender<Cut<B>>,
+) -> Result<u64, Failure> {
+    let mut index = 0;
+    while let Some(block) = cut()? {
+        let Ok(spares) = spares.recv() else { break };
+        if work.send(Cut { index, block, spares }).is_err() {
+            break;
+        }
+        index += 1;
+    }
+    Ok(index)
+}
+
 fn splice_all<B>(
-    blocks: &Mutex<Receiver<(u64, B)>>,
+    blocks: &Mutex<Receiver<Cut<B>>>,
     done: &SyncSender<(u64, Pieces)>,
-    splice: &(impl Fn(&B) -> Pieces + Sync),
+    splice: &(impl Fn(&B, Spares) -> Pieces + Sync),
 ) {
     loop {
         let next = blocks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((index, block)) = next else { return };
-        let pieces = contained(splice, &block);
+        let Ok(Cut { index, block, spares }) = next else { return };
+        let pieces = contained(splice, &block, spares);
         drop(block);
         if done.send((index, pieces)).is_err() {
             return;
@@ -93,7 +117,7 @@ fn splice_all<B>(
 
 fn write_in_order(
     results: &Receiver<(u64, Pieces)>,
-    tokens: &Receiver<()>,
+    free: &SyncSender<Spares>,
     outlets: &mut [Outlet],
 ) -> Result<u64, Failure> {
     let mut early = BTreeMap::new();
@@ -101,8 +125,8 @@ fn write_in_order(
     while let Ok((index, pieces)) = results.recv() {
         early.insert(index, pieces);
         while let Some(pieces) = early.remove(&next) {
-            write(outlets, &pieces?)?;
-            let _ = tokens.recv(); // the cutter may have ended
+            // The cutter may have ended; then nobody needs the memory.
+            let _ = free.send(write(outlets, pieces?)?);
             next += 1;
         }
     }

@@ -8,6 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use flate2::bufread::GzDecoder;
 use sha2::{Digest, Sha256};
 
+use super::charset::{self, Charset, Script};
 use super::reading::{Compression, Limits};
 use super::{DigestKind, Failure, Fault};
 use crate::keys::MaskingKeys;
@@ -133,7 +134,9 @@ pub(super) struct Source<'a> {
     limits: Limits,
     /// Decoded bytes that were looked at and are still to be handed out.
     ahead: Vec<u8>,
-    /// All decoded bytes, those in `ahead` included.
+    /// Makes UTF-8 of text that is something else.
+    text: Option<(Script, charset::Decoder)>,
+    /// All decompressed bytes, those in `ahead` included.
     decoded: u64,
     /// Nothing is left to decode.
     ended: bool,
@@ -158,7 +161,7 @@ impl<'a> Source<'a> {
         let Some(compression) = compression(&head) else {
             let decoded = head.len() as u64;
             let eof = ended && head.is_empty();
-            return Ok(Source { stage: Stage::Plain(raw), limits, ahead: head, decoded, ended, eof });
+            return Ok(Source { stage: Stage::Plain(raw), limits, ahead: head, text: None, decoded, ended, eof });
         };
         raw.head = head;
         let reader = BufReader::with_capacity(CHUNK, raw);
@@ -170,7 +173,7 @@ impl<'a> Source<'a> {
                 Stage::Zstd(Box::new(decoder))
             }
         };
-        let mut source = Source { stage, limits, ahead: Vec::new(), decoded: 0, ended: false, eof: false };
+        let mut source = Source { stage, limits, ahead: Vec::new(), text: None, decoded: 0, ended: false, eof: false };
         let mut ahead = Vec::new();
         source.decode(&mut ahead, HEAD)?;
         source.eof = source.ended && ahead.is_empty();
@@ -186,6 +189,24 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Has the text decoded from here on; to be called before any byte is taken.
+    pub(super) fn read_as(&mut self, script: Script) {
+        if script.is_plain() {
+            return;
+        }
+        let mut decoder = charset::Decoder::new(script.clone());
+        let bytes = std::mem::take(&mut self.ahead);
+        decoder.decode(&bytes, self.ended, &mut self.ahead);
+        self.eof = self.ended && self.ahead.is_empty();
+        self.text = Some((script, decoder));
+    }
+
+    /// How the text is written.
+    pub(super) fn script(&self) -> Script {
+        let plain = Script { charset: Charset::Utf8, swaps: Vec::new() };
+        self.text.as_ref().map_or(plain, |(script, _)| script.clone())
+    }
+
     /// The first decoded bytes, before any was taken, and whether they are all.
     pub(super) fn head(&self) -> (&[u8], bool) {
         (&self.ahead, self.ended)
@@ -196,7 +217,7 @@ impl<'a> Source<'a> {
         self.raw().bytes
     }
 
-    /// Fills `buffer` up to `size` bytes or the end of the input.
+    /// Fills `buffer` up to `size` bytes, or a little more, or the end of the input.
     pub(super) fn fill(&mut self, buffer: &mut Vec<u8>, size: usize) -> Result<(), Failure> {
         let missing = size.saturating_sub(buffer.len());
         buffer.reserve_exact(missing);
@@ -205,9 +226,21 @@ impl<'a> Source<'a> {
             buffer.extend(self.ahead.drain(..take));
         }
         if self.ahead.is_empty() {
-            self.decode(buffer, size)?;
+            self.read_text(buffer, size)?;
             self.eof = self.ended;
         }
+        Ok(())
+    }
+
+    fn read_text(&mut self, buffer: &mut Vec<u8>, size: usize) -> Result<(), Failure> {
+        let Some((script, mut decoder)) = self.text.take() else { return self.decode(buffer, size) };
+        let mut bytes = Vec::new();
+        while buffer.len() < size && !self.ended {
+            bytes.clear();
+            self.decode(&mut bytes, CHUNK)?;
+            decoder.decode(&bytes, self.ended, buffer);
+        }
+        self.text = Some((script, decoder));
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use super::reading::{Format, Reading};
 use super::source::{Digester, Source};
-use super::{Failure, delimited, json, kind};
+use super::{Failure, delimited, json, recognised};
 use crate::detect::Survey;
 
 /// What was found.
@@ -33,10 +33,10 @@ pub struct SurveyedColumn {
 pub fn survey(file: File, reading: &Reading, all_rows: bool) -> Result<Surveyed, Failure> {
     let source = Source::open(file, Digester::None, reading.limits, &|_| {})?;
     let sample = Sample { all_rows, step: 1, left: ROWS_AT_A_STEP, looked_at: 0 };
-    match kind::recognise(source.head().0, reading).map_err(Failure::Reject)? {
+    recognised(source, reading, |source, format| match format {
         Format::Csv => delimited::survey(source, reading, sample),
         Format::Json | Format::Ndjson => json::survey(source, reading, sample),
-    }
+    })
 }
 
 /// Rows looked at before only every second one is, and again so many before every fourth.

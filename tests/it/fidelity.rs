@@ -51,8 +51,9 @@ fn pipeline(data: &[u8], rules: &Rules, policy: &Policy, threads: usize) -> Resu
 fn run(file: File, rules: &Rules, policy: veild::policy::Policy, threads: usize) -> Result<Vec<u8>, Refusal> {
     let reading = Reading {
         accept: vec![Format::Csv],
+        charset: None,
         extension: Some("csv".to_owned()),
-        dialect: Dialect { delimiter: rules.delimiter, quote: rules.quote },
+        dialect: Dialect { delimiter: rules.delimiter, quote: rules.quote, ..Dialect::default() },
         limits: Limits { max_record_bytes: rules.max_record as u64, ..Limits::default() },
     };
     let sink = Shared::default();

@@ -83,6 +83,33 @@ fn one_shot_reads_a_file_as_a_landing_does() {
     assert!(receipt.contains("\"csv.gz\""), "{receipt}");
 }
 
+#[test]
+fn encodings_and_dialects_come_out_as_they_came() {
+    let sandbox = Sandbox::new();
+    let utf16: Vec<u8> = format!("\u{feff}{PEOPLE}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    sandbox.drop_file("excel.csv", &utf16);
+    sandbox.run_until_idle();
+    let masked = sandbox.vault_plaintext("excel.csv");
+    let units: Vec<u16> = masked.chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    assert!(String::from_utf16(&units).unwrap().starts_with("\u{feff}id,name,ssn"));
+    assert!(String::from_utf16(&units).unwrap().contains("\n007,***,***-**-6789,"));
+
+    let keys = "encoding = \"shift_jis\"\ndelimited.delimiter = \"|\"\ndelimited.columns = [\"id\", \"name\", \"ssn\", \
+                \"email\", \"dob\", \"country\", \"notes\"]\ndelimited.escape = \"\\\\\"\ndelimited.preamble = 1";
+    sandbox.edit_config("policy = \"people\"", &format!("policy = \"people\"\n{keys}"));
+    let head = b"preamble with Alice\n".to_vec();
+    let row = b"\xee\xe0|\x8e\x52\x93\x63|123-45-6789||1987-04-12|J\\|P|\x83\x7c\n";
+    sandbox.drop_file("japan.dat", [&head[..], row].concat());
+    sandbox.run_until_idle();
+    let masked = sandbox.vault_plaintext("japan.dat");
+    let wanted = b"\xee\xe0|***|***-**-6789||1987|J\\|P|\x83\x7c\n";
+    assert_eq!(masked, wanted, "{}", String::from_utf8_lossy(&masked));
+    sandbox.drop_file("broken.dat", [&head[..], b"1|\x81 x|123-45-6789||1987-04-12|JP|\n"].concat());
+    sandbox.run_until_idle();
+    let reason = &sandbox.quarantined()[0];
+    assert_eq!((&reason["code"], &reason["row"]), (&"invalid_encoding".into(), &1.into()), "{reason}");
+}
+
 const JSON_POLICY: &str = r#"
 unlisted = "reject"
 

@@ -90,7 +90,7 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
         recipients,
         views,
         archive,
-        reading: reading::reading(raw.format, raw.delimited, raw.limits, findings),
+        reading: reading::reading(raw.format, raw.encoding, raw.delimited, raw.limits, findings),
         compress: raw.output.compress,
     }
 }

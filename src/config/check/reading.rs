@@ -6,7 +6,7 @@ use super::size;
 use crate::config::locate::Findings;
 use crate::config::raw;
 use crate::config::spanned::Spanned;
-use crate::pipeline::{Dialect, Format, Limits, Reading};
+use crate::pipeline::{Charset, Dialect, Format, Limits, Reading};
 
 /// Longest record that may be allowed, in bytes.
 const MAX_RECORD_BYTES: u64 = 512 << 20;
@@ -16,6 +16,7 @@ const MAX_PATHS: usize = 65536;
 
 pub(super) fn reading(
     format: Option<Spanned<Value>>,
+    encoding: Option<Spanned<String>>,
     delimited: Option<Spanned<raw::Delimited>>,
     given: Option<Spanned<raw::Limits>>,
     findings: &mut Findings<'_>,
@@ -23,6 +24,7 @@ pub(super) fn reading(
     Reading {
         accept: format.map(|format| accept(format, findings)).unwrap_or_default(),
         extension: None,
+        charset: encoding.and_then(|encoding| charset(encoding, findings)),
         dialect: dialect(delimited, findings),
         limits: given.map(|given| limits(given, findings)).unwrap_or_default(),
     }
@@ -69,29 +71,49 @@ fn limits(given: Spanned<raw::Limits>, findings: &mut Findings<'_>) -> Limits {
     limits
 }
 
+fn charset(given: Spanned<String>, findings: &mut Findings<'_>) -> Option<Charset> {
+    let charset = Charset::for_label(given.get_ref());
+    if charset.is_none() {
+        let known = "utf-8, utf-16le, utf-16be, windows-1250 to windows-1258, iso-8859-1 to -16, koi8-r, shift_jis, \
+                     gb18030, gbk, big5, euc-kr";
+        findings.add(given.span(), format!("`encoding` is one of {known}"));
+    }
+    charset
+}
+
 fn dialect(raw: Option<Spanned<raw::Delimited>>, findings: &mut Findings<'_>) -> Dialect {
     let mut dialect = Dialect::default();
     let Some(raw) = raw else { return dialect };
     let place = raw.span();
     let raw = raw.into_inner();
-    let one = |text: &str| match text.as_bytes() {
-        [byte] if byte.is_ascii() && !b"\r\n\0".contains(byte) => Some(*byte),
-        _ => None,
+    let mut one = |name: &str, text: &str, ascii_only: bool| {
+        let mut characters = text.chars();
+        let character = characters.next().filter(|it| characters.next().is_none() && (!ascii_only || it.is_ascii()));
+        let byte = character.and_then(|character| dialect.byte_for(character));
+        if byte.is_none() {
+            let kind = if ascii_only { "ASCII character" } else { "character" };
+            findings.add(place.clone(), format!("`{name}` is one {kind}, no line end and no NUL"));
+        }
+        byte
     };
-    if let Some(delimiter) = raw.delimiter {
-        dialect.delimiter = one(&delimiter);
-        if dialect.delimiter.is_none() {
-            findings.add(place.clone(), "`delimiter` is one ASCII character");
-        }
-    }
-    if let Some(quote) = raw.quote {
-        dialect.quote = one(&quote);
-        if dialect.quote.is_none() && !quote.is_empty() {
-            findings.add(place.clone(), "`quote` is one ASCII character, or \"\" for none");
-        }
-    }
-    if dialect.delimiter.is_some() && dialect.delimiter == dialect.quote {
-        findings.add(place, "`delimiter` and `quote` must differ");
+    let delimiter = raw.delimiter.and_then(|text| one("delimiter", &text, false));
+    let quote = match raw.quote.as_deref() {
+        None => Some(b'"'),
+        Some("") => None,
+        Some(text) => one("quote", text, false),
+    };
+    let escape = raw.escape.and_then(|text| one("escape", &text, true));
+    let comment = raw.comment.and_then(|text| one("comment", &text, true));
+    dialect.delimiter = delimiter;
+    dialect.quote = quote.filter(|_| raw.widths.is_none());
+    dialect.escape = escape;
+    dialect.comment = comment;
+    dialect.columns = raw.columns.unwrap_or_default();
+    dialect.preamble = raw.preamble.unwrap_or(0);
+    dialect.keep_comments = raw.keep_comments;
+    dialect.widths = raw.widths.unwrap_or_default();
+    if let Err(problem) = dialect.check() {
+        findings.add(place, problem);
     }
     dialect
 }

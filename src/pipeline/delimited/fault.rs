@@ -9,9 +9,21 @@ pub(super) enum Kind {
     BytesAfterQuote,
     UnterminatedQuote,
     Nul,
-    Ragged { expected: usize, found: usize },
-    TooLong { limit: u64 },
+    Ragged {
+        expected: usize,
+        found: usize,
+    },
+    /// A line of fixed-width text of another length.
+    Width {
+        expected: usize,
+        found: usize,
+    },
+    TooLong {
+        limit: u64,
+    },
     InvalidUtf8,
+    /// Not a fault: a comment line begins here, and the scan stops before it.
+    Comment,
 }
 
 /// A structural fault within a buffer.
@@ -56,11 +68,17 @@ impl Broken {
                 format!("{found} fields found where the header has {expected}, in {place}"),
                 "Have the sender quote fields that contain the delimiter or line breaks, and remove empty lines.",
             ),
+            Kind::Width { expected, found } => (
+                "ragged_row",
+                format!("a line of {found} characters found where the widths make {expected}, in {place}"),
+                "Have the sender pad every line, or correct `widths`.",
+            ),
             Kind::TooLong { limit } => (
                 "record_too_long",
                 format!("a record is longer than {limit} bytes, in {place}"),
                 "Look for a stray opening quote at this place; if the record is right, raise max_record_bytes.",
             ),
+            Kind::Comment => ("comment", format!("a comment begins in {place}"), "Have the sender leave comments out."),
             Kind::InvalidUtf8 => (
                 "invalid_utf8",
                 format!("the bytes are not valid UTF-8 in {place}"),

@@ -1,18 +1,21 @@
-//! The header record: byte-order mark, delimiter, names. Slow and careful; it runs once per file.
+//! The header record: delimiter and names. Slow and careful; it runs once per file.
 
+use super::escape;
 use super::fault::{Broken, Kind};
+use super::preface::{self, Preface};
 use super::scan::Span;
 use crate::pipeline::fault::of_file;
 use crate::pipeline::{Dialect, Fault};
 
 const CANDIDATES: [u8; 4] = *b",;\t|";
-const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// What the first record says.
 pub(super) struct Header {
     pub delimiter: u8,
     pub names: Vec<String>,
+    /// Of its fields; empty where the names come from the configuration.
     pub spans: Vec<Span>,
+    pub preface: Preface,
     /// Where the first data record begins.
     pub end: usize,
 }
@@ -23,50 +26,50 @@ pub(super) struct Header {
 ///
 /// A [`Fault`] for an unusable dialect, encoding or header record.
 pub(super) fn read(data: &[u8], eof: bool, dialect: &Dialect, max_record_bytes: u64) -> Result<Option<Header>, Fault> {
-    check_dialect(dialect)?;
-    if data.starts_with(b"\xff\xfe") || data.starts_with(b"\xfe\xff") {
-        return Err(of_file(
-            "utf16",
-            "the file is in UTF-16 (it begins with its byte-order mark), and only UTF-8 is read",
-            "Have the sender export the file as UTF-8.",
-        ));
+    if let Err(problem) = dialect.check() {
+        return Err(of_file("bad_dialect", problem, "Correct `delimited` in the landing's configuration."));
     }
-    let start = if data.starts_with(BOM) { BOM.len() } else { 0 };
+    let Some(preface) = preface::read(data, eof, dialect) else {
+        if data.len() as u64 <= max_record_bytes {
+            return Ok(None);
+        }
+        let too_long = Broken { kind: Kind::TooLong { limit: max_record_bytes }, at: 0, column: None };
+        return Err(too_long.describe(first_row(dialect), 0, &[]));
+    };
+    let start = preface.end;
+    check_text(&data[..start])?;
     if data.len() == start && eof {
-        return Err(of_file(
-            "empty_file",
-            "the file is empty: not even a header record",
-            "Ask the sender for the file.",
-        ));
+        return Err(of_file("empty_file", "the file is empty: not even one record", "Ask the sender for the file."));
     }
-    let Some((delimiter, spans, end)) = choose(data, start, eof, dialect, max_record_bytes)? else { return Ok(None) };
-    if let Err(error) = simdutf8::compat::from_utf8(&data[..end]) {
-        let at = error.valid_up_to();
-        return Err(Broken { kind: Kind::InvalidUtf8, at, column: None }.describe(0, 0, &[]));
+    let structure = escape::disguise(data, dialect.escape);
+    let Some((delimiter, spans, end)) = choose(&structure, start, eof, dialect, max_record_bytes)? else {
+        return Ok(None);
+    };
+    if !dialect.columns.is_empty() {
+        let names = dialect.columns.clone();
+        return Ok(Some(Header { delimiter, names, spans: Vec::new(), preface, end: start }));
     }
-    let names = spans.iter().map(|span| name(data, *span, dialect.quote)).collect();
-    Ok(Some(Header { delimiter, names, spans, end }))
-}
-
-fn check_dialect(dialect: &Dialect) -> Result<(), Fault> {
-    let bad = |byte: u8| !byte.is_ascii() || matches!(byte, b'\r' | b'\n' | 0);
-    if dialect.delimiter.is_some_and(bad)
-        || dialect.quote.is_some_and(bad)
-        || (dialect.delimiter.is_some() && dialect.delimiter == dialect.quote)
-    {
-        return Err(of_file(
-            "bad_dialect",
-            "delimiter and quote must be two different ASCII characters other than CR, LF and NUL",
-            "Correct the delimiter and the quote in the configuration.",
-        ));
-    }
-    Ok(())
+    check_text(&data[..end])?;
+    let names = spans.iter().map(|span| name(data, *span, dialect)).collect();
+    Ok(Some(Header { delimiter, names, spans, preface, end }))
 }
 
 type Choice = (u8, Vec<Span>, usize);
 
-/// The delimiter that gives the most fields. A candidate whose record goes on behind `data` must be heard, too: else
-/// the choice would depend on how much was read at once.
+/// Number of the first record: a header is row 0.
+fn first_row(dialect: &Dialect) -> u64 {
+    u64::from(!dialect.columns.is_empty())
+}
+
+/// What could not be decoded would otherwise hide all that follows it.
+pub(super) fn check_text(data: &[u8]) -> Result<(), Fault> {
+    let Err(error) = simdutf8::compat::from_utf8(data) else { return Ok(()) };
+    Err(Broken { kind: Kind::InvalidUtf8, at: error.valid_up_to(), column: None }.describe(0, 0, &[]))
+}
+
+/// The delimiter that gives the most fields, and where the columns are known, only one that gives as many as they are.
+/// A candidate whose record goes on behind `data` must be heard, too: else the choice would depend on how much was read
+/// at once.
 fn choose(
     data: &[u8],
     start: usize,
@@ -79,8 +82,11 @@ fn choose(
         None => &CANDIDATES[..],
     };
     let (mut best, mut tie, mut broken): (Option<Choice>, bool, Option<Broken>) = (None, false, None);
-    for &delimiter in candidates.iter().filter(|&&candidate| Some(candidate) != dialect.quote) {
+    let known = dialect.columns.len();
+    let is_free = |candidate: &&u8| ![dialect.quote, dialect.escape, dialect.comment].contains(&Some(**candidate));
+    for &delimiter in candidates.iter().filter(is_free) {
         match bounded_record(data, start, delimiter, dialect.quote, eof, max_record_bytes) {
+            Ok(Some((spans, _))) if known > 0 && candidates.len() > 1 && spans.len() != known => {}
             Ok(Some((spans, end))) => {
                 let most = best.as_ref().map_or(0, |(_, spans, _)| spans.len());
                 tie = (tie && spans.len() <= most) || (spans.len() == most && most > 1);
@@ -100,8 +106,13 @@ fn choose(
         ));
     }
     match (best, broken) {
-        (None, Some(broken)) => Err(broken.describe(0, 0, &[])),
-        (best, _) => Ok(best),
+        (Some(best), _) => Ok(Some(best)),
+        (None, Some(broken)) => Err(broken.describe(first_row(dialect), 0, &[])),
+        (None, None) => Err(of_file(
+            "ragged_row",
+            &format!("no delimiter splits the first record into the {known} columns of the configuration"),
+            "Name the delimiter in the landing's configuration, or correct `columns`.",
+        )),
     }
 }
 
@@ -179,9 +190,15 @@ pub(super) fn record(
     }
 }
 
-fn name(data: &[u8], span: Span, quote: Option<u8>) -> String {
-    let text = String::from_utf8_lossy(&data[span.value()]);
-    match quote {
+fn name(data: &[u8], span: Span, dialect: &Dialect) -> String {
+    let raw = &data[span.value()];
+    if let Some(escape) = dialect.escape {
+        let mut plain = Vec::with_capacity(raw.len());
+        escape::plain(raw, escape, dialect.quote.filter(|_| span.quoted()), &mut plain);
+        return String::from_utf8_lossy(&plain).into_owned();
+    }
+    let text = String::from_utf8_lossy(raw);
+    match dialect.quote {
         Some(quote) if span.quoted() => {
             let quote = char::from(quote);
             text.replace(&format!("{quote}{quote}"), &quote.to_string())

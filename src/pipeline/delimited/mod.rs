@@ -6,10 +6,12 @@
 #![allow(clippy::result_large_err, reason = "failures are rare, and their shape is the pipeline's contract")]
 
 mod bits;
+mod cut;
+mod escape;
 mod fault;
+mod fixed;
 mod header;
-mod piece;
-mod run;
+mod preface;
 mod scan;
 mod splice;
 mod survey;
@@ -18,15 +20,14 @@ mod tests;
 
 pub(super) use self::survey::survey;
 
+use self::cut::Cutter;
 use self::header::Header;
 use self::scan::Scanner;
 use self::splice::{Action, Splicer};
-use super::drain::Drain;
+use super::drain::Outlet;
 use super::fault::internal;
 use super::source::Source;
-use super::{
-    ColumnReport, Dialect, DigestKind, Failure, Fault, Format, InputReport, Output, OutputReport, Reading, Report,
-};
+use super::{ColumnReport, Dialect, DigestKind, Failure, Fault, Format, InputReport, Output, Reading, Report, relay};
 use crate::keys::MaskingKeys;
 use crate::policy::Plan;
 
@@ -54,13 +55,8 @@ pub(super) fn process(
     threads: usize,
 ) -> Result<Report, Failure> {
     let compression = source.compression();
-    let (mut policies, mut drains, mut formats) = (Vec::new(), Vec::new(), Vec::new());
-    for output in outputs {
-        let compression = output.compress.of(compression);
-        policies.push(output.policy);
-        drains.push(Drain::open(output.sink, compression)?);
-        formats.push(Format::Csv.compressed(compression));
-    }
+    let policies: Vec<_> = outputs.iter().map(|output| output.policy.clone()).collect();
+    let mut outlets = Outlet::open_all(outputs, &source)?;
     let mut columns = Vec::new();
     let planner = |names: &[&str]| {
         let mut all = Vec::with_capacity(policies.len());
@@ -72,19 +68,18 @@ pub(super) fn process(
         }
         Ok(all)
     };
-    let ran = run(source, reading, planner, drains, threads)?;
-    let outputs = ran.outputs.into_iter().zip(columns).zip(formats).map(|(((sha256, bytes), columns), format)| {
-        OutputReport { sha256, bytes, format, rows_out: ran.rows, columns }
-    });
+    let ran = if reading.dialect.widths.is_empty() {
+        run(source, reading, planner, &mut outlets, threads)?
+    } else {
+        fixed::run(source, reading, planner, &mut outlets, threads)?
+    };
+    let outputs = outlets.into_iter().zip(columns);
+    let outputs = outputs.map(|(outlet, columns)| outlet.finish(Format::Csv, ran.rows, columns));
+    let format = Format::Csv.compressed(compression);
     Ok(Report {
-        input: InputReport {
-            digest: ran.digest,
-            digest_kind,
-            bytes: ran.bytes,
-            format: Format::Csv.compressed(compression),
-        },
+        input: InputReport { digest: ran.digest, digest_kind, bytes: ran.bytes, format },
         rows_in: ran.rows,
-        outputs: outputs.collect(),
+        outputs: outputs.collect::<Result<Vec<_>, _>>()?,
     })
 }
 
@@ -118,14 +113,13 @@ struct Ran {
     digest: Option<String>,
     bytes: u64,
     rows: u64,
-    outputs: Vec<(String, u64)>,
 }
 
 fn run<'a>(
     mut source: Source<'_>,
     reading: &Reading,
     planner: impl FnOnce(&[&str]) -> Result<Vec<Fates<'a>>, Fault>,
-    mut drains: Vec<Drain>,
+    outlets: &mut [Outlet],
     threads: usize,
 ) -> Result<Ran, Failure> {
     let dialect = &reading.dialect;
@@ -135,15 +129,17 @@ fn run<'a>(
     let plans = planner(&names).map_err(Failure::Reject)?;
     let public: Vec<String> =
         plans.first().map(|plan| plan.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default();
-    let (touched, splicers) = splicers(plans, &header, dialect.quote)?;
-    let first = splice::header(&buffer, &header, &touched);
-    for (drain, splicer) in drains.iter_mut().zip(&splicers) {
-        drain.write(splicer.splice_header(&first)?.written())?;
+    let (touched, splicers) = splicers(plans, &header, dialect)?;
+    let first = splice::beginning(&buffer, &header, &touched, dialect.keep_comments);
+    for (outlet, splicer) in outlets.iter_mut().zip(&splicers) {
+        outlet.drain.write(splicer.splice_header(&first)?.written())?;
     }
-    let quote = dialect.quote;
+    let Dialect { quote, escape, comment, keep_comments, .. } = *dialect;
     let scanner = Scanner {
         delimiter: header.delimiter,
         quote,
+        escape,
+        comment,
         columns: header.names.len(),
         max_record_bytes,
         touched,
@@ -153,15 +149,16 @@ fn run<'a>(
     let base = header.end as u64;
     let small = source.eof;
     let (_, block_bytes) = sizes();
-    let mut cutter = run::Cutter { source, scanner, names: public, buffer, base, block_bytes, rows: 0, failed: None };
+    let mut cutter =
+        Cutter { source, scanner, names: public, buffer, base, block_bytes, rows: 0, failed: None, keep_comments };
+    let splice = |block: &splice::Block, spares| splice::splice_all(&splicers, block, spares);
     if small {
-        run::inline(&mut cutter, &splicers, &mut drains)?;
+        relay::inline(|| cutter.next(), splice, outlets)?;
     } else {
-        run::threaded(&mut cutter, &splicers, &mut drains, threads)?;
+        relay::threaded(|| cutter.next(), splice, outlets, threads)?;
     }
     let (rows, bytes) = (cutter.rows, cutter.source.bytes());
-    let outputs = drains.into_iter().map(Drain::finish).collect::<Result<Vec<_>, _>>()?;
-    Ok(Ran { digest: cutter.source.digest(), bytes, rows, outputs })
+    Ok(Ran { digest: cutter.source.digest(), bytes, rows })
 }
 
 /// The header, and the first bytes of the file with it in them.
@@ -183,14 +180,14 @@ fn first_record(
 
 /// Bytes of the first reading and of later blocks.
 fn sizes() -> (usize, usize) {
-    crate::faults::sizes((SMALL, run::BLOCK))
+    crate::faults::sizes((SMALL, cut::BLOCK))
 }
 
 /// The columns that any output touches, and each output's splicer over them.
 fn splicers<'a>(
     plans: Vec<Fates<'a>>,
     header: &Header,
-    quote: Option<u8>,
+    dialect: &Dialect,
 ) -> Result<(Vec<usize>, Vec<Splicer<'a>>), Failure> {
     let width = header.names.len();
     let mut wanted = vec![false; width];
@@ -220,8 +217,9 @@ fn splicers<'a>(
                 });
             }
         }
+        let Dialect { quote, escape, .. } = *dialect;
         let special = bits::Finder::new([header.delimiter, quote.unwrap_or(b'\n'), b'\r', b'\n']);
-        Splicer { delimiter: header.delimiter, quote, columns_out, kept_before, actions, special }
+        Splicer { delimiter: header.delimiter, quote, escape, columns_out, kept_before, actions, special }
     });
     Ok((touched, splicers.collect()))
 }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::bits::Finder;
+use super::escape::disguise;
 use super::fault::{Broken, Kind};
 
 /// Where a cell stands in its block, quotes included; the top bit of `end` tells whether it is quoted.
@@ -33,6 +34,11 @@ impl Span {
         self.start as usize..(self.end & !QUOTED) as usize
     }
 
+    /// The same cell when `bytes` before it are gone.
+    pub(super) fn moved_back(self, bytes: usize) -> Span {
+        Span { start: self.start - bytes as u32, end: self.end - bytes as u32 }
+    }
+
     /// Without the quotes around it; doubled quotes are still doubled.
     pub(super) fn value(self) -> Range<usize> {
         let quote = usize::from(self.quoted());
@@ -45,6 +51,9 @@ impl Span {
 pub(super) struct Scanner {
     pub delimiter: u8,
     pub quote: Option<u8>,
+    pub escape: Option<u8>,
+    /// First byte of lines that are no records; the scan stops before each.
+    pub comment: Option<u8>,
     pub columns: usize,
     pub max_record_bytes: u64,
     /// Columns whose spans are wanted, ascending.
@@ -96,10 +105,11 @@ impl Scanner {
             skip: usize::MAX,
         };
         walk.out.spans.reserve(data.len() / SHORT_RECORD * self.touched.len());
-        let done = self.walk(&mut walk, data).and_then(|()| self.finish(&mut walk, data, eof));
+        let structure = disguise(data, self.escape);
+        let done = self.walk(&mut walk, &structure).and_then(|()| self.finish(&mut walk, &structure, eof));
         let done = done.map_err(|broken| self.or_too_long(broken, walk.out.end, data.len()));
         walk.out.spans.truncate(walk.out.rows as usize * self.touched.len());
-        walk.out.broken = done.err();
+        walk.out.broken = done.err().filter(|broken| broken.kind != Kind::Comment);
         if let Err(error) = simdutf8::compat::from_utf8(&data[..walk.out.broken.map_or(walk.out.end, |b| b.at)]) {
             let at = error.valid_up_to();
             // Cut at the fault, the rest is sound; the records before it are still needed to find the first failure.
@@ -172,6 +182,9 @@ impl Scanner {
                 let cr = at > walk.field.max(walk.closed) && data[at - 1] == b'\r';
                 self.end_field(walk, at - usize::from(cr))?;
                 self.end_record(walk, at + 1)?;
+                if self.comment.is_some() && data.get(at + 1).copied() == self.comment {
+                    return Err(Broken { kind: Kind::Comment, at: at + 1, column: None });
+                }
             }
         }
         Ok(())

@@ -8,11 +8,14 @@ use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::Buffer;
 
 use super::bits::Finder;
+use super::escape;
 use super::header::Header;
-use super::piece::Piece;
+use super::preface::Preface;
 use super::scan::Span;
 use crate::mask::Mistyped;
 use crate::pipeline::fault::{internal, of_cell};
+use crate::pipeline::piece::Piece;
+use crate::pipeline::relay::{Pieces, Spares};
 use crate::pipeline::{Failure, Fault};
 
 pub(super) type Apply<'a> = Box<dyn Fn(&StringChunked) -> Result<StringChunked, Mistyped> + Send + Sync + 'a>;
@@ -33,6 +36,7 @@ pub(super) enum Action<'a> {
 pub(super) struct Splicer<'a> {
     pub delimiter: u8,
     pub quote: Option<u8>,
+    pub escape: Option<u8>,
     /// Number of columns in the output.
     pub columns_out: usize,
     /// For each touched column: whether a kept column comes before it.
@@ -115,6 +119,7 @@ impl Splicer<'_> {
         let only_drops = Splicer {
             delimiter: self.delimiter,
             quote: self.quote,
+            escape: self.escape,
             columns_out: self.columns_out,
             kept_before: self.kept_before.clone(),
             actions: self
@@ -152,6 +157,13 @@ impl Splicer<'_> {
         for row in block.spans.chunks_exact(self.actions.len()) {
             for (views, slot) in views.iter_mut().zip(&slots) {
                 let span = row[*slot];
+                if let Some(escape) = self.escape {
+                    let start = extra.len();
+                    let quote = self.quote.filter(|_| span.quoted());
+                    escape::plain(&data[span.value()], escape, quote, &mut extra);
+                    views.push(View::new_from_bytes(&extra[start..], 1, start as u32));
+                    continue;
+                }
                 views.push(match self.quote {
                     Some(quote) if span.quoted() && memchr::memchr(quote, &data[span.value()]).is_some() => {
                         let start = extra.len();
@@ -243,7 +255,7 @@ impl Splicer<'_> {
     fn cell<const WIDE: bool>(&self, column: &Masked, row: usize, span: Span, data: &[u8], out: &mut Piece) -> bool {
         let view = column.cells.views()[row];
         let length = view.length as usize;
-        if !span.quoted() && length > 0 && column.whole {
+        if !span.quoted() && length > 0 && column.whole && self.escape.is_none() {
             let start = out.len();
             if view.is_inline() {
                 out.put_start(&(view.as_u128() >> 32).to_le_bytes(), length);
@@ -279,6 +291,9 @@ impl Splicer<'_> {
     }
 
     fn quoted_cell(&self, value: &[u8], span: Span, data: &[u8], out: &mut Piece) -> bool {
+        if let Some(escape) = self.escape {
+            return self.escaped_cell(value, span, data, escape, out);
+        }
         let original = &data[span.value()];
         let sole_empty = value.is_empty() && self.columns_out == 1 && self.quote.is_some();
         if self.same(value, original, span) && !(sole_empty && !span.quoted() && self.kept_before.len() > 1) {
@@ -302,6 +317,28 @@ impl Splicer<'_> {
         true
     }
 
+    /// Any text can be written in a dialect with escapes.
+    fn escaped_cell(&self, value: &[u8], span: Span, data: &[u8], escape: u8, out: &mut Piece) -> bool {
+        let quote = self.quote.filter(|_| span.quoted() || (value.is_empty() && self.columns_out == 1));
+        let mut cell = Vec::with_capacity(value.len() + 2);
+        escape::plain(&data[span.value()], escape, self.quote.filter(|_| span.quoted()), &mut cell);
+        if cell == value && (span.quoted() || quote.is_none()) {
+            out.put(&data[span.raw()]);
+            return true;
+        }
+        cell.clear();
+        match quote {
+            Some(quote) => {
+                cell.push(quote);
+                escape::push(value, escape, |byte| byte == quote, &mut cell);
+                cell.push(quote);
+            }
+            None => escape::push(value, escape, |byte| self.needs_quotes(byte), &mut cell),
+        }
+        out.put(&cell);
+        true
+    }
+
     fn same(&self, value: &[u8], original: &[u8], span: Span) -> bool {
         if value == original {
             // Equal to the raw bytes, but a doubled quote there stands for a single one.
@@ -314,15 +351,40 @@ impl Splicer<'_> {
     }
 }
 
-/// The header record as a block, byte-order mark included.
-pub(super) fn header(data: &[u8], header: &Header, touched: &[usize]) -> Block {
-    Block {
-        data: data[..header.end].to_vec().into(),
-        spans: touched.iter().map(|&column| header.spans[column]).collect(),
-        rows: 1,
-        first_row: 0,
-        base: 0,
+/// Every output's piece of a block.
+///
+/// # Errors
+///
+/// Of several failures that of the lowest row.
+pub(super) fn splice_all(splicers: &[Splicer<'_>], block: &Block, mut spares: Spares) -> Pieces {
+    let mut pieces = Vec::with_capacity(splicers.len());
+    let mut first: Option<Failure> = None;
+    for splicer in splicers {
+        match splicer.splice(block, spares.pop().unwrap_or_default()) {
+            Ok(piece) => pieces.push(piece),
+            Err(failure) if first.as_ref().is_none_or(|first| row(&failure) < row(first)) => first = Some(failure),
+            Err(_) => {}
+        }
     }
+    first.map_or(Ok(pieces), Err)
+}
+
+/// A failure without a row goes first: nothing can be said about the rows then.
+fn row(failure: &Failure) -> u64 {
+    match failure {
+        Failure::Reject(fault) => fault.row.unwrap_or(0),
+        Failure::Retry { .. } => 0,
+    }
+}
+
+/// What an output begins with, as a block: the byte-order mark, the preface if it is kept, the header record if there
+/// is one.
+pub(super) fn beginning(data: &[u8], header: &Header, touched: &[usize], keep_preface: bool) -> Block {
+    let Preface { mark, end: start } = header.preface;
+    let kept = if keep_preface { start } else { mark };
+    let moved = |span: Span| span.moved_back(start - kept);
+    let spans = touched.iter().filter_map(|&column| header.spans.get(column)).map(|&span| moved(span)).collect();
+    Block { data: [&data[..kept], &data[start..header.end]].concat().into(), spans, rows: 1, first_row: 0, base: 0 }
 }
 
 /// A view of a range of the block. Short cells stand in the view itself, read in one piece where the block goes on.

@@ -10,9 +10,9 @@ use super::fault::Kind;
 use super::scan::{Scanner, Span};
 use super::{Fate, Fates, header, run};
 use crate::mask::Mistyped;
-use crate::pipeline::drain::Drain;
+use crate::pipeline::drain::Outlet;
 use crate::pipeline::source::{Digester, Source};
-use crate::pipeline::{Dialect, Failure, Limits, Reading, Sink};
+use crate::pipeline::{Compress, Dialect, Failure, Format, Limits, Reading, Sink};
 
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -66,14 +66,13 @@ fn fates(kinds: &str) -> Fates<'static> {
 
 fn mask_all(input: &[u8], plans: &[&str], reading: &Reading) -> Result<(Vec<Vec<u8>>, u64), Failure> {
     let sinks: Vec<Shared> = plans.iter().map(|_| Shared::default()).collect();
-    let drains = sinks
-        .iter()
-        .map(|sink| Drain::open(Sink::Plain(Box::new(sink.clone())), None))
-        .collect::<Result<_, _>>()
-        .unwrap();
     let planner = |_: &[&str]| Ok(plans.iter().map(|kinds| fates(kinds)).collect());
-    let source = Source::open(file(input), Digester::None, reading.limits, &|_| ())?;
-    let ran = run(source, reading, planner, drains, 2)?;
+    let mut source = Source::open(file(input), Digester::None, reading.limits, &|_| ())?;
+    source.read_as(reading.script(source.head().0));
+    let open = |sink: &Shared| Outlet::open(Sink::Plain(Box::new(sink.clone())), Compress::Same, &source).unwrap();
+    let mut outlets: Vec<Outlet> = sinks.iter().map(open).collect();
+    let ran = run(source, reading, planner, &mut outlets, 2)?;
+    outlets.into_iter().for_each(|outlet| drop(outlet.finish(Format::Csv, ran.rows, Vec::new()).unwrap()));
     assert_eq!(ran.bytes, input.len() as u64);
     let outputs = sinks.iter().map(|sink| sink.0.lock().unwrap().clone()).collect();
     Ok((outputs, ran.rows))
@@ -140,7 +139,6 @@ fn faults_have_codes_and_places() {
         (b"a,b;c\n", "ambiguous_delimiter", None),
         (b"", "empty_file", None),
         (b"\xef\xbb\xbf", "empty_file", None),
-        (b"\xff\xfea\0", "utf16", None),
         (b"a,b\nsecret,2\n1,2,3\n", "mistyped_cell", Some(1)),
         (b"a,b\n1,2\n1,2,3\n", "ragged_row", Some(2)),
     ] {
@@ -255,7 +253,7 @@ proptest! {
         let needles = Scanner::needles(b',', Some(b'"'));
         for finder in [Finder::new(needles), Finder::portable(needles)] {
             let scanner = Scanner {
-                delimiter: b',', quote: Some(b'"'), columns, max_record_bytes: 1 << 20, touched: (0..columns).collect(), finder,
+                delimiter: b',', quote: Some(b'"'), escape: None, comment: None, columns, max_record_bytes: 1 << 20, touched: (0..columns).collect(), finder,
             };
             let scanned = scanner.scan(data.as_bytes(), true);
             prop_assert_eq!((scanned.spans, scanned.rows, scanned.broken.map(|b| (b.kind, b.at))), reference(data.as_bytes(), columns));

@@ -8,7 +8,7 @@ use super::walk::{Ended, Found, Walk};
 use crate::pipeline::source::Source;
 use crate::pipeline::{Failure, Format};
 
-const BLOCK: usize = 2 << 20;
+const BLOCK: usize = 1 << 20;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Where the reading stands between two records.

@@ -9,6 +9,7 @@
 mod cut;
 mod fault;
 mod lex;
+mod pass;
 mod splice;
 mod survey;
 #[cfg(test)]
@@ -42,7 +43,7 @@ pub(super) fn process(
     }
     let compression = source.compression();
     let policies = outputs.iter().map(|output| output.policy.clone()).collect();
-    let mut outlets = Outlet::open_all(outputs, compression)?;
+    let mut outlets = Outlet::open_all(outputs, &source)?;
     let limits = &reading.limits;
     let tree = Tree::new(policies, keys, limits.max_paths).map_err(|error| {
         let advice = "Mend the policy; `veild check` finds this.";
@@ -51,7 +52,7 @@ pub(super) fn process(
     let is_small = source.head().1;
     let mut cutter = Cutter::new(source, tree, limits.max_record_bytes.min(LONGEST_RECORD), limits.max_depth);
     cutter.accept.clone_from(&reading.accept);
-    let splice = |block: &splice::Block| block.splice();
+    let splice = |block: &splice::Block, spares| block.splice(spares);
     if is_small {
         relay::inline(|| cutter.next(), splice, &mut outlets)?;
     } else {

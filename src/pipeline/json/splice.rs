@@ -12,6 +12,7 @@ use super::tree::{Column, Instead};
 use super::walk::{Cell, CellKind, Edit};
 use crate::mask::{Mistyped, REDACTED};
 use crate::pipeline::fault::{internal, of_cell};
+use crate::pipeline::relay::{Pieces, Spares};
 use crate::pipeline::{Failure, Fault};
 
 /// Whole records, checked, with what is to be done to them.
@@ -42,7 +43,7 @@ impl Block {
     /// # Errors
     ///
     /// The failure that stands first in the file.
-    pub(super) fn splice(&self) -> Result<Vec<Vec<u8>>, Failure> {
+    pub(super) fn splice(&self, mut spares: Spares) -> Pieces {
         let mut inputs = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
             inputs.push(self.cells(column).map_err(Failure::Reject)?);
@@ -51,7 +52,10 @@ impl Block {
         let mut first: Option<Fault> = None;
         for output in 0..self.edits.len() {
             match self.mask(output, &inputs)? {
-                Ok(masked) => pieces.push(self.write(output, &inputs, &masked)?),
+                Ok(masked) => {
+                    let spare = spares.pop().unwrap_or_default();
+                    pieces.push(self.write(output, &inputs, &masked, spare)?.into());
+                }
                 Err(fault) if first.as_ref().is_none_or(|first| fault.byte_offset < first.byte_offset) => {
                     first = Some(fault);
                 }
@@ -135,9 +139,12 @@ impl Block {
         output: usize,
         inputs: &[StringChunked],
         masked: &[Option<Utf8ViewArray>],
+        spare: Vec<u8>,
     ) -> Result<Vec<u8>, Failure> {
         let data = self.data.as_slice();
-        let mut out = Vec::with_capacity(data.len() + data.len() / 4);
+        let mut out = spare;
+        out.clear();
+        out.reserve(data.len() + data.len() / 4);
         let originals: Vec<Option<&Utf8ViewArray>> = inputs.iter().map(|input| input.downcast_iter().next()).collect();
         let mut from = 0;
         for edit in &self.edits[output] {

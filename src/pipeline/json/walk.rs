@@ -4,6 +4,7 @@
 
 use super::fault::{Broken, Kind, Why};
 use super::lex::{Data, Stop, Text, expected, unescape};
+use super::pass::Pass;
 use super::tree::{Act, Instead, NodeId, ROOT, Tree};
 
 /// Most outputs of one reading; they are the bits of a word.
@@ -228,7 +229,7 @@ impl Walk<'_, '_, '_> {
             self.tree.nodes[id].is_leaf = true;
         }
         let end = match (entering, self.data.bytes[at]) {
-            (0, _) => self.pass(at, depth)?,
+            (0, _) => Pass { data: self.data, max_depth: self.max_depth }.value(at, depth)?,
             (_, b'{') => self.object(id, at, depth, entering)?,
             _ => self.array(id, at, depth, entering)?,
         };
@@ -376,105 +377,11 @@ impl Walk<'_, '_, '_> {
             }
         }
     }
-
-    /// Passes over a value that no output looks into; it must be well formed all the same.
-    fn pass(&mut self, at: usize, depth: usize) -> Result<usize, Stop> {
-        match self.data.byte(at)? {
-            b'"' => Ok(self.data.string(at)?.end + 1),
-            b'{' => self.pass_object(at, depth),
-            b'[' => self.pass_array(at, depth),
-            b'-' | b'0'..=b'9' => self.data.number(at),
-            b't' => self.data.word(at, "true"),
-            b'f' => self.data.word(at, "false"),
-            b'n' => self.data.word(at, "null"),
-            _ => Err(expected("a value", at)),
-        }
-    }
-
-    fn pass_object(&mut self, at: usize, depth: usize) -> Result<usize, Stop> {
-        self.check_depth(depth, at)?;
-        let mut keys = Keys::default();
-        let mut next = self.data.skip_space(at + 1);
-        if self.data.byte(next)? == b'}' {
-            return Ok(next + 1);
-        }
-        loop {
-            if self.data.byte(next)? != b'"' {
-                return Err(expected("a key in quotes", next));
-            }
-            let key = self.data.string(next)?;
-            if !keys.is_new(self.data.bytes, key).ok_or_else(|| broken(Kind::BadKey, next))? {
-                return Err(broken(Kind::DuplicateKey, next));
-            }
-            let colon = self.data.skip_space(key.end + 1);
-            if self.data.byte(colon)? != b':' {
-                return Err(expected("a colon behind a key", colon));
-            }
-            let end = self.pass(self.data.skip_space(colon + 1), depth + 1)?;
-            next = self.data.skip_space(end);
-            match self.data.byte(next)? {
-                b',' => next = self.data.skip_space(next + 1),
-                b'}' => return Ok(next + 1),
-                _ => return Err(expected("a comma or the end of an object", next)),
-            }
-        }
-    }
-
-    fn pass_array(&mut self, at: usize, depth: usize) -> Result<usize, Stop> {
-        self.check_depth(depth, at)?;
-        let mut next = self.data.skip_space(at + 1);
-        if self.data.byte(next)? == b']' {
-            return Ok(next + 1);
-        }
-        loop {
-            let end = self.pass(next, depth + 1)?;
-            next = self.data.skip_space(end);
-            match self.data.byte(next)? {
-                b',' => next = self.data.skip_space(next + 1),
-                b']' => return Ok(next + 1),
-                _ => return Err(expected("a comma or the end of an array", next)),
-            }
-        }
-    }
 }
 
 /// The first reproach by position is kept.
 fn note(blame: &mut Option<Blame>, why: Why, output: usize, node: NodeId, at: usize) {
     if blame.is_none_or(|blame| at < blame.at) {
         *blame = Some(Blame { why, output, node, at });
-    }
-}
-
-/// Keys of an object that is passed over, to find one that stands twice.
-#[derive(Default)]
-struct Keys<'d> {
-    few: Vec<std::borrow::Cow<'d, [u8]>>,
-    many: std::collections::HashSet<std::borrow::Cow<'d, [u8]>>,
-}
-
-impl<'d> Keys<'d> {
-    const FEW: usize = 16;
-
-    /// Whether a key was not there before; `None` when it cannot be decoded.
-    fn is_new(&mut self, data: &'d [u8], key: Text) -> Option<bool> {
-        let raw = &data[key.start..key.end];
-        let key = if key.escaped {
-            let mut plain = Vec::new();
-            unescape(raw, &mut plain)?;
-            plain.into()
-        } else {
-            raw.into()
-        };
-        if !self.many.is_empty() {
-            return Some(self.many.insert(key));
-        }
-        if self.few.contains(&key) {
-            return Some(false);
-        }
-        self.few.push(key);
-        if self.few.len() > Self::FEW {
-            self.many = self.few.drain(..).collect();
-        }
-        Some(true)
     }
 }

@@ -1,6 +1,7 @@
 //! Whole files through [`process`], for what holds in every format.
 
 mod compression;
+mod text;
 
 use std::fs::File;
 use std::io::{self, Seek, Write};

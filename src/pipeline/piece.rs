@@ -1,7 +1,8 @@
 //! One block's output under construction.
 //!
 //! Behind what is written there is always room for [`SLACK`] bytes, so that a cell that was just written can be
-//! searched where it lies, in one step of the scanner's own finder.
+//! searched where it lies, in one step of the scanner's own finder. A piece made from bytes that are there has no such
+//! room and is only to be read.
 
 use std::ops::Range;
 
@@ -13,6 +14,13 @@ const SLACK: usize = 64;
 pub(super) struct Piece {
     bytes: Vec<u8>,
     at: usize,
+}
+
+impl From<Vec<u8>> for Piece {
+    /// A piece that is written already.
+    fn from(bytes: Vec<u8>) -> Piece {
+        Piece { at: bytes.len(), bytes }
+    }
 }
 
 impl Piece {

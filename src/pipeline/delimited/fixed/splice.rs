@@ -1,0 +1,178 @@
+//! Puts masked cells into the columns of fixed width that they came from.
+
+use std::ops::Range;
+
+use polars::prelude::{NewChunkedArray, StringChunked};
+
+use super::{Block, Layout, fields, line};
+use crate::mask::Mistyped;
+use crate::pipeline::delimited::{Fate, Fates};
+use crate::pipeline::fault::{internal, of_cell};
+use crate::pipeline::relay::Pieces;
+use crate::pipeline::{Failure, Fault};
+
+/// The records of a block.
+pub(super) struct Records {
+    /// Record by record, one for each touched column.
+    pub fields: Vec<Range<usize>>,
+    /// Comment lines, which are no records.
+    comments: Vec<Range<usize>>,
+}
+
+impl Layout {
+    pub(super) fn splice(&self, block: &Block, plans: &[Fates<'_>]) -> Pieces {
+        let text = std::str::from_utf8(&block.data).map_err(|_| internal("a block was checked"))?;
+        let records = self.records(text, block)?;
+        let mut pieces = Vec::with_capacity(plans.len());
+        let mut first: Option<Fault> = None;
+        for plan in plans {
+            match self.write(text, block, &records, plan) {
+                Ok(piece) => pieces.push(piece.into()),
+                Err(Failure::Reject(fault)) if first.as_ref().is_none_or(|first| fault.row < first.row) => {
+                    first = Some(fault);
+                }
+                Err(Failure::Reject(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        first.map_or(Ok(pieces), |fault| Err(Failure::Reject(fault)))
+    }
+
+    pub(super) fn records(&self, text: &str, block: &Block) -> Result<Records, Failure> {
+        let data = &block.data;
+        let (mut records, mut row, mut start) =
+            (Records { fields: Vec::new(), comments: Vec::new() }, block.first_row, 0);
+        while start < data.len() {
+            let line = line(data, start);
+            let next = memchr::memchr(b'\n', &data[line.end..]).map_or(data.len(), |found| line.end + found + 1);
+            if self.comment.is_some() && data.get(start).copied() == self.comment {
+                records.comments.push(start..next);
+            } else {
+                let fields = fields(text, &line, &self.widths);
+                let fields = fields.map_err(|it| Failure::Reject(it.describe(row, block.base, &self.names)))?;
+                records.fields.extend(self.touched.iter().map(|column| fields[*column].clone()));
+                row += 1;
+            }
+            start = next;
+        }
+        Ok(records)
+    }
+
+    fn write(&self, text: &str, block: &Block, records: &Records, plan: &Fates<'_>) -> Result<Vec<u8>, Failure> {
+        let columns = self.masked(text, block, records, plan)?;
+        let mut out = Vec::with_capacity(text.len() + text.len() / 8);
+        let mut from = 0;
+        let mut comments = records.comments.iter().filter(|_| !self.keep_comments).peekable();
+        let mut copy = |out: &mut Vec<u8>, from: usize, to: usize| {
+            let mut from = from;
+            while let Some(comment) = comments.next_if(|comment| comment.start < to) {
+                out.extend_from_slice(&text.as_bytes()[from..comment.start]);
+                from = comment.end;
+            }
+            out.extend_from_slice(&text.as_bytes()[from..to]);
+        };
+        for (index, field) in records.fields.iter().enumerate() {
+            let (row, slot) = (index / self.touched.len(), index % self.touched.len());
+            match &columns[slot] {
+                Column::Kept => continue,
+                Column::Dropped => copy(&mut out, from, field.start),
+                Column::Masked(cells) => {
+                    let cell = Cell::new(&text[field.clone()]);
+                    let value = cells.get(row).unwrap_or("");
+                    if value == cell.value {
+                        continue;
+                    }
+                    copy(&mut out, from, field.start);
+                    if !cell.replace(value, self.widths[self.touched[slot]], &mut out) {
+                        return Err(Failure::Reject(self.too_wide(block, row, slot, field.start)));
+                    }
+                }
+            }
+            from = field.end;
+        }
+        copy(&mut out, from, text.len());
+        Ok(out)
+    }
+
+    fn masked(&self, text: &str, block: &Block, records: &Records, plan: &Fates<'_>) -> Result<Vec<Column>, Failure> {
+        let mut columns = Vec::with_capacity(self.touched.len());
+        let mut first: Option<Fault> = None;
+        for (slot, column) in self.touched.iter().enumerate() {
+            columns.push(match &plan[*column].1 {
+                Fate::Keep => Column::Kept,
+                Fate::Drop => Column::Dropped,
+                Fate::Mask(apply) => {
+                    let fields = records.fields.iter().skip(slot).step_by(self.touched.len());
+                    let cells = StringChunked::from_iter_values(
+                        "".into(),
+                        fields.map(|field| Cell::new(&text[field.clone()]).value),
+                    );
+                    match apply(&cells) {
+                        Ok(masked) if masked.len() == cells.len() => Column::Masked(masked),
+                        Ok(_) => return Err(internal("a mask changed the number of rows")),
+                        Err(Mistyped { index, expected }) => {
+                            let at = records.fields[index * self.touched.len() + slot].start;
+                            let fault = of_cell(
+                                "mistyped_cell",
+                                &format!("{expected} expected"),
+                                block.first_row + index as u64,
+                                &plan[*column].0,
+                                block.base + at as u64,
+                                "Correct the cell, choose a mask that fits the column, or set `mistyped`.",
+                            );
+                            if first.as_ref().is_none_or(|first| fault.row < first.row) {
+                                first = Some(fault);
+                            }
+                            Column::Kept
+                        }
+                    }
+                }
+            });
+        }
+        first.map_or(Ok(columns), |fault| Err(Failure::Reject(fault)))
+    }
+
+    fn too_wide(&self, block: &Block, row: usize, slot: usize, at: usize) -> Fault {
+        of_cell(
+            "cell_too_wide",
+            &format!("what the mask gives is no line of at most {} characters", self.widths[self.touched[slot]]),
+            block.first_row + row as u64,
+            &self.names[self.touched[slot]],
+            block.base + at as u64,
+            "Choose a mask or a `length` that fits the column's width.",
+        )
+    }
+}
+
+/// What an output does with one touched column of a block.
+enum Column {
+    Kept,
+    Dropped,
+    Masked(StringChunked),
+}
+
+/// A field without its padding.
+struct Cell<'t> {
+    value: &'t str,
+    /// Padded on the left only.
+    is_right: bool,
+}
+
+impl<'t> Cell<'t> {
+    fn new(field: &'t str) -> Cell<'t> {
+        let value = field.trim_matches(' ');
+        Cell { value, is_right: field.starts_with(' ') && !field.ends_with(' ') }
+    }
+
+    /// Writes another value in the cell's place; false when it does not fit.
+    fn replace(&self, value: &str, width: usize, out: &mut Vec<u8>) -> bool {
+        let count = value.chars().count();
+        if count > width || value.contains(['\r', '\n']) {
+            return false;
+        }
+        let padding = vec![b' '; width - count];
+        let (before, after) = if self.is_right { (&padding[..], &[][..]) } else { (&[][..], &padding[..]) };
+        [before, value.as_bytes(), after].into_iter().for_each(|part| out.extend_from_slice(part));
+        true
+    }
+}
