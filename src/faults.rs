@@ -1,76 +1,154 @@
-//! Named points at which tests end the process or hold it up; empty in builds without debug assertions.
+//! Named points at which tests make a process fail or hold it up; empty in builds without debug assertions.
+//!
+//! `VEILD_FAULT` holds `NAME`, `NAME:VISIT` or either with `=DEED` behind it: at its first (or VISIT-th) visit to the
+//! point of that name the process does the deed: `kill` (the default), `abort`, `segv`, `stop`, `panic`.
+//! `VEILD_WORKER_FAULT` is handed to every worker process in this form, `VEILD_WORKER_FAULT_ONCE` to the first alone.
 
-/// Ends this process with SIGKILL when `VEILD_FAULT` names this point, on its first visit (or, as `name:3`, its third).
 #[cfg(debug_assertions)]
-pub fn point(name: &str) {
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static FAULT: OnceLock<Option<(String, u64)>> = OnceLock::new();
-    static VISITS: AtomicU64 = AtomicU64::new(0);
-    let fault = FAULT.get_or_init(|| {
-        let text = std::env::var("VEILD_FAULT").ok()?;
-        match text.split_once(':') {
-            Some((name, visit)) => Some((name.to_owned(), visit.parse().ok()?)),
-            None => Some((text, 1)),
-        }
-    });
-    if fault
-        .as_ref()
-        .is_some_and(|(wanted, visit)| wanted == name && VISITS.fetch_add(1, Ordering::Relaxed) + 1 == *visit)
-    {
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        loop {
-            std::thread::park(); // until the signal arrives
-        }
-    }
-}
-
-#[cfg(not(debug_assertions))]
-#[inline(always)]
-pub fn point(_name: &str) {}
-
-/// Keeps this thread here for as long as PATH exists, when `VEILD_HOLD` is `name=PATH` with this point's name.
-#[cfg(debug_assertions)]
-pub fn hold(name: &str) {
+mod armed {
+    use std::ffi::OsString;
     use std::path::PathBuf;
     use std::sync::OnceLock;
-    static HOLD: OnceLock<Option<(String, PathBuf)>> = OnceLock::new();
-    let hold = HOLD.get_or_init(|| {
-        let text = std::env::var("VEILD_HOLD").ok()?;
-        let (name, path) = text.split_once('=')?;
-        Some((name.to_owned(), path.into()))
-    });
-    while hold.as_ref().is_some_and(|(wanted, path)| wanted == name && path.exists()) {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use rustix::process::Signal;
+
+    #[derive(Clone, Copy)]
+    enum Deed {
+        /// Ends the process, or stops it, as a signal from outside would.
+        Signal(Signal),
+        Panic,
+    }
+
+    struct Fault {
+        name: String,
+        visit: u64,
+        deed: Deed,
+    }
+
+    fn parse(text: &str) -> Option<Fault> {
+        let (place, deed) = text.split_once('=').unwrap_or((text, "kill"));
+        let (name, visit) = place.split_once(':').unwrap_or((place, "1"));
+        let deed = match deed {
+            "kill" => Deed::Signal(Signal::KILL),
+            "abort" => Deed::Signal(Signal::ABORT),
+            "segv" => Deed::Signal(Signal::SEGV),
+            "stop" => Deed::Signal(Signal::STOP),
+            "panic" => Deed::Panic,
+            _ => return None,
+        };
+        Some(Fault { name: name.to_owned(), visit: visit.parse().ok()?, deed })
+    }
+
+    /// Visits this point; its name is only made where a fault is set.
+    pub fn point_named(name: impl FnOnce() -> String) {
+        static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
+        static VISITS: AtomicU64 = AtomicU64::new(0);
+        let fault = FAULT.get_or_init(|| {
+            let text = std::env::var("VEILD_FAULT").ok()?;
+            Some(parse(&text).unwrap_or_else(|| panic!("VEILD_FAULT is misspelled: {text}")))
+        });
+        let Some(fault) = fault else { return };
+        if fault.name == name() && VISITS.fetch_add(1, Ordering::Relaxed) + 1 == fault.visit {
+            strike(fault.deed);
+        }
+    }
+
+    fn strike(deed: Deed) {
+        let signal = match deed {
+            Deed::Panic => panic!("a panic on purpose"),
+            Deed::Signal(signal) => signal,
+        };
+        loop {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
+            if signal == Signal::STOP {
+                return;
+            }
+            std::thread::yield_now(); // until it has arrived; std takes the first SIGSEGV for itself
+        }
+    }
+
+    /// Visits a point.
+    pub fn point(name: &str) {
+        point_named(|| name.to_owned());
+    }
+
+    /// Keeps this thread here for as long as PATH exists, when `VEILD_HOLD` is `name=PATH` with this point's name.
+    pub fn hold(name: &str) {
+        static HOLD: OnceLock<Option<(String, PathBuf)>> = OnceLock::new();
+        let hold = HOLD.get_or_init(|| {
+            let text = std::env::var("VEILD_HOLD").ok()?;
+            let (name, path) = text.split_once('=')?;
+            Some((name.to_owned(), path.into()))
+        });
+        while hold.as_ref().is_some_and(|(wanted, path)| wanted == name && path.exists()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What the next worker process gets of this, for its environment.
+    pub fn of_next_worker() -> Vec<(&'static str, OsString)> {
+        static SPENT: AtomicBool = AtomicBool::new(false);
+        let first = || std::env::var_os("VEILD_WORKER_FAULT_ONCE").filter(|_| !SPENT.swap(true, Ordering::Relaxed));
+        let fault = std::env::var_os("VEILD_WORKER_FAULT").or_else(first);
+        let hold = std::env::var_os("VEILD_HOLD");
+        fault.map(|it| ("VEILD_FAULT", it)).into_iter().chain(hold.map(|it| ("VEILD_HOLD", it))).collect()
+    }
+
+    /// The time limit of this name, which `VEILD_<NAME>_MS` makes shorter for tests.
+    pub fn limit(name: &str, default: Duration) -> Duration {
+        let given = std::env::var(format!("VEILD_{name}_MS")).ok().and_then(|text| text.parse().ok());
+        given.map_or(default, Duration::from_millis)
+    }
+
+    thread_local! {
+        static SIZES: std::cell::Cell<Option<(usize, usize)>> = const { std::cell::Cell::new(None) };
+    }
+
+    /// Lets files processed on this thread be read in pieces of these sizes in bytes: the first one, and later blocks.
+    pub fn with_sizes<T>(first: usize, block: usize, work: impl FnOnce() -> T) -> T {
+        SIZES.set(Some((first, block)));
+        let done = work();
+        SIZES.set(None);
+        done
+    }
+
+    /// Sizes of the first reading and of later blocks.
+    pub fn sizes(default: (usize, usize)) -> (usize, usize) {
+        SIZES.get().unwrap_or(default)
+    }
+}
+
+#[cfg(debug_assertions)]
+pub use armed::*;
+
+#[cfg(not(debug_assertions))]
+mod disarmed {
+    #[inline(always)]
+    pub fn point(_name: &str) {}
+
+    #[inline(always)]
+    pub fn point_named(_name: impl FnOnce() -> String) {}
+
+    #[inline(always)]
+    pub fn hold(_name: &str) {}
+
+    #[inline(always)]
+    pub fn of_next_worker() -> Vec<(&'static str, std::ffi::OsString)> {
+        Vec::new()
+    }
+
+    #[inline(always)]
+    pub fn limit(_name: &str, default: std::time::Duration) -> std::time::Duration {
+        default
+    }
+
+    #[inline(always)]
+    pub fn sizes(default: (usize, usize)) -> (usize, usize) {
+        default
     }
 }
 
 #[cfg(not(debug_assertions))]
-#[inline(always)]
-pub fn hold(_name: &str) {}
-
-#[cfg(debug_assertions)]
-thread_local! {
-    static SIZES: std::cell::Cell<Option<(usize, usize)>> = const { std::cell::Cell::new(None) };
-}
-
-/// Lets files processed on this thread be read in pieces of these sizes in bytes: the first one, and later blocks.
-#[cfg(debug_assertions)]
-pub fn with_sizes<T>(first: usize, block: usize, work: impl FnOnce() -> T) -> T {
-    SIZES.set(Some((first, block)));
-    let done = work();
-    SIZES.set(None);
-    done
-}
-
-/// Sizes of the first reading and of later blocks.
-#[cfg(debug_assertions)]
-pub fn sizes(default: (usize, usize)) -> (usize, usize) {
-    SIZES.get().unwrap_or(default)
-}
-
-#[cfg(not(debug_assertions))]
-#[inline(always)]
-pub fn sizes(default: (usize, usize)) -> (usize, usize) {
-    default
-}
+pub use disarmed::*;

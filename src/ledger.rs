@@ -150,6 +150,12 @@ impl Ledger {
         Ok(transaction.commit()?)
     }
 
+    /// Ends every attempt that a wanted stop has cut off; it is nobody's fault.
+    pub fn release_working(&mut self) -> Result<(), LedgerError> {
+        self.db.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'working'", [])?;
+        Ok(())
+    }
+
     /// Turns every attempt that was under way when the daemon ended into an interruption.
     pub fn interrupt_working(&mut self) -> Result<(), LedgerError> {
         self.db

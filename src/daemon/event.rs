@@ -15,7 +15,7 @@ use crate::fsutil::PathError;
 use crate::intake::{Hint, Stat};
 use crate::job::JobId;
 use crate::ledger::Attempts;
-use crate::spool::{Claimed, NotClaimed};
+use crate::spool::{Claimed, NotClaimed, Stamp, Writers};
 use crate::watch::Noticed;
 use crate::worker::pool::WorkerReport;
 
@@ -71,6 +71,12 @@ pub enum Event {
         attempts: Option<Attempts>,
     },
     Decided(Vec<(JobId, Verdict)>),
+    /// What a claimed file is like that somebody had written to.
+    Revisited {
+        landing: Arc<Landing>,
+        job: JobId,
+        found: Result<(Stamp, Writers), PathError>,
+    },
     /// The jobs of this worker could not begin.
     NotBegun {
         worker: usize,
@@ -97,7 +103,8 @@ impl Event {
             | Event::Surveyed { landing, .. }
             | Event::Listed { landing, .. }
             | Event::Claimed { landing, .. }
-            | Event::NotClaimed { landing, .. } => Some(landing),
+            | Event::NotClaimed { landing, .. }
+            | Event::Revisited { landing, .. } => Some(landing),
             _ => None,
         }
     }

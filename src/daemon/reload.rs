@@ -14,6 +14,7 @@ use super::event::Event;
 use super::spools;
 use crate::config::{Config, Landing};
 use crate::fsutil::PathError;
+use crate::ledger::Attempts;
 use crate::spool::{self, Claimed};
 
 /// A configuration that may take the place of the running one.
@@ -27,7 +28,7 @@ pub struct Proposal {
 /// What the spools of added landings hold.
 #[derive(Default)]
 pub struct TakenUp {
-    pub jobs: Vec<Job>,
+    pub jobs: Vec<(Job, Attempts)>,
     /// Files in flight; they have been moved here with their landing's directory, or their landing is back.
     pub in_flight: Vec<(Claimed, Arc<Landing>)>,
     /// Files whose outcome only had to be completed.

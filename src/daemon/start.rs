@@ -19,6 +19,7 @@ use super::{DaemonError, lock_state, open_clerk, spools, tell_systemd};
 use crate::audit::{Action, Outcome, Record};
 use crate::config::{Config, Landing};
 use crate::fsutil::{self, At, PathError};
+use crate::ledger::Attempts;
 
 /// Time between two tries.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -38,7 +39,7 @@ pub struct Opened {
 
 /// What the loop begins with.
 pub struct Start {
-    pub recovered: Vec<Job>,
+    pub recovered: Vec<(Job, Attempts)>,
     /// Landings whose spools could not be read yet.
     pub unrecovered: Vec<(Arc<Landing>, Obstacle)>,
 }
@@ -95,6 +96,9 @@ pub fn open(config: &Arc<Config>) -> Result<Opened, DaemonError> {
             Err(obstacle) => return Err(DaemonError::Start(obstacle)),
         }
     }
+    // Should one of them have been the reason that the daemon ended, the others are done by then.
+    start.recovered.sort_by_key(|(job, attempts)| (attempts.interrupted, job.id()));
+    crate::faults::point("recovered");
     let resumed = start.recovered.len();
     if completed > 0 || resumed > 0 {
         let record = Record::new(Timestamp::now(), Action::DaemonRecovered, Outcome::Success)

@@ -76,7 +76,9 @@ impl Outlet {
         rows_out: u64,
         columns: Vec<ColumnReport>,
     ) -> Result<OutputReport, Failure> {
+        crate::faults::point("before_finish");
         let (sha256, bytes) = self.drain.finish()?;
+        crate::faults::point("after_finish");
         Ok(OutputReport { sha256, bytes, format: format.compressed(self.compression), rows_out, columns })
     }
 }

@@ -36,5 +36,5 @@ pub(super) fn place(row: u64, column: Option<&str>, offset: u64) -> String {
 
 /// A fault of ours, not of the file.
 pub(super) fn internal(what: &str) -> Failure {
-    Failure::Retry { doing: "mask a block".to_owned(), error: what.to_owned(), errno: None }
+    Failure::Defect { what: what.to_owned() }
 }

@@ -129,6 +129,9 @@ pub enum Failure {
         /// The operating system's error number, where there is one.
         errno: Option<i32>,
     },
+    /// veild itself is at fault, perhaps because of what is in this file: count the attempt against it.
+    #[error("a defect in veild: {what}")]
+    Defect { what: String },
 }
 
 /// What is wrong with a file, where, and what to do; never a cell value.

@@ -22,11 +22,16 @@ pub(super) type Spares = Vec<Vec<u8>>;
 
 /// A lost block would leave the writer waiting for it; the panic's payload is dropped, it may hold a value.
 fn contained<B>(splice: impl Fn(&B, Spares) -> Pieces, block: &B, spares: Spares) -> Pieces {
-    catch_unwind(AssertUnwindSafe(|| splice(block, spares))).unwrap_or_else(|_| Err(internal("a mask panicked")))
+    let splice = || {
+        crate::faults::point("block_masked");
+        splice(block, spares)
+    };
+    catch_unwind(AssertUnwindSafe(splice)).unwrap_or_else(|_| Err(internal("a mask panicked")))
 }
 
 fn write(outlets: &mut [Outlet], pieces: Vec<Piece>) -> Result<Spares, Failure> {
     outlets.iter_mut().zip(&pieces).try_for_each(|(outlet, piece)| outlet.drain.write(piece.written()))?;
+    crate::faults::point("block_written");
     Ok(pieces.into_iter().map(Piece::into_spare).collect())
 }
 

@@ -87,6 +87,7 @@ pub fn store(dir: &Path, original: &Original<'_>, reason: &Reason) -> Result<Pat
     // An earlier attempt under another configuration may have left the other kind, perhaps in the clear.
     remove_if_there(&entry.join(original_file(!sealed)))?;
     fsync_dir(&entry)?;
+    crate::faults::point("original_stored");
     write_whole(&entry, "reason.json", reason)?;
     Ok(stored)
 }

@@ -112,14 +112,7 @@ fn attend(index: usize, options: &PoolOptions, work: &Receiver<Vec<Assignment>>,
         for (position, assignment) in assignments.into_iter().enumerate() {
             let job = assignment.task.job;
             crate::faults::hold("assigned");
-            let outcome = match run(&mut process, options, &assignment) {
-                Ok(outcome) => outcome,
-                Err(why) => Outcome::NotStarted(why),
-            };
-            if matches!(outcome, Outcome::Died { .. } | Outcome::NotStarted(NotStarted::Worker(_) | NotStarted::Ended))
-            {
-                process = None;
-            }
+            let outcome = run_somehow(&mut process, options, &assignment);
             if !outcome.is_whole() {
                 // What may have filled the disk must not keep it full; the next attempt begins with new files anyway.
                 assignment.incoming.iter().for_each(|path| {
@@ -127,6 +120,21 @@ fn attend(index: usize, options: &PoolOptions, work: &Receiver<Vec<Assignment>>,
                 });
             }
             report(WorkerReport { worker: index, job, outcome, idle: position + 1 == count });
+        }
+    }
+}
+
+/// A process that has ended between two jobs is replaced; whatever ends during one is reported.
+fn run_somehow(slot: &mut Option<Process>, options: &PoolOptions, assignment: &Assignment) -> Outcome {
+    loop {
+        let reused = slot.is_some();
+        let outcome = run(slot, options, assignment).unwrap_or_else(Outcome::NotStarted);
+        let not_served = matches!(outcome, Outcome::NotStarted(NotStarted::Worker(_) | NotStarted::Ended));
+        if not_served || matches!(outcome, Outcome::Died { .. }) {
+            *slot = None;
+        }
+        if !(reused && not_served) {
+            return outcome;
         }
     }
 }
@@ -148,16 +156,13 @@ fn start_process(options: &PoolOptions) -> io::Result<Process> {
     let (socket, theirs) = UnixStream::pair()?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("veild").arg("worker").env_clear().env("POLARS_MAX_THREADS", "1");
-    for name in ["VEILD_FAULT", "VEILD_HOLD"] {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
-        }
-    }
+    command.envs(crate::faults::of_next_worker());
     command.process_group(0); // an interrupt at the terminal is for the daemon
     let child = command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let process = Process { child, socket };
-    process.socket.set_read_timeout(Some(HANG_AFTER))?;
-    process.socket.set_write_timeout(Some(HANG_AFTER))?;
+    let patience = Some(crate::faults::limit("HANG_AFTER", HANG_AFTER));
+    process.socket.set_read_timeout(patience)?;
+    process.socket.set_write_timeout(patience)?;
     let hello = Hello { keys: options.keys.clone(), memory_bytes: options.memory_bytes, threads: options.threads };
     send(&process.socket, &hello, &[])?;
     Ok(process)
@@ -182,7 +187,8 @@ fn run(slot: &mut Option<Process>, options: &PoolOptions, assignment: &Assignmen
             Ok(Some((Reply::Progress { .. }, _))) => {}
             Ok(Some((Reply::Masked { result, .. }, _))) => return Ok(Outcome::Masked(result)),
             Ok(Some((Reply::Sealed { result, .. }, _))) => return Ok(Outcome::Sealed(result)),
-            Ok(None) if !started => return Err(NotStarted::Ended),
+            // Before it has said that it started, its end says nothing about this file.
+            Ok(None) | Err(_) if !started => return Err(NotStarted::Ended),
             Ok(None) => return Ok(Outcome::Died { hung: false }),
             Err(error) => {
                 let hung = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);

@@ -13,20 +13,31 @@ use crate::seal::{Recipients, Sealer};
 
 /// Time between two signs of life while a long file is at work.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// Stack of the thread that watches for the parent's end.
+const WATCH_STACK_BYTES: usize = 64 << 10;
 
 /// Serves tasks from `socket` until it ends.
 pub fn serve(socket: &UnixStream) -> io::Result<()> {
     // A panic message may quote what it was working on.
     std::panic::set_hook(Box::new(|_| {}));
     ignore_signals();
+    let _ = offer_to_oom_killer(); // without /proc there is nothing to raise
     forbid_core_dumps()?;
+    end_with(socket.try_clone()?)?;
     let Some((hello, _)) = receive::<Hello>(socket)? else { return Ok(()) };
     limit_memory(hello.memory_bytes)?;
     pipeline::keep_freed_memory();
+    crate::faults::point("worker_ready");
     while let Some((task, fds)) = receive::<Task>(socket)? {
+        crate::faults::point("task_received");
         send(socket, &Reply::Started { job: task.job }, &[])?;
         let reply = perform(task, fds, &hello.keys, hello.threads, socket);
+        crate::faults::point("before_reply");
         send(socket, &reply, &[])?;
+        crate::faults::point("replied");
+        if matches!(reply, Reply::Masked { result: Err(Failure::Defect { .. }), .. }) {
+            break; // after a panic nothing here is to be trusted any more: another process takes over
+        }
     }
     Ok(())
 }
@@ -40,6 +51,28 @@ fn ignore_signals() {
     }
 }
 
+/// Ends this process when its parent is gone, amid whatever work: that would be thrown away, and the next daemon may be
+/// at the same file already.
+fn end_with(socket: UnixStream) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let watch = move || {
+        loop {
+            let mut polled = [PollFd::new(&socket, PollFlags::RDHUP)];
+            if poll(&mut polled, None).is_ok() && !polled[0].revents().is_empty() {
+                std::process::exit(1);
+            }
+        }
+    };
+    std::thread::Builder::new().name("parent".to_owned()).stack_size(WATCH_STACK_BYTES).spawn(watch)?;
+    Ok(())
+}
+
+/// Under memory pressure the kernel takes a worker, not the daemon. Comes before [`forbid_core_dumps`], which makes
+/// this file root's.
+fn offer_to_oom_killer() -> io::Result<()> {
+    File::options().write(true).open("/proc/self/oom_score_adj")?.write_all(b"500")
+}
+
 /// A piped core pattern ignores the size limit; only an undumpable process leaves no core, and no ptrace either.
 fn forbid_core_dumps() -> io::Result<()> {
     rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)?;
@@ -47,14 +80,9 @@ fn forbid_core_dumps() -> io::Result<()> {
     Ok(())
 }
 
-/// Limits what this process may allocate (RLIMIT_DATA: RLIMIT_AS would count mere reservations), and offers it to the
-/// kernel before the daemon when memory runs out.
+/// Limits what this process may allocate (RLIMIT_DATA: RLIMIT_AS would count mere reservations).
 fn limit_memory(bytes: u64) -> io::Result<()> {
-    rlimit::setrlimit(rlimit::Resource::DATA, bytes, bytes)?;
-    match File::options().write(true).open("/proc/self/oom_score_adj") {
-        Ok(mut file) => file.write_all(b"500"),
-        Err(_) => Ok(()), // no /proc: nothing to raise
-    }
+    rlimit::setrlimit(rlimit::Resource::DATA, bytes, bytes)
 }
 
 fn perform(task: Task, fds: Vec<OwnedFd>, keys: &MaskingKeys, threads: usize, socket: &UnixStream) -> Reply {
@@ -62,12 +90,33 @@ fn perform(task: Task, fds: Vec<OwnedFd>, keys: &MaskingKeys, threads: usize, so
     crate::faults::hold("worker_started");
     let mut files = fds.into_iter().map(File::from);
     let input = files.next();
+    // Tells one file from the others where no name is known.
+    crate::faults::point_named(|| {
+        let bytes = input.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
+        format!("input_of_{bytes}_bytes")
+    });
     match task.work {
         Work::Mask { reading, digest, content, outputs } => {
             let result = mask(input, files, reading, digest, content, outputs, keys, threads, socket);
             Reply::Masked { job: task.job, result }
         }
-        Work::Seal { recipients } => Reply::Sealed { job: task.job, result: seal(input, files.next(), &recipients) },
+        Work::Seal { recipients } => {
+            let result = seal(input, files.next(), &recipients, socket);
+            Reply::Sealed { job: task.job, result }
+        }
+    }
+}
+
+/// Tells the parent now and then that there is life.
+fn progress(socket: &UnixStream) -> impl Fn(u64) + Sync {
+    let last = std::sync::Mutex::new(Instant::now());
+    move |bytes| {
+        let Ok(mut last) = last.lock() else { return };
+        if last.elapsed() < PROGRESS_EVERY {
+            return;
+        }
+        *last = Instant::now();
+        let _ = send(socket, &Reply::Progress { bytes }, &[]); // without a parent this process ends anyway
     }
 }
 
@@ -97,15 +146,7 @@ fn mask(
             }
         }
     }
-    let last = std::sync::Mutex::new(Instant::now());
-    let progress = |bytes| {
-        let Ok(mut last) = last.lock() else { return };
-        if last.elapsed() >= PROGRESS_EVERY {
-            *last = Instant::now();
-            // A parent that is gone is noticed at the reply.
-            let _ = send(socket, &Reply::Progress { bytes }, &[]);
-        }
-    };
+    let progress = progress(socket);
     let mut report = pipeline::process(Input { file, reading, digest }, masked, keys, threads, &progress)?;
     if let Some((sink, recipients)) = original {
         let read = (&report.input, report.rows_in);
@@ -131,7 +172,7 @@ fn no_descriptor() -> Failure {
     Failure::Retry { doing: "take the task".to_owned(), error: "a descriptor is missing".to_owned(), errno: None }
 }
 
-fn seal(input: Option<File>, output: Option<File>, recipients: &[String]) -> Result<(), Failure> {
+fn seal(input: Option<File>, output: Option<File>, recipients: &[String], socket: &UnixStream) -> Result<(), Failure> {
     let (mut input, output) = input.zip(output).ok_or_else(no_descriptor)?;
     let retry = |error: io::Error| Failure::Retry {
         doing: "seal the original".to_owned(),
@@ -140,13 +181,20 @@ fn seal(input: Option<File>, output: Option<File>, recipients: &[String]) -> Res
     };
     let recipients = Recipients::parse(recipients).map_err(|error| retry(io::Error::other(error)))?;
     let mut sealer = Sealer::new(&recipients, output).map_err(retry)?;
-    let mut block = vec![0; 1 << 20];
+    let progress = progress(socket);
+    let (mut block, mut bytes) = (vec![0; 1 << 20], 0);
     loop {
-        match input.read(&mut block).map_err(retry)? {
+        let count = match input.read(&mut block).map_err(retry)? {
             0 => break,
-            count => sealer.write_all(&block[..count]).map_err(retry)?,
-        }
+            count => count,
+        };
+        sealer.write_all(&block[..count]).map_err(retry)?;
+        crate::faults::point("original_block_sealed");
+        bytes += count as u64;
+        progress(bytes);
     }
+    crate::faults::point("before_original_finish");
     sealer.finish().map_err(retry)?;
+    crate::faults::point("original_sealed");
     Ok(())
 }

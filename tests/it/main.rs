@@ -11,6 +11,7 @@
 //! - `disks.rs`: full, read-only, failing and missing file systems, on real mounts.
 //! - `formats.rs`: every format, made and read by the stock tools.
 //! - `fidelity.rs`: byte identity, and masks against `reference.rs`, a slow second way through the same text.
+//! - `worker.rs`: workers that die, crash, panic, hang, need too much, or are left behind.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
 //! - `retry.rs`: rejected files on their way back, through kills at every step.
@@ -55,3 +56,4 @@ mod stop;
 mod systemd;
 mod uploaders;
 mod versions;
+mod worker;

@@ -133,7 +133,7 @@ impl Sandbox {
     }
 
     pub fn daemon(&self) -> Daemon {
-        self.daemon_with_fault(None)
+        self.daemon_with(&[])
     }
 
     /// The daemon in the background, watching.
@@ -151,10 +151,14 @@ impl Sandbox {
 
     /// The daemon in the background, which a named fault may end.
     pub fn daemon_with_fault(&self, fault: Option<&str>) -> Daemon {
+        let environment: Vec<_> = fault.map(|fault| ("VEILD_FAULT", fault)).into_iter().collect();
+        self.daemon_with(&environment)
+    }
+
+    /// The daemon in the background, with something in its environment (`src/faults.rs` says what there is).
+    pub fn daemon_with(&self, environment: &[(&str, &str)]) -> Daemon {
         let mut command = self.run_command();
-        if let Some(fault) = fault {
-            command.env("VEILD_FAULT", fault);
-        }
+        command.envs(environment.iter().copied());
         Daemon { child: command.spawn().unwrap() }
     }
 
@@ -187,15 +191,31 @@ impl Sandbox {
         command
     }
 
+    /// Lets rejected originals be sealed to the site's own identity.
+    pub fn seal_quarantine(&self) {
+        let config = fs::read_to_string(self.site("config.toml")).unwrap();
+        let recipients = config.lines().find(|line| line.starts_with("recipients = ")).unwrap().to_owned();
+        self.edit_config("[[landing]]", &format!("[quarantine]\n{recipients}\n\n[[landing]]"));
+    }
+
+    /// The ledger's rows, oldest job first; a running daemon has it for itself.
+    pub fn ledger(&self) -> Vec<LedgerRow> {
+        let db = rusqlite::Connection::open(self.site("state/ledger.sqlite")).unwrap();
+        let mut select = db.prepare("SELECT state, died, interrupted FROM jobs ORDER BY job").unwrap();
+        let rows = select
+            .query_map([], |row| Ok(LedgerRow { state: row.get(0)?, died: row.get(1)?, interrupted: row.get(2)? }));
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
     pub fn wait_for(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let began = Instant::now();
         while !is_so() {
-            let log = || fs::read_to_string(self.path("veild.log")).unwrap_or_default();
-            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}; log:\n{}", log());
+            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}; log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10)); // between two looks, not for luck
         }
     }
 
+    /// What the daemons of this site have logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("veild.log")).unwrap_or_default()
     }
@@ -274,6 +294,13 @@ impl Sandbox {
     }
 }
 
+#[derive(Debug)]
+pub struct LedgerRow {
+    pub state: String,
+    pub died: u32,
+    pub interrupted: u32,
+}
+
 /// Every file below a directory.
 pub fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -286,6 +313,12 @@ pub fn files_below(dir: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// The letter that the kernel gives for a process' state.
+pub fn state_of(process: rustix::process::Pid) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 pub struct Daemon {

@@ -247,12 +247,24 @@ impl Host {
             let processes = "/sys/fs/cgroup/system.slice/veild.service/cgroup.procs";
             fs::read_to_string(machine.path(processes)).is_ok_and(|it| it.lines().count() == 2)
         });
+        self.gives_its_workers_to_the_oom_killer();
         self.machine.run("systemctl stop --no-block veild");
         self.machine.wait_for("the stop", |machine| machine.property("SubState") == "stop-sigterm");
         fs::remove_file(hold).unwrap();
         self.machine.wait_for("the end", |machine| machine.property("ActiveState") == "inactive");
         assert_eq!((self.unit("Result").as_str(), self.unit("ExecMainStatus").as_str()), ("success", "0"));
         self.wait_until_sealed();
+    }
+
+    fn gives_its_workers_to_the_oom_killer(&mut self) {
+        let main = self.unit("MainPID");
+        let processes = "cat /sys/fs/cgroup/system.slice/veild.service/cgroup.procs";
+        let workers = self.machine.run(processes).replace(&main, "");
+        let worker = workers.trim();
+        self.machine.wait_for("a worker before the daemon in the killer's eyes", |machine| {
+            let scores = machine.run(&format!("cat /proc/{main}/oom_score_adj /proc/{worker}/oom_score_adj"));
+            scores.split_whitespace().eq(["0", "500"])
+        });
     }
 
     fn reads_its_keys_from_credentials(&mut self) {

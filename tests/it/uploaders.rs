@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, files_below};
 
 mod burst;
 mod openssh;
@@ -160,6 +160,28 @@ fn writers_that_pause_and_close_in_between() {
     let original = fs::read(sandbox.site("state/quarantine").join(second).join("original")).unwrap();
     assert!([sandbox.vault_plaintext("parts.csv"), original].concat() == table("parts"));
     assert!(sandbox.landing_is_empty());
+}
+
+/// It would be masked in vain at every try.
+#[test]
+fn a_writer_that_is_back_after_the_claim_is_waited_for() {
+    let sandbox = faithful("0s");
+    let daemon = sandbox.daemon_held_at("assigned");
+    let whole = table("late");
+    let (first, second) = whole.split_at(whole.len() / 2);
+    sandbox.drop_file("late.csv", first);
+    let in_spool = || files_below(&sandbox.site("landing/.veild")).into_iter().find(|path| path.ends_with("late.csv"));
+    sandbox.wait_for("the claim", || sandbox.site("landing/.veild").exists() && in_spool().is_some());
+    let mut writer = OpenOptions::new().append(true).open(in_spool().unwrap()).unwrap();
+    sandbox.let_go();
+    sandbox.wait_for("the first try", || sandbox.log_lines("file_changed") == 1);
+    std::thread::sleep(Duration::from_secs(3)); // the writer's pause is the input of the test
+    writer.write_all(second).unwrap();
+    drop(writer);
+    sandbox.wait_for_sealed(1);
+    assert_eq!(sandbox.log_lines("file_changed"), 1, "it was masked while its writer had it open");
+    daemon.stop();
+    assert_all_sealed(&sandbox, &[("late.csv", whole)]);
 }
 
 #[test]

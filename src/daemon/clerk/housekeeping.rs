@@ -14,6 +14,9 @@ use crate::ledger::LedgerError;
 
 impl Clerk {
     pub(super) fn stop(&mut self, record: Record) {
+        if let Err(error) = self.ledger.release_working() {
+            tracing::error!(code = "commit_failed", "{}", chain(&error));
+        }
         let stopped = self.append(&[record]);
         if let Err(error) = stopped.and_then(|()| self.trail.checkpoint(Timestamp::now(), true)) {
             tracing::error!(code = "audit_failed", "{}", chain(&error));

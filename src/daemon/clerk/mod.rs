@@ -49,6 +49,10 @@ pub enum Paper {
     AttemptOver {
         job: JobId,
     },
+    /// An attempt could not be brought to its end, for reasons outside the file; it waits for another.
+    AttemptPutOff {
+        job: JobId,
+    },
     Commit {
         job: Box<Job>,
         masked: Masked,
@@ -210,6 +214,11 @@ impl Clerk {
             Paper::AttemptOver { job } => {
                 // A count that cannot be written goes on in memory.
                 vec![Event::AttemptOver { job, attempts: self.ledger.attempt_over(job, true).ok() }]
+            }
+            Paper::AttemptPutOff { job } => {
+                // Should the daemon end before it is written: an interruption too many is held against nobody.
+                let _ = self.ledger.attempt_over(job, false);
+                Vec::new()
             }
             Paper::Audit(record) => {
                 self.owe(*record);

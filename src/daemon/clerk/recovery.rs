@@ -43,10 +43,12 @@ impl Clerk {
                 if self.complete(&job, outputs)? {
                     taken_up.completed += 1;
                 } else {
-                    taken_up.jobs.push(job);
+                    let attempts = self.ledger.attempts(job.id())?.unwrap_or_default();
+                    taken_up.jobs.push((job, attempts));
                 }
             }
         }
+        taken_up.jobs.sort_by_key(|(job, attempts)| (attempts.interrupted, job.id()));
         Ok(taken_up)
     }
 

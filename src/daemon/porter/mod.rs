@@ -69,6 +69,12 @@ pub enum Errand {
         landing: Arc<Landing>,
         job: JobId,
     },
+    /// Look at a claimed file that somebody had written to.
+    Revisit {
+        landing: Arc<Landing>,
+        job: JobId,
+        path: PathBuf,
+    },
     /// What is mounted there now is what is meant.
     Reloaded {
         landing: Arc<Landing>,
@@ -84,6 +90,7 @@ impl Errand {
             | Errand::Examine { landing, .. }
             | Errand::Claim { landing, .. }
             | Errand::Adopt { landing, .. }
+            | Errand::Revisit { landing, .. }
             | Errand::Reloaded { landing } => landing,
         }
     }
@@ -205,6 +212,11 @@ impl Porter {
                     }
                     Err(why) => self.events.blocking_send(Event::NotClaimed { landing, relative, why }),
                 }
+            }
+            Errand::Revisit { landing, job, path } => {
+                let found = spool::open_regular(&path)
+                    .and_then(|file| Ok((spool::stamp(&file, &path)?, spool::writers(&file))));
+                self.events.blocking_send(Event::Revisited { landing, job, found })
             }
             Errand::Reloaded { .. } => {
                 self.mounted = false;

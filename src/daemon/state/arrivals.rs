@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::jobs::SOLITARY_FROM;
 use super::{Key, MAX_JOBS, MAX_RETRY_AFTER, MAX_SAID, RETRY_AFTER, Running, State, Sweep, TimerKey, Tracked};
 use crate::config::{Complete, Landing};
 use crate::daemon::clerk::Job;
@@ -11,6 +12,8 @@ use crate::daemon::places::Obstacle;
 use crate::daemon::porter::{Errand, is_wanted, marked_by};
 use crate::fsutil::PathError;
 use crate::intake::{self, Candidate, Decision, Hint, Kind, Now, Rules, Stat};
+use crate::job::JobId;
+use crate::ledger::Attempts;
 use crate::pipeline::Fault;
 use crate::spool::NotClaimed;
 
@@ -188,14 +191,22 @@ impl State {
         Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0))
     }
 
-    pub(super) fn admit(&mut self, job: Job) {
+    pub(super) fn admit(&mut self, job: Job, attempts: Attempts) {
         let id = job.id();
         if self.jobs.contains_key(&id) {
             return; // a claim and a reload found it in the spool of a landing that is back
         }
-        let too_large = job.claimed.stamp.bytes > job.landing.max_size;
-        self.jobs.insert(id, Running::new(job));
-        if too_large {
+        self.jobs.insert(id, Running::new(job, attempts));
+        if attempts.interrupted >= SOLITARY_FROM {
+            self.alert_of_interruptions(id, attempts.interrupted);
+        }
+        self.judge_size(id);
+    }
+
+    /// Makes a claimed file ready, unless it is too large.
+    pub(super) fn judge_size(&mut self, id: JobId) {
+        let Some(Running { job, .. }) = self.jobs.get(&id) else { return };
+        if job.claimed.stamp.bytes > job.landing.max_size {
             self.reject(id, file_too_large());
         } else {
             self.ready.push_back(id);

@@ -114,6 +114,8 @@ impl State {
         let Some(running) = self.jobs.get_mut(&id) else { return };
         running.setbacks += 1;
         let (setbacks, landing) = (running.setbacks, running.job.landing.name.clone());
+        self.hand(Paper::AttemptPutOff { job: id });
+        let Some(running) = self.jobs.get(&id) else { return };
         let of_its_source = obstacle.path.as_ref() == Some(&running.job.claimed.path);
         if of_its_source && obstacle.ailment == Some(Ailment::Gone) && setbacks > 2 && !self.places.blocks(&landing) {
             return self.give_up(id);
@@ -138,7 +140,7 @@ impl State {
 
     /// The spool holds the job's source no more; should it be found there again, it is taken up again.
     fn give_up(&mut self, id: JobId) {
-        let Some(running) = self.jobs.remove(&id) else { return };
+        let Some(running) = self.forget(id) else { return };
         let landing = running.job.landing;
         self.unrecovered.insert(landing.dir.clone());
         tracing::error!(
@@ -269,16 +271,17 @@ impl State {
                 if completed > 0 || resumed > 0 {
                     tracing::info!(code = "daemon_recovered", landing = landing.name, completed, resumed, "spool read");
                 }
-                for job in jobs {
+                for (job, attempts) in jobs {
                     self.adopted.insert(job.id());
-                    self.admit(job);
+                    self.admit(job, attempts);
                 }
             }
         }
     }
 }
 
-fn alert(action: Action, outcome: Outcome, code: &str) -> Record {
+/// A record about an alert with a code.
+pub(super) fn alert(action: Action, outcome: Outcome, code: &str) -> Record {
     Record::new(Timestamp::now(), action, outcome).veild("code", json!(code))
 }
 

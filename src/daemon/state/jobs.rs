@@ -4,23 +4,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::json;
 
+use super::health::alert;
 use super::{MAX_JOBS, Running, State, TimerKey};
+use crate::audit::{Action, Outcome as AuditOutcome};
 use crate::config::{Duplicates, Landing};
 use crate::daemon::clerk::{Paper, Planned, Verdict, chain};
 use crate::daemon::places::Obstacle;
 use crate::daemon::porter::Errand;
+use crate::fsutil::PathError;
 use crate::intake::Hint;
 use crate::job::JobId;
 use crate::ledger::Attempts;
 use crate::pipeline::{Failure, Fault, Reading};
+use crate::spool::{Stamp, Writers};
 use crate::worker::message::{OutputSpec, Task, Work};
 use crate::worker::pool::{Assignment, NotStarted, Outcome, WorkerReport};
 
 /// Most small files handed to a worker together.
 const MAX_BATCH: usize = 128;
+/// Time between two looks at a claimed file that somebody writes to: the landing's `quiet`, within these.
+const MIN_REVISIT: Duration = Duration::from_millis(500);
+const MAX_REVISIT: Duration = Duration::from_secs(10);
 /// A file up to this size counts as small.
 const SMALL_BYTES: u64 = 1 << 20;
+/// From this many ends of the daemon during its attempts on, a file runs alone.
+pub(super) const SOLITARY_FROM: u32 = 2;
 
 impl State {
     pub(super) fn dispatch(&mut self) {
@@ -28,16 +38,35 @@ impl State {
             return;
         }
         self.look_at_deferred();
-        while !self.ready.is_empty()
-            && let Some(worker) = self.idle.pop()
-        {
-            let jobs = self.next_batch();
-            if jobs.is_empty() {
-                self.idle.push(worker);
+        while let Some(id) = self.next_ready() {
+            // So that it is known which file ends the daemon.
+            let alone = self.is_solitary(id);
+            let others_at_work = self.idle.len() < self.config.daemon.workers;
+            let kept_apart = self.solitary.is_some_and(|worker| !self.idle.contains(&worker));
+            if kept_apart || (alone && others_at_work) {
                 return;
             }
+            let Some(worker) = self.idle.pop() else { return };
+            self.solitary = alone.then_some(worker);
+            let jobs = self.next_batch();
             self.hand(Paper::Begin { worker, jobs });
         }
+    }
+
+    fn is_solitary(&self, id: JobId) -> bool {
+        self.jobs.get(&id).is_some_and(|running| running.attempts.interrupted >= SOLITARY_FROM)
+    }
+
+    /// The next file to work on; those whose places cannot be written are put aside.
+    fn next_ready(&mut self) -> Option<JobId> {
+        while let Some(id) = self.ready.front().copied() {
+            match self.jobs.get(&id) {
+                Some(running) if !self.places.blocks(&running.job.landing.name) => return Some(id),
+                Some(_) => self.held.extend(self.ready.pop_front()),
+                None => drop(self.ready.pop_front()),
+            }
+        }
+        None
     }
 
     /// Takes up finished files once half of the places in flight are free, as many as have a place.
@@ -60,19 +89,12 @@ impl State {
         let share = self.ready.len().div_ceil(self.config.daemon.workers).clamp(1, MAX_BATCH);
         let mut batch = Vec::new();
         while batch.len() < share
-            && let Some(id) = self.ready.front().copied()
+            && let Some(id) = self.next_ready()
         {
-            let Some(running) = self.jobs.get(&id) else {
-                self.ready.pop_front();
-                continue;
-            };
-            if self.places.blocks(&running.job.landing.name) {
-                self.held.extend(self.ready.pop_front());
-                continue;
-            }
+            let running = &self.jobs[&id];
             let alone = running.job.claimed.stamp.bytes > SMALL_BYTES
                 || running.attempts.died > 0
-                || running.attempts.interrupted > 1;
+                || running.attempts.interrupted >= SOLITARY_FROM;
             if alone && !batch.is_empty() {
                 break;
             }
@@ -90,14 +112,6 @@ impl State {
         for (id, attempts) in jobs {
             let Some(running) = self.jobs.get_mut(&id) else { continue };
             running.attempts = attempts;
-            if attempts.interrupted > 1 && self.said.insert(format!("interrupted {id}")) {
-                tracing::error!(
-                    code = "file_interrupted",
-                    job = %id,
-                    times = attempts.interrupted,
-                    "the daemon ended more than once while this file was at work; it runs alone now"
-                );
-            }
             assignments.push(assignment(running));
         }
         if assignments.is_empty() {
@@ -105,6 +119,29 @@ impl State {
         } else {
             self.pool.assign(worker, assignments);
         }
+    }
+
+    pub(super) fn alert_of_interruptions(&mut self, id: JobId, times: u32) {
+        tracing::error!(
+            code = "file_interrupted",
+            job = %id,
+            times,
+            "the daemon ended more than once while this file was at work; it runs alone, after all others"
+        );
+        self.interrupted.insert(id);
+        let record = alert(Action::AlertRaised, AuditOutcome::Failure, "file_interrupted")
+            .veild("job", json!(id))
+            .veild("times", json!(times));
+        self.hand(Paper::Audit(Box::new(record)));
+    }
+
+    /// Takes leave of a job, and of its alert.
+    pub(super) fn forget(&mut self, id: JobId) -> Option<Running> {
+        if self.interrupted.remove(&id) {
+            let record = alert(Action::AlertCleared, AuditOutcome::Success, "file_interrupted").veild("job", json!(id));
+            self.hand(Paper::Audit(Box::new(record)));
+        }
+        self.jobs.remove(&id)
     }
 
     pub(super) fn on_worker(&mut self, report: WorkerReport) {
@@ -129,6 +166,11 @@ impl State {
             | Outcome::Sealed(Err(Failure::Retry { doing, error, errno })) => {
                 let obstacle = self.worker_obstacle(&format!("cannot {doing}: {error}"), errno);
                 self.set_back(job, &obstacle);
+            }
+            Outcome::Masked(Err(Failure::Defect { what })) | Outcome::Sealed(Err(Failure::Defect { what })) => {
+                tracing::error!(code = "worker_died", job = %job, "{what}; a new worker takes over; report a bug");
+                self.count("worker_deaths");
+                self.hand(Paper::AttemptOver { job });
             }
             Outcome::Sealed(Err(Failure::Reject(fault))) => self.set_back(job, &Obstacle::other(fault.sentence)),
             Outcome::NotStarted(NotStarted::Path(error)) => self.set_back(job, &Obstacle::from(&error)),
@@ -189,19 +231,19 @@ impl State {
                 self.count("sealed");
                 let now = self.now().monotonic;
                 self.tally.sealed(&landing, input_bytes, Timestamp::now(), now);
-                self.jobs.remove(&id);
+                self.forget(id);
             }
             Verdict::Quarantined { fault } => {
                 tracing::warn!(code = "file_quarantined", job = %id, landing, reason = fault.code, "{}", fault.sentence);
                 self.count("quarantined");
                 self.tally.quarantined(&landing);
-                self.jobs.remove(&id);
+                self.forget(id);
             }
             Verdict::Skipped { duplicate_of } => {
                 let of = duplicate_of.to_string();
                 tracing::info!(code = "file_skipped", job = %id, landing, of, "its content was sealed before; removed");
                 self.count("skipped");
-                self.jobs.remove(&id);
+                self.forget(id);
             }
             Verdict::Duplicate { fault } => self.reject(id, fault),
             Verdict::Changed => {
@@ -215,12 +257,34 @@ impl State {
     fn start_over(&mut self, id: JobId) {
         let Some(running) = self.jobs.get_mut(&id) else { return };
         running.rejected = None;
-        let path = &running.job.claimed.path;
-        if let Ok(stamp) = crate::spool::open_regular(path).and_then(|file| crate::spool::stamp(&file, path)) {
-            running.job.claimed.stamp = stamp;
+        running.awaited = true;
+        self.revisit(id);
+    }
+
+    /// Has a look at a file that somebody had written to; it is worked on when that is over.
+    pub(super) fn revisit(&mut self, id: JobId) {
+        let Some(Running { job, .. }) = self.jobs.get(&id) else { return };
+        let (landing, path) = (job.landing.clone(), job.claimed.path.clone());
+        self.send(Errand::Revisit { landing, job: id, path });
+    }
+
+    pub(super) fn on_revisited(&mut self, id: JobId, found: Result<(Stamp, Writers), PathError>) {
+        let Some(running) = self.jobs.get_mut(&id).filter(|running| running.awaited) else { return };
+        match found {
+            Ok((stamp, writers)) if stamp == running.job.claimed.stamp && writers != Writers::Some => {
+                running.awaited = false;
+                self.judge_size(id);
+            }
+            Ok((stamp, _)) => {
+                running.job.claimed.stamp = stamp;
+                let pause = running.job.landing.quiet.clamp(MIN_REVISIT, MAX_REVISIT);
+                self.remind(self.now().monotonic + pause, TimerKey::Revisit(id));
+            }
+            Err(error) => {
+                running.awaited = false;
+                self.set_back(id, &Obstacle::from(&error));
+            }
         }
-        let at = self.now().monotonic + Duration::from_millis(500);
-        self.remind(at, TimerKey::Retry(id));
     }
 }
 

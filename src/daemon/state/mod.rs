@@ -78,6 +78,8 @@ struct Tracked {
 struct Running {
     job: Job,
     attempts: Attempts,
+    /// Somebody writes to it: it is looked at until that is over.
+    awaited: bool,
     /// Set when the file is at fault and its original is being sealed for the quarantine.
     rejected: Option<Fault>,
     /// Attempts that failed for reasons outside the file.
@@ -85,8 +87,8 @@ struct Running {
 }
 
 impl Running {
-    fn new(job: Job) -> Running {
-        Running { job, attempts: Attempts::default(), rejected: None, setbacks: 0 }
+    fn new(job: Job, attempts: Attempts) -> Running {
+        Running { job, attempts, awaited: false, rejected: None, setbacks: 0 }
     }
 }
 
@@ -116,6 +118,10 @@ pub(super) struct State {
     adopted: HashSet<JobId>,
     throttle: Throttle,
     idle: Vec<usize>,
+    /// The worker that has a file beside which nothing else may be at work.
+    solitary: Option<usize>,
+    /// Files during which the daemon has ended before; each has its alert.
+    interrupted: HashSet<JobId>,
     /// By name of the landing.
     sweeps: HashMap<String, Sweep>,
     sweep_count: u64,
@@ -145,6 +151,7 @@ enum TimerKey {
     Candidate(Key),
     Sweep(String),
     Retry(JobId),
+    Revisit(JobId),
 }
 
 impl State {
@@ -178,6 +185,8 @@ impl State {
             timers: BinaryHeap::new(),
             jobs: HashMap::new(),
             ready: VecDeque::new(),
+            solitary: None,
+            interrupted: HashSet::new(),
             sweeps: HashMap::new(),
             sweep_count: 0,
             said: HashSet::new(),
@@ -198,9 +207,8 @@ impl State {
             reload: Reload::Idle,
             rejected: None,
         };
-        for job in start.recovered {
-            state.ready.push_back(job.id());
-            state.jobs.insert(job.id(), Running::new(job));
+        for (job, attempts) in start.recovered {
+            state.admit(job, attempts);
         }
         for (landing, obstacle) in start.unrecovered {
             state.unrecovered.insert(landing.dir.clone());
@@ -263,7 +271,8 @@ impl State {
         }
         let waited = self.began.elapsed() >= self.config.daemon.shutdown_grace;
         let claiming = self.candidates.values().any(|tracked| tracked.claiming);
-        let stuck = self.places.any_unwritable() || self.jobs.values().all(|running| running.setbacks > 0);
+        let waits = |running: &Running| running.setbacks > 0 || running.awaited;
+        let stuck = self.places.any_unwritable() || self.jobs.values().all(waits);
         (self.jobs.is_empty() && self.candidates.is_empty())
             || (waited && !claiming && (self.jobs.is_empty() || (stuck && !working && self.ready.is_empty())))
     }
@@ -271,7 +280,7 @@ impl State {
     /// What `--once` could not do: an error unless everything was handled, or only waits for its writers.
     fn left_over(&self) -> Result<(), DaemonError> {
         let paused = self.candidates.keys().filter(|(landing, _)| self.paused.contains_key(landing)).count();
-        let files = self.jobs.len() + paused;
+        let files = self.jobs.values().filter(|running| !running.awaited).count() + paused;
         if !self.once || self.stopping.is_some() || files == 0 {
             return Ok(());
         }
@@ -352,13 +361,14 @@ impl State {
                 self.count("claimed");
                 let arrived_at = Timestamp::from_nanosecond(arrived_ns).unwrap_or_else(|_| claimed.job.claim_time());
                 let job = Job { config, landing, claimed, arrived_at };
-                self.admit(job);
+                self.admit(job, Attempts::default());
             }
             Event::NotClaimed { landing, relative, why } => self.on_not_claimed(&landing, relative, &why),
             Event::Begun { worker, jobs } => self.on_begun(worker, jobs),
             Event::Worker(report) => self.on_worker(report),
             Event::AttemptOver { job, attempts } => self.on_attempt_over(job, attempts),
             Event::Decided(verdicts) => verdicts.into_iter().for_each(|(job, verdict)| self.on_verdict(job, verdict)),
+            Event::Revisited { job, found, .. } => self.on_revisited(job, found),
             Event::NotBegun { worker, jobs, obstacle } => {
                 self.idle.push(worker);
                 jobs.into_iter().for_each(|job| self.set_back(job, &obstacle));
@@ -396,6 +406,7 @@ impl State {
                 TimerKey::Candidate(key) => self.on_candidate_due(at, key),
                 TimerKey::Sweep(name) => self.on_sweep_due(at, &name),
                 TimerKey::Retry(id) => self.take_up(id),
+                TimerKey::Revisit(id) => self.revisit(id),
             }
         }
         if self.lost_events.swap(false, Ordering::Relaxed) {

@@ -84,7 +84,7 @@ impl State {
         self.config = proposal.config;
         self.follow_moved(taken_up.in_flight);
         self.replace_landings(proposal.landings);
-        taken_up.jobs.into_iter().for_each(|job| self.admit(job));
+        taken_up.jobs.into_iter().for_each(|(job, attempts)| self.admit(job, attempts));
         self.rejected = None;
         self.end_reload();
     }

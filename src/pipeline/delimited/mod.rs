@@ -125,6 +125,7 @@ fn run<'a>(
     let dialect = &reading.dialect;
     let max_record_bytes = reading.limits.max_record_bytes.min(LONGEST_RECORD);
     let (header, mut buffer) = first_record(&mut source, dialect, max_record_bytes)?;
+    crate::faults::point("header_read");
     let names: Vec<&str> = header.names.iter().map(String::as_str).collect();
     let plans = planner(&names).map_err(Failure::Reject)?;
     let public: Vec<String> =

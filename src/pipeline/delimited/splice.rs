@@ -373,7 +373,7 @@ pub(super) fn splice_all(splicers: &[Splicer<'_>], block: &Block, mut spares: Sp
 fn row(failure: &Failure) -> u64 {
     match failure {
         Failure::Reject(fault) => fault.row.unwrap_or(0),
-        Failure::Retry { .. } => 0,
+        Failure::Retry { .. } | Failure::Defect { .. } => 0,
     }
 }
 

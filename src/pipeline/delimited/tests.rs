@@ -210,8 +210,8 @@ fn the_first_failure_by_position_wins_and_a_panic_hangs_nobody() {
     assert!(
         matches!(two, Err(Failure::Reject(fault)) if fault.row == Some(1) && fault.column.as_deref() == Some("c1"))
     );
-    assert!(matches!(mask_all(b"a\n1\n", &["p"], &Reading::default()), Err(Failure::Retry { .. })));
-    assert!(matches!(mask_all(input.as_bytes(), &["kpk"], &Reading::default()), Err(Failure::Retry { .. })));
+    assert!(matches!(mask_all(b"a\n1\n", &["p"], &Reading::default()), Err(Failure::Defect { .. })));
+    assert!(matches!(mask_all(input.as_bytes(), &["kpk"], &Reading::default()), Err(Failure::Defect { .. })));
 }
 
 type Found = (Vec<Span>, u64, Option<(Kind, usize)>);
