@@ -1,8 +1,8 @@
 //! Masking and signing keys: their files, versions and derivations.
 
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -30,12 +30,27 @@ pub struct KeyError(pub String);
 #[derive(Clone, Serialize, Deserialize)]
 pub struct MaskingKeys {
     /// In ascending order of version, never empty.
-    versions: Vec<(u32, Zeroizing<[u8; 32]>)>,
+    versions: Vec<KeyVersion>,
+}
+
+/// One version of a masking key.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct KeyVersion {
+    pub version: u32,
+    pub created: Timestamp,
+    key: Zeroizing<[u8; 32]>,
+}
+
+impl KeyVersion {
+    /// Tells versions apart and says nothing of the key: two hosts that see the same one mask alike.
+    pub fn fingerprint(&self) -> String {
+        derive(&self.key, "fingerprint", "")[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 impl std::fmt::Debug for MaskingKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let versions: Vec<u32> = self.versions.iter().map(|(version, _)| *version).collect();
+        let versions: Vec<u32> = self.versions.iter().map(|known| known.version).collect();
         f.debug_struct("MaskingKeys").field("versions", &versions).finish_non_exhaustive()
     }
 }
@@ -49,15 +64,11 @@ impl MaskingKeys {
 
     /// The text of a new key file with one version.
     pub fn generate(now: Timestamp) -> Zeroizing<String> {
-        let mut key = Zeroizing::new([0u8; 32]);
-        OsRng.fill_bytes(key.as_mut_slice());
-        let encoded = Zeroizing::new(BASE64.encode(key.as_slice()));
         Zeroizing::new(format!(
             "{MASKING_MAGIC} {MASKING_FORMAT}\n\
              # Back this file up: without it no file can be masked to the same pseudonyms again.\n\
-             # <version> <created> <key>; the highest version is current.\n\
-             1 {now} {}\n",
-            encoded.as_str()
+             # <version> <created> <key>; the highest version is current.\n{}",
+            new_version(1, now).as_str()
         ))
     }
 
@@ -75,47 +86,61 @@ impl MaskingKeys {
             }
             _ => return Err(fail(1, &format!("expected `{MASKING_MAGIC} {MASKING_FORMAT}`"))),
         }
-        let mut versions: Vec<(u32, Zeroizing<[u8; 32]>)> = Vec::new();
+        let mut versions: Vec<KeyVersion> = Vec::new();
         for (line, number) in lines.zip(2usize..) {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (version, key) = parse_version(line).map_err(|what| fail(number, what))?;
-            if versions.iter().any(|(known, _)| *known == version) {
-                return Err(fail(number, &format!("version {version} stands there twice")));
+            let parsed = parse_version(line).map_err(|what| fail(number, what))?;
+            if versions.iter().any(|known| known.version == parsed.version) {
+                return Err(fail(number, &format!("version {} stands there twice", parsed.version)));
             }
-            versions.push((version, key));
+            versions.push(parsed);
         }
         if versions.is_empty() {
             return Err(KeyError("holds no key".to_owned()));
         }
-        versions.sort_by_key(|(version, _)| *version);
+        versions.sort_by_key(|known| known.version);
         Ok(MaskingKeys { versions })
     }
 
-    fn current(&self) -> &(u32, Zeroizing<[u8; 32]>) {
+    fn current(&self) -> &KeyVersion {
         self.versions.last().expect("parse refuses a file without keys")
+    }
+
+    /// All versions, oldest first.
+    pub fn versions(&self) -> &[KeyVersion] {
+        &self.versions
     }
 
     /// The version that new pseudonyms carry.
     pub fn current_version(&self) -> u32 {
-        self.current().0
+        self.current().version
     }
 
     /// A key for one purpose (`mask/hash`, `input-digest`) and namespace, derived from the current version.
     pub fn derive(&self, purpose: &str, namespace: &str) -> Zeroizing<[u8; 32]> {
-        let key = &self.current().1;
-        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length");
-        for part in ["veild\0", purpose, "\0", namespace] {
-            mac.update(part.as_bytes());
-        }
-        Zeroizing::new(mac.finalize().into_bytes().into())
+        derive(&self.current().key, purpose, namespace)
+    }
+
+    /// The keys as they were when this version was current; `None` when there is no such one.
+    pub fn as_of(&self, version: u32) -> Option<MaskingKeys> {
+        let end = self.versions.iter().position(|known| known.version == version)?;
+        Some(MaskingKeys { versions: self.versions[..=end].to_vec() })
     }
 }
 
+fn derive(key: &[u8; 32], purpose: &str, namespace: &str) -> Zeroizing<[u8; 32]> {
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length");
+    for part in ["veild\0", purpose, "\0", namespace] {
+        mac.update(part.as_bytes());
+    }
+    Zeroizing::new(mac.finalize().into_bytes().into())
+}
+
 /// One line of a key file; what is wrong never quotes the line.
-fn parse_version(line: &str) -> Result<(u32, Zeroizing<[u8; 32]>), &'static str> {
+fn parse_version(line: &str) -> Result<KeyVersion, &'static str> {
     let mut words = line.split_ascii_whitespace();
     let (Some(version), Some(created), Some(encoded), None) = (words.next(), words.next(), words.next(), words.next())
     else {
@@ -123,10 +148,10 @@ fn parse_version(line: &str) -> Result<(u32, Zeroizing<[u8; 32]>), &'static str>
     };
     let version =
         version.parse::<u32>().ok().filter(|version| *version > 0).ok_or("the version is no number above 0")?;
-    created.parse::<Timestamp>().map_err(|_| "the creation time is not RFC 3339")?;
+    let created = created.parse::<Timestamp>().map_err(|_| "the creation time is not RFC 3339")?;
     let bytes = Zeroizing::new(BASE64.decode(encoded).map_err(|_| "the key is not base64")?);
     let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| "the key is not 32 bytes long")?;
-    Ok((version, Zeroizing::new(key)))
+    Ok(KeyVersion { version, created, key: Zeroizing::new(key) })
 }
 
 /// Reads a file that nobody but its owner (and its group, for reading) may touch.
@@ -153,6 +178,45 @@ fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyError> {
 pub fn generate_masking(path: &Path, now: Timestamp) -> Result<(), KeyError> {
     refuse_taken(path)?;
     write_durable(path, 0o600, MaskingKeys::generate(now).as_bytes())
+}
+
+/// Adds a new version to a masking key file, which becomes current; the older ones stay. Returns its number.
+///
+/// The file keeps its mode and owner, and is at every moment the old one or the new one.
+pub fn rotate_masking(path: &Path, now: Timestamp) -> Result<u32, KeyError> {
+    let text = read_secret(path)?;
+    let keys = MaskingKeys::parse(&text).map_err(|error| KeyError(format!("{}: {error}", path.display())))?;
+    let version = keys.current_version().checked_add(1).ok_or(KeyError("there are no more versions".to_owned()))?;
+    let fail = |error: std::io::Error| KeyError(format!("cannot rotate {}: {error}", path.display()));
+    // A link stays one: what it names is replaced.
+    let path = &fs::canonicalize(path).map_err(fail)?;
+    let metadata = fs::metadata(path).map_err(fail)?;
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let new = Zeroizing::new(format!("{}{end}{}", text.as_str(), new_version(version, now).as_str()));
+    let temporary = with_suffix(path, ".rotating");
+    let described = |error: fsutil::PathError| KeyError(format!("{error}: {}", error.source));
+    fsutil::remove_if_there(&temporary).map_err(described)?; // of a rotation that was cut off
+    let mut file = fsutil::create_new(&temporary, 0o600).map_err(described)?;
+    let placed = file
+        .write_all(new.as_bytes())
+        .and_then(|()| std::os::unix::fs::fchown(&file, Some(metadata.uid()), Some(metadata.gid())))
+        .and_then(|()| file.set_permissions(metadata.permissions()))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = placed {
+        let _ = fs::remove_file(&temporary); // the error that matters is the other one
+        return Err(fail(error));
+    }
+    fsutil::fsync_dir(path.parent().unwrap_or(Path::new("/"))).map_err(described)?;
+    Ok(version)
+}
+
+/// A line for a masking key file.
+fn new_version(version: u32, now: Timestamp) -> Zeroizing<String> {
+    let mut key = Zeroizing::new([0u8; 32]);
+    OsRng.fill_bytes(key.as_mut_slice());
+    let encoded = Zeroizing::new(BASE64.encode(key.as_slice()));
+    Zeroizing::new(format!("{version} {now} {}\n", encoded.as_str()))
 }
 
 fn refuse_taken(path: &Path) -> Result<(), KeyError> {

@@ -1,5 +1,4 @@
 use super::*;
-use std::io::Write;
 use std::process::{Command, Stdio};
 
 #[test]
@@ -15,6 +14,28 @@ fn a_generated_masking_key_loads_and_derives() {
     assert_eq!(format!("{keys:?}"), "MaskingKeys { versions: [1], .. }");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     assert!(MaskingKeys::load(&path).unwrap_err().0.contains("chmod 0600"));
+}
+
+#[test]
+fn a_rotation_adds_a_version_and_keeps_the_old_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("masking.key");
+    generate_masking(&path, Timestamp::UNIX_EPOCH).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let old = MaskingKeys::load(&path).unwrap();
+    assert_eq!(rotate_masking(&path, Timestamp::UNIX_EPOCH).unwrap(), 2);
+    let new = MaskingKeys::load(&path).unwrap();
+    assert_eq!(new.versions().iter().map(|known| known.version).collect::<Vec<_>>(), [1, 2]);
+    assert_ne!(new.derive("p", "n"), old.derive("p", "n"));
+    assert_eq!(new.as_of(1).unwrap().derive("p", "n"), old.derive("p", "n"));
+    assert_eq!(new.versions()[0].fingerprint(), old.versions()[0].fingerprint());
+    assert_ne!(new.versions()[0].fingerprint(), new.versions()[1].fingerprint());
+    assert!(new.as_of(3).is_none());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    fs::write(dir.path().join("masking.key.rotating"), "half").unwrap();
+    assert_eq!(rotate_masking(&path, Timestamp::UNIX_EPOCH).unwrap(), 3);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! `veild key`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde_json::json;
+
+use crate::audit::{Action, Outcome, Record};
+use crate::config::Config;
+use crate::keys::MaskingKeys;
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
@@ -14,6 +19,21 @@ pub enum Arguments {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Add a new version to the masking key; files are masked under it from veild's next start on
+    Rotate {
+        /// Masking key, instead of the configuration's; then the audit trail has nothing of it
+        #[arg(long)]
+        masking_key: Option<PathBuf>,
+    },
+    /// Versions of the masking key, with a fingerprint each that tells whether two hosts have the same
+    List {
+        /// Masking key, instead of the configuration's
+        #[arg(long)]
+        masking_key: Option<PathBuf>,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -22,12 +42,66 @@ pub enum Kind {
     Signing,
 }
 
-pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let Arguments::Generate { kind, out } = arguments;
+pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
+    match arguments {
+        Arguments::Generate { kind, out } => generate(*kind, out),
+        Arguments::Rotate { masking_key } => rotate(config, masking_key.as_deref()),
+        Arguments::List { masking_key, json } => list(&super::masking_keys(config, masking_key.as_deref())?, *json),
+    }
+}
+
+fn generate(kind: Kind, out: &Path) -> anyhow::Result<()> {
     match kind {
         Kind::Masking => crate::keys::generate_masking(out, Timestamp::now())?,
         Kind::Signing => crate::keys::generate_signing(out)?,
     }
     println!("wrote {}; back it up where this host cannot reach it", out.display());
+    Ok(())
+}
+
+fn rotate(config: &Path, masking_key: Option<&Path>) -> anyhow::Result<()> {
+    let (path, version) = match masking_key {
+        Some(path) => (path.to_owned(), crate::keys::rotate_masking(path, Timestamp::now())?),
+        None => {
+            let config = Config::load(config)?;
+            let path = &config.keys.masking;
+            anyhow::ensure!(
+                !path.starts_with("/run/credentials"),
+                "the masking key comes as a credential: give its source with `--masking-key`, then restart the service"
+            );
+            let next = MaskingKeys::load(path)?.current_version() + 1;
+            let record = Record::new(Timestamp::now(), Action::KeyRotated, Outcome::Success)
+                .field("user", super::user())
+                .field("file", json!({"path": path}))
+                .veild("key_version", json!(next));
+            super::record(&config, record)?;
+            (path.clone(), crate::keys::rotate_masking(path, Timestamp::now())?)
+        }
+    };
+    println!(
+        "version {version} of {} is there; back the file up, hand it to the hosts whose files shall join, and restart \
+         veild on all of them: pseudonyms of version {version} match none of the older ones",
+        path.display()
+    );
+    Ok(())
+}
+
+fn list(keys: &MaskingKeys, json: bool) -> anyhow::Result<()> {
+    let current = keys.current_version();
+    if json {
+        let all = keys.versions().iter().map(|known| {
+            json!({
+                "version": known.version,
+                "created": known.created,
+                "fingerprint": known.fingerprint(),
+                "current": known.version == current,
+            })
+        });
+        return super::print_json(&all.collect::<Vec<_>>());
+    }
+    for known in keys.versions() {
+        let note = if known.version == current { "  current" } else { "" };
+        println!("{}  {}  {}{note}", known.version, known.created, known.fingerprint());
+    }
     Ok(())
 }

@@ -25,6 +25,7 @@ mod reading;
 mod run;
 mod schema;
 mod status;
+mod token;
 mod unit;
 mod vault;
 
@@ -70,6 +71,9 @@ enum Command {
     /// Sealed objects and their receipts
     #[command(subcommand)]
     Vault(vault::Arguments),
+    /// Reversible pseudonyms
+    #[command(subcommand)]
+    Token(token::Arguments),
     /// The audit trail
     #[command(subcommand)]
     Audit(audit::Arguments),
@@ -156,8 +160,9 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Command::Status(status) => status::run(config, &status),
         Command::Quarantine(quarantine) => quarantine::run(config, &quarantine),
         Command::Vault(vault) => vault::run(config, &vault),
+        Command::Token(token) => token::run(config, &token),
         Command::Audit(audit) => audit::run(config, &audit),
-        Command::Key(key) => key::run(&key),
+        Command::Key(key) => key::run(config, &key),
         Command::Schema => schema::run(),
         Command::Completions(completions) => completions::run(&completions),
         Command::Man(man) => man::run(&man),

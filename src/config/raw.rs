@@ -374,8 +374,10 @@ pub struct Column {
     pub length: Option<u32>,
     /// `hash`: `hex`, `base32` or `base64url`.
     pub encoding: Option<String>,
-    /// `hash`: columns of one namespace join; the column's name when absent.
+    /// `hash`, `token`: columns of one namespace join; the column's name when absent.
     pub namespace: Option<String>,
+    /// `hash`, `token`: spellings that count as one value: a list of `nfc`, `trim`, `lowercase` and `digits`.
+    pub normalize: Option<Vec<String>>,
     /// `truncate`: characters, or bits of an IPv4 address, that stay.
     pub keep: Option<u32>,
     /// `truncate`: `prefix`, `zip3`, `ip` or `geohash`.
@@ -432,6 +434,7 @@ impl Column {
             length: self.length,
             encoding: self.encoding.clone(),
             namespace: self.namespace.clone(),
+            normalize: self.normalize.clone(),
             keep: self.keep,
             kind: self.kind.clone(),
             to: self.to.clone(),

@@ -6,6 +6,8 @@ use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use super::normalize::Normalize;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HashMask {
     pub algorithm: Algorithm,
@@ -13,6 +15,8 @@ pub struct HashMask {
     /// Characters of output.
     pub length: u32,
     pub namespace: Option<String>,
+    #[serde(default, skip_serializing_if = "Normalize::is_none")]
+    pub normalize: Normalize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +49,7 @@ pub struct Keyed {
     state: KeyedState,
     encoding: Encoding,
     length: usize,
+    pub(super) normalize: Normalize,
 }
 
 enum KeyedState {
@@ -60,7 +65,7 @@ impl Keyed {
             }
             Algorithm::Blake3 => KeyedState::Blake3(zeroize::Zeroizing::new(*key)),
         };
-        Keyed { state, encoding: mask.encoding, length: mask.length as usize }
+        Keyed { state, encoding: mask.encoding, length: mask.length as usize, normalize: mask.normalize }
     }
 
     /// Appends the pseudonym of `value` to `out`.
@@ -102,7 +107,7 @@ mod tests {
     use super::*;
 
     fn hashed(algorithm: Algorithm, encoding: Encoding, length: u32) -> String {
-        let mask = HashMask { algorithm, encoding, length, namespace: None };
+        let mask = HashMask { algorithm, encoding, length, namespace: None, normalize: Normalize::default() };
         let mut out = String::new();
         Keyed::new(&mask, &[7; 32]).hash_into("value", &mut out);
         out

@@ -4,7 +4,7 @@
 //! are. A mask is checked when the configuration is read ([`Mask::from_params`]); after that it can only meet cells
 //! that it cannot read.
 
-use polars::prelude::StringChunked;
+use polars::prelude::{NewChunkedArray, PlSmallStr, StringChunked};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,17 +14,22 @@ mod cells;
 mod date;
 mod generalize;
 mod hash;
+mod normalize;
 mod number;
 mod params;
 mod partial;
 mod pattern;
+mod reveal;
 mod scrub;
+mod token;
 mod truncate;
 
 pub use generalize::Hierarchy;
 pub use params::MASKS;
+pub use reveal::Revealer;
 
 use cells::Cells;
+use normalize::{LEFT_OVER, Normalize};
 use number::NUMBER;
 pub use params::REDACTED;
 
@@ -42,6 +47,7 @@ pub struct MaskParams {
     pub length: Option<u32>,
     pub encoding: Option<String>,
     pub namespace: Option<String>,
+    pub normalize: Option<Vec<String>>,
     pub keep: Option<u32>,
     pub kind: Option<String>,
     pub to: Option<toml::Value>,
@@ -70,6 +76,7 @@ pub enum Mask {
     Redact { text: String },
     Partial(partial::PartialMask),
     Hash(hash::HashMask),
+    Token(token::TokenMask),
     Truncate(truncate::TruncateMask),
     Generalize(generalize::GeneralizeMask),
     Pattern(pattern::PatternMask),
@@ -104,6 +111,7 @@ impl Mask {
             Mask::Redact { .. } => "redact",
             Mask::Partial(_) => "partial",
             Mask::Hash(_) => "hash",
+            Mask::Token(_) => "token",
             Mask::Truncate(_) => "truncate",
             Mask::Generalize(_) => "generalize",
             Mask::Pattern(_) => "pattern",
@@ -111,6 +119,15 @@ impl Mask {
             Mask::Date(_) => "date",
             Mask::Round(_) => "round",
             Mask::Clamp(_) => "clamp",
+        }
+    }
+
+    /// The namespace that the rule gives to a keyed mask.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Mask::Hash(hash) => hash.namespace.as_deref(),
+            Mask::Token(token) => token.namespace.as_deref(),
+            _ => None,
         }
     }
 
@@ -142,6 +159,9 @@ impl Mask {
                 let key = keys.derive("mask/hash", hash.namespace.as_deref().unwrap_or(namespace));
                 Tool::Hash(hash::Keyed::new(hash, &key), keys.current_version())
             }
+            Mask::Token(token) => {
+                Tool::Token(token::Tokenizer::new(token, token.namespace.as_deref().unwrap_or(namespace), keys))
+            }
             Mask::Truncate(truncate) => Tool::Truncate(truncate.clone()),
             Mask::Generalize(generalize) => Tool::Generalize(generalize.clone()),
             Mask::Pattern(pattern) => {
@@ -165,6 +185,7 @@ enum Tool {
     Partial(partial::PartialMask),
     /// With the version of its key.
     Hash(hash::Keyed, u32),
+    Token(token::Tokenizer),
     Truncate(truncate::TruncateMask),
     Generalize(generalize::GeneralizeMask),
     Pattern(pattern::Replacer),
@@ -179,8 +200,24 @@ impl Prepared {
     pub fn key_version(&self) -> Option<u32> {
         match &self.0 {
             Tool::Hash(_, version) => Some(*version),
+            Tool::Token(tokenizer) => Some(tokenizer.version()),
             _ => None,
         }
+    }
+
+    /// Masks single values.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prepared::apply`] has them.
+    pub fn apply_to<'a>(
+        &self,
+        values: impl Iterator<Item = &'a str>,
+        mistyped: OnMistyped,
+    ) -> Result<Vec<String>, Mistyped> {
+        let column = StringChunked::from_iter_values(PlSmallStr::EMPTY, values);
+        let masked = self.apply(&column, mistyped)?;
+        Ok(masked.iter().map(|value| value.unwrap_or_default().to_owned()).collect())
     }
 
     /// Masks a column.
@@ -193,7 +230,17 @@ impl Prepared {
             Tool::Pass => Ok(column.clone()),
             Tool::Fixed(text) => Ok(fixed(column, text)),
             Tool::Partial(partial) => readable(column, |value, out| partial.mask_into(value, out)),
-            Tool::Hash(keyed, _) => readable(column, |value, out| keyed.hash_into(value, out)),
+            Tool::Hash(keyed, _) => normalized(column, mistyped, keyed.normalize, LEFT_OVER, |value, out| {
+                keyed.hash_into(value, out);
+                true
+            }),
+            Tool::Token(tokenizer) => {
+                let cipher = tokenizer.cipher();
+                normalized(column, mistyped, tokenizer.normalize, LEFT_OVER, |value, out| {
+                    cipher.token_into(value, out);
+                    true
+                })
+            }
             Tool::Truncate(truncate) => {
                 masked(column, mistyped, truncate.expected(), |value, out| truncate.mask_into(value, out))
             }
@@ -216,6 +263,24 @@ fn readable(column: &StringChunked, mask: impl Fn(&str, &mut String)) -> Result<
     masked(column, OnMistyped::Reject, "any text", |value, out| {
         mask(value, out);
         true
+    })
+}
+
+/// A mask that sees the normal forms of the cells. Of white space nothing need be left: it stays as empty as it is. Any
+/// other cell of which nothing is left would be one value with all others like it, and counts as unreadable.
+fn normalized(
+    column: &StringChunked,
+    mistyped: OnMistyped,
+    normalize: Normalize,
+    expected: &'static str,
+    mask: impl Fn(&str, &mut String) -> bool,
+) -> Result<StringChunked, Mistyped> {
+    if normalize.is_none() {
+        return masked(column, mistyped, expected, mask);
+    }
+    masked(column, mistyped, expected, |value, out| match normalize.apply(value) {
+        normal if normal.is_empty() => value.trim().is_empty(),
+        normal => mask(&normal, out),
     })
 }
 

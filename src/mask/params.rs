@@ -3,22 +3,25 @@
 use super::date::{DateMask, DateTo};
 use super::generalize::GeneralizeMask;
 use super::hash::{Algorithm, Encoding, HashMask};
+use super::normalize::Normalize;
 use super::number::{ClampMask, Decimal, RoundMask};
 use super::partial::{PartialMask, Window};
 use super::pattern::PatternMask;
 use super::scrub::{CLASS, ScrubMask};
+use super::token::TokenMask;
 use super::truncate::TruncateMask;
 use super::{Mask, MaskParams};
 use crate::detect::{Class, is_found_in_text};
 
 /// Masks of today, for suggestions.
-pub const MASKS: [&str; 13] = [
+pub const MASKS: [&str; 14] = [
     "keep",
     "drop",
     "null",
     "redact",
     "partial",
     "hash",
+    "token",
     "truncate",
     "generalize",
     "pattern",
@@ -28,7 +31,7 @@ pub const MASKS: [&str; 13] = [
     "clamp",
 ];
 /// Masks that later versions will have.
-const NOT_BUILT: [&str; 5] = ["token", "fpe", "date_shift", "fake", "noise"];
+const NOT_BUILT: [&str; 4] = ["fpe", "date_shift", "fake", "noise"];
 
 /// Text that stands for a suppressed value unless the rule says otherwise.
 pub const REDACTED: &str = "[REDACTED]";
@@ -48,8 +51,12 @@ pub(super) fn from_params(mask: &str, params: &MaskParams) -> Result<Mask, Strin
             partial(params)
         }
         "hash" => {
-            takes(&["algorithm", "length", "encoding", "namespace"])?;
+            takes(&["algorithm", "length", "encoding", "namespace", "normalize"])?;
             hash(params)
+        }
+        "token" => {
+            takes(&["namespace", "normalize"])?;
+            TokenMask::from_params(params).map(Mask::Token)
         }
         "truncate" => {
             takes(&["keep", "kind"])?;
@@ -108,6 +115,7 @@ fn only(mask: &str, params: &MaskParams, takes: &[&str]) -> Result<(), String> {
         ("length", params.length.is_some()),
         ("encoding", params.encoding.is_some()),
         ("namespace", params.namespace.is_some()),
+        ("normalize", params.normalize.is_some()),
         ("keep", params.keep.is_some()),
         ("kind", params.kind.is_some()),
         ("to", params.to.is_some()),
@@ -170,10 +178,15 @@ fn hash(params: &MaskParams) -> Result<Mask, String> {
     if !(least..=most).contains(&length) {
         return Err(format!("`length` must be {least} to {most} characters (64 to 256 bits) in this encoding"));
     }
-    if params.namespace.as_deref() == Some("") {
-        return Err("`namespace` must not be empty".to_owned());
+    let normalize = Normalize::parse(params.normalize.as_deref())?;
+    Ok(Mask::Hash(HashMask { algorithm, encoding, length, namespace: namespace(params)?, normalize }))
+}
+
+pub(super) fn namespace(params: &MaskParams) -> Result<Option<String>, String> {
+    match params.namespace.as_deref() {
+        Some("") => Err("`namespace` must not be empty".to_owned()),
+        namespace => Ok(namespace.map(str::to_owned)),
     }
-    Ok(Mask::Hash(HashMask { algorithm, encoding, length, namespace: params.namespace.clone() }))
 }
 
 fn truncate(params: &MaskParams) -> Result<Mask, String> {

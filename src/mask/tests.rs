@@ -9,6 +9,7 @@ use super::{Hierarchy, Mask, MaskParams, OnMistyped, REDACTED};
 fn masks() -> Vec<Mask> {
     let text = |text: &str| Some(text.to_owned());
     let none = MaskParams::default;
+    let steps = |steps: &[&str]| Some(steps.iter().map(|step| (*step).to_owned()).collect());
     let kind = |kind: &str| MaskParams { kind: text(kind), ..none() };
     let edges = Some(vec![18.into(), 40.into(), 67.5.into()]);
     let hierarchy = Hierarchy::parse(b"20;young;*\n85004;old;*\nu33dc0;old;*\n").unwrap();
@@ -18,6 +19,9 @@ fn masks() -> Vec<Mask> {
         ("partial", MaskParams { keep_last: Some(4), ..none() }),
         ("hash", none()),
         ("hash", MaskParams { algorithm: text("blake3"), encoding: text("base32"), ..none() }),
+        ("hash", MaskParams { normalize: steps(&["digits"]), ..none() }),
+        ("token", none()),
+        ("token", MaskParams { normalize: steps(&["nfc", "trim", "lowercase"]), ..none() }),
         ("truncate", MaskParams { keep: Some(2), ..none() }),
         ("truncate", kind("zip3")),
         ("truncate", kind("ip")),
@@ -114,11 +118,12 @@ proptest! {
             prop_assert_eq!(nulled.get(before), Some(""));
         }
     }
+}
 
-    #[test]
-    fn masks_survive_their_way_to_a_worker(index in 0..17_usize) {
-        let mask = masks().swap_remove(index);
+#[test]
+fn masks_survive_their_way_to_a_worker() {
+    for mask in masks() {
         let text = serde_json::to_string(&mask).unwrap();
-        prop_assert_eq!(serde_json::from_str::<Mask>(&text).unwrap(), mask);
+        assert_eq!(serde_json::from_str::<Mask>(&text).unwrap(), mask);
     }
 }

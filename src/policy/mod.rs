@@ -87,6 +87,15 @@ impl Policy {
         plan::plan(self, header)
     }
 
+    /// The mask of the rule for one column or path, if any.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when the policy is not in order, or two patterns claim the column.
+    pub fn mask_of(&self, column: &str) -> Result<Option<&Mask>, String> {
+        plan::rule_of(self, &normalise(column)).map(|rule| rule.map(|rule| &rule.mask))
+    }
+
     /// SHA-256 over the policy's rules as canonical JSON, its name aside; lower-case hexadecimal.
     pub fn digest(&self) -> String {
         use sha2::{Digest, Sha256};

@@ -136,6 +136,13 @@ fn rule_for<'a>(
     Ok(first)
 }
 
+/// The rule for a normalised name.
+pub(super) fn rule_of<'a>(policy: &'a Policy, name: &str) -> Result<Option<&'a ColumnRule>, String> {
+    let matchers: Vec<Matcher> =
+        policy.columns.iter().map(|rule| Matcher::new(&rule.columns)).collect::<Result<_, _>>()?;
+    rule_for(policy, &matchers, name, "the column").map_err(|fault| fault.sentence)
+}
+
 fn quoted(public: &str) -> String {
     if public.starts_with("column ") { public.to_owned() } else { format!("column {public:?}") }
 }

@@ -26,6 +26,7 @@
 //! - `snapshots.rs`: what people read, compared with `snapshots/`.
 //! - `generated.rs`: JSON Schema, man pages and shell completions.
 //! - `generalize.rs`: intervals, hierarchies, patterns and prefixes through the running system.
+//! - `pseudonyms.rs`: keys and their versions, the same pseudonym everywhere, and the way back.
 //! - `detect.rs`: classes of personal data in files, and the policies suggested from them.
 
 mod commands;
@@ -45,6 +46,7 @@ mod mounts;
 mod network_fs;
 mod order;
 mod outputs;
+mod pseudonyms;
 mod reference;
 mod reload;
 mod retry;

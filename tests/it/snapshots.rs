@@ -98,6 +98,15 @@ fn messages_of_what_cannot_be_done() {
         &["vault", "verify", "-i", "/nowhere/identity.txt"],
         &["key", "generate", "masking", "--out", key.to_str().unwrap()],
         &["key", "generate", "signing", "--out", "/nowhere/signing.key"],
+        &["key", "list"],
+        &["key", "rotate", "--masking-key", "/nowhere/masking.key"],
+        &["token", "reveal", "--reason", "ticket 7"],
+        &["token", "reveal", "--reason", " ", "--column", "email"],
+        &["token", "reveal", "--reason", "ticket 7", "--column", "email", "--policy", "people"],
+        &["token", "reveal", "--reason", "ticket 7", "--column", "email", "/nowhere/people.csv"],
+        &["token", "reveal", "--reason", "ticket 7", "--column", "fax", file],
+        &["token", "reveal", "--reason", "ticket 7", "--column", "email", file],
+        &["token", "map", "--column", "email", "--from", "1", "--to", "2", "-r", "age1x", "-o", "/nowhere/map", file],
         &["mask", file, "--policy", "people"],
         &["mask", file, "--policy", "peple", "-r", "age1x"],
         &["mask", file, "--policy", "people", "-r", "age1x"],
@@ -157,6 +166,8 @@ column = [
   { name = "partial keep_last 4", mask = "partial", keep_last = 4 },
   { name = "hash", mask = "hash", length = 16 },
   { name = "hash blake3", mask = "hash", algorithm = "blake3", encoding = "base32" },
+  { name = "hash normalize", mask = "hash", namespace = "hash", normalize = ["trim", "lowercase"], length = 16 },
+  { name = "token", mask = "token" },
   { name = "truncate 2", mask = "truncate", keep = 2 },
   { name = "truncate zip3", mask = "truncate", kind = "zip3" },
   { name = "truncate ip", mask = "truncate", kind = "ip" },
@@ -172,7 +183,7 @@ column = [
   { name = "clamp 89", mask = "clamp", max = 89 },
 ]
 "#;
-const CELLS: [[&str; 3]; 20] = [
+const CELLS: [[&str; 3]; 22] = [
     ["007", "\"a, b\"", ""],
     ["x", "y", ""],
     ["x", "\"\"", ""],
@@ -180,6 +191,8 @@ const CELLS: [[&str; 3]; 20] = [
     ["123-45-6789", "1234567", ""],
     ["a@example.com", "a@example.com", ""],
     ["a@example.com", "b@example.com", ""],
+    [" A@Example.com", "  ", ""],
+    ["a@example.com", "Z", ""],
     ["Łukasz", "J", ""],
     ["02139-4307", "05901", ""],
     ["192.0.2.77", "2001:db8:1:2::77", ""],

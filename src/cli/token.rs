@@ -1,0 +1,234 @@
+//! `veild token`: the way back from reversible pseudonyms, and across a rotation of the key.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::{Problems, Usage};
+use crate::audit::{Action, Outcome, Record};
+use crate::config::Config;
+use crate::fsutil::{create_new, fsync_dir};
+use crate::mask::{Mask, MaskParams, OnMistyped, Prepared};
+use crate::policy::normalise;
+use crate::seal::{Recipients, Sealer};
+
+#[derive(clap::Subcommand)]
+pub enum Arguments {
+    /// Show the values behind reversible pseudonyms, as CSV; the audit trail has who, when, how many and why
+    Reveal {
+        #[command(flatten)]
+        pseudonyms: Pseudonyms,
+        /// Why, for the audit trail
+        #[arg(long)]
+        reason: String,
+    },
+    /// Seal a map from the pseudonyms of one version of the key to those of another; shows no value
+    Map {
+        #[command(flatten)]
+        pseudonyms: Pseudonyms,
+        /// Version under which the pseudonyms were made
+        #[arg(long)]
+        from: u32,
+        /// Version whose pseudonyms are wanted
+        #[arg(long)]
+        to: u32,
+        /// Recipient of the map: age1…, ssh-ed25519 … or ssh-rsa …
+        #[arg(short, long, required = true)]
+        recipient: Vec<String>,
+        /// Where the sealed map goes
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+}
+
+/// Pseudonyms, and what made them.
+#[derive(clap::Args)]
+pub struct Pseudonyms {
+    /// Delimited text with a header that holds them in a column; absent: standard input, one a line
+    file: Option<PathBuf>,
+    /// The column that they stand in, or stood in when they were made
+    #[arg(long)]
+    column: Option<String>,
+    /// Namespace that they were made under, instead of the column's name
+    #[arg(long)]
+    namespace: Option<String>,
+    /// Policy that made them: its rule for the column says mask and namespace; absent: mask "token"
+    #[arg(long)]
+    policy: Option<String>,
+    /// Field separator of FILE
+    #[arg(long, default_value_t = ',')]
+    delimiter: char,
+    /// Masking key, instead of the configuration's
+    #[arg(long)]
+    masking_key: Option<PathBuf>,
+}
+
+/// Pseudonyms read, with the mask that made them.
+struct Asked {
+    pseudonyms: Vec<Zeroizing<String>>,
+    mask: Mask,
+    /// Where the mask has none of its own.
+    namespace: String,
+}
+
+pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
+    match arguments {
+        Arguments::Reveal { pseudonyms, reason } => reveal(config, pseudonyms, reason),
+        Arguments::Map { pseudonyms, from, to, recipient, output } => {
+            map(config, pseudonyms, (*from, *to), recipient, output)
+        }
+    }
+}
+
+fn reveal(config: &Path, arguments: &Pseudonyms, reason: &str) -> anyhow::Result<()> {
+    if reason.trim().is_empty() {
+        return Err(Usage("`--reason` is for the audit trail: say why the values are needed").into());
+    }
+    let loaded = Config::load(config)?;
+    let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
+    let asked = ask(config, arguments)?;
+    let revealer = asked.mask.revealer(&asked.namespace, &keys).map_err(anyhow::Error::msg)?;
+    let revealed: Vec<_> = asked.pseudonyms.iter().map(|pseudonym| revealer.reveal(pseudonym)).collect();
+    let versions: BTreeSet<u32> = revealed.iter().flatten().map(|(_, version)| *version).collect();
+    let count = revealed.iter().flatten().count();
+    let outcome = if count == revealed.len() { Outcome::Success } else { Outcome::Failure };
+    let record = Record::new(Timestamp::now(), Action::TokenRevealed, outcome)
+        .field("user", super::user())
+        .veild("reason", json!(reason))
+        .veild("mask", json!(asked.mask.name()))
+        .veild("namespace", json!(asked.mask.namespace().unwrap_or(&asked.namespace)))
+        .veild("asked", json!(revealed.len()))
+        .veild("revealed", json!(count))
+        .veild("key_versions", json!(versions));
+    super::record(&loaded, record)?;
+    let mut out = csv::Writer::from_writer(io::stdout().lock());
+    out.write_record(["pseudonym", "value"])?;
+    for (pseudonym, value) in asked.pseudonyms.iter().zip(&revealed) {
+        out.write_record([pseudonym.as_str(), value.as_ref().map_or("", |(value, _)| value.as_str())])?;
+    }
+    out.flush()?;
+    all_known(&revealed)
+}
+
+fn map(
+    config: &Path,
+    arguments: &Pseudonyms,
+    (from, to): (u32, u32),
+    recipients: &[String],
+    output: &Path,
+) -> anyhow::Result<()> {
+    let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
+    let version = |version| {
+        keys.as_of(version).with_context(|| format!("the masking key has no version {version}; see `veild key list`"))
+    };
+    let (old, new) = (version(from)?, version(to)?);
+    let recipients = Recipients::parse(recipients)?;
+    let asked = ask(config, arguments)?;
+    let revealer = asked.mask.revealer(&asked.namespace, &old).map_err(anyhow::Error::msg)?;
+    let made = |found: &(Zeroizing<String>, u32)| found.1 == from;
+    let revealed: Vec<_> = asked.pseudonyms.iter().map(|pseudonym| revealer.reveal(pseudonym).filter(made)).collect();
+    all_known(&revealed)?;
+    let masker = asked.mask.prepare(&asked.namespace, &new);
+    let file = create_new(output, 0o600)?;
+    let written = write_map(&asked, &revealed, &masker, Sealer::new(&recipients, file)?);
+    if let Err(error) = written {
+        let _ = std::fs::remove_file(output); // half a map is worse than none
+        return Err(error.context(format!("cannot write {}", output.display())));
+    }
+    fsync_dir(output.parent().unwrap_or(Path::new(".")))?;
+    let pairs = super::plural(revealed.len() as u64, "pseudonym", "pseudonyms");
+    eprintln!("{pairs} of version {from} and their successors sealed as {}", output.display());
+    Ok(())
+}
+
+fn write_map(
+    asked: &Asked,
+    revealed: &[Option<(Zeroizing<String>, u32)>],
+    masker: &Prepared,
+    sealer: Sealer<File>,
+) -> anyhow::Result<()> {
+    let values = revealed.iter().flatten().map(|(value, _)| value.as_str());
+    let new = masker.apply_to(values, OnMistyped::Reject)?;
+    let mut out = csv::Writer::from_writer(sealer);
+    out.write_record(["old", "new"])?;
+    for (old, new) in asked.pseudonyms.iter().zip(&new) {
+        out.write_record([old.as_str(), new.as_str()])?;
+    }
+    let sealer = out.into_inner().map_err(|error| anyhow::anyhow!("{}", error.error()))?;
+    let (file, _) = sealer.finish()?;
+    Ok(file.sync_all()?)
+}
+
+/// Refuses what was not made under the key and namespace, by its place.
+fn all_known<T>(revealed: &[Option<T>]) -> anyhow::Result<()> {
+    let unknown = revealed.iter().filter(|value| value.is_none()).count();
+    let Some(first) = revealed.iter().position(Option::is_none) else { return Ok(()) };
+    Err(Problems(format!(
+        "{unknown} of {} are no pseudonyms of this mask under this key and namespace, the first is number {}; the \
+         namespace is the column's name when they were made, unless the rule gave one",
+        revealed.len(),
+        first + 1
+    ))
+    .into())
+}
+
+/// Reads the pseudonyms, and finds out how they were made.
+fn ask(config: &Path, arguments: &Pseudonyms) -> anyhow::Result<Asked> {
+    let column = arguments.column.as_deref();
+    let mask = match (&arguments.policy, column) {
+        (None, _) => Mask::from_params("token", &MaskParams::default()).map_err(anyhow::Error::msg)?,
+        (Some(_), None) => return Err(Usage("`--policy` needs `--column`: its rule says how they were made").into()),
+        (Some(policy), Some(column)) => {
+            let policy = super::find_policy(config, policy)?;
+            let mask = policy.mask_of(column).map_err(anyhow::Error::msg)?;
+            mask.with_context(|| format!("no rule of policy {:?} names the column", policy.name))?.clone()
+        }
+    };
+    let namespace = match (&arguments.namespace, mask.namespace(), column) {
+        (Some(given), None, _) => given.clone(),
+        (Some(_), Some(_), _) => return Err(Usage("the policy's rule has a namespace: leave `--namespace` out").into()),
+        (None, _, Some(column)) => normalise(column),
+        (None, _, None) => return Err(Usage("say `--namespace`, or `--column` as it was named").into()),
+    };
+    let pseudonyms = match (&arguments.file, column) {
+        (None, _) => from_stdin()?,
+        (Some(_), None) => return Err(Usage("FILE needs `--column`").into()),
+        (Some(file), Some(column)) => from_column(file, column, arguments.delimiter)?,
+    };
+    Ok(Asked { pseudonyms, mask, namespace })
+}
+
+fn from_stdin() -> anyhow::Result<Vec<Zeroizing<String>>> {
+    let mut text = String::new();
+    io::stdin().lock().read_to_string(&mut text).context("cannot read standard input")?;
+    Ok(text.lines().filter(|line| !line.is_empty()).map(|line| Zeroizing::new(line.to_owned())).collect())
+}
+
+fn from_column(path: &Path, column: &str, delimiter: char) -> anyhow::Result<Vec<Zeroizing<String>>> {
+    let delimiter = u8::try_from(delimiter).ok().filter(u8::is_ascii).context("a delimiter is one ASCII character")?;
+    // The parser's own messages may quote what stands in the file.
+    let unreadable = |error: csv::Error| match error.into_kind() {
+        csv::ErrorKind::Io(error) => anyhow::anyhow!("cannot read {}: {error}", path.display()),
+        csv::ErrorKind::UnequalLengths { pos, .. } | csv::ErrorKind::Utf8 { pos, .. } => {
+            let line = pos.map_or(0, |pos| pos.line());
+            anyhow::anyhow!("{}: line {line} is no row of this delimited text", path.display())
+        }
+        _ => anyhow::anyhow!("{} is no delimited text", path.display()),
+    };
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_path(path).map_err(unreadable)?;
+    let wanted = normalise(column);
+    let index = reader.headers().map_err(unreadable)?.iter().position(|name| normalise(name) == wanted);
+    let index = index.with_context(|| format!("{} has no column {column:?}", path.display()))?;
+    let mut pseudonyms = Vec::new();
+    for row in reader.records() {
+        let row = row.map_err(unreadable)?;
+        pseudonyms.extend(row.get(index).filter(|cell| !cell.is_empty()).map(|cell| Zeroizing::new(cell.to_owned())));
+    }
+    Ok(pseudonyms)
+}
