@@ -14,6 +14,7 @@ use super::{Problems, Usage};
 use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
 use crate::fsutil::{create_new, fsync_dir};
+use crate::keys::MaskingKeys;
 use crate::mask::{Mask, MaskParams, OnMistyped, Prepared};
 use crate::policy::normalise;
 use crate::seal::{Recipients, Sealer};
@@ -24,6 +25,9 @@ pub enum Arguments {
     Reveal {
         #[command(flatten)]
         pseudonyms: Pseudonyms,
+        /// Version of the key, where the pseudonyms do not say it, as those of "fpe" [default: the current one]
+        #[arg(long)]
+        key_version: Option<u32>,
         /// Why, for the audit trail
         #[arg(long)]
         reason: String,
@@ -79,19 +83,20 @@ struct Asked {
 
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
-        Arguments::Reveal { pseudonyms, reason } => reveal(config, pseudonyms, reason),
+        Arguments::Reveal { pseudonyms, key_version, reason } => reveal(config, pseudonyms, *key_version, reason),
         Arguments::Map { pseudonyms, from, to, recipient, output } => {
             map(config, pseudonyms, (*from, *to), recipient, output)
         }
     }
 }
 
-fn reveal(config: &Path, arguments: &Pseudonyms, reason: &str) -> anyhow::Result<()> {
+fn reveal(config: &Path, arguments: &Pseudonyms, key_version: Option<u32>, reason: &str) -> anyhow::Result<()> {
     if reason.trim().is_empty() {
         return Err(Usage("`--reason` is for the audit trail: say why the values are needed").into());
     }
     let loaded = Config::load(config)?;
     let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
+    let keys = as_of(&keys, key_version.unwrap_or(keys.current_version()))?;
     let asked = ask(config, arguments)?;
     let revealer = asked.mask.revealer(&asked.namespace, &keys).map_err(anyhow::Error::msg)?;
     let revealed: Vec<_> = asked.pseudonyms.iter().map(|pseudonym| revealer.reveal(pseudonym)).collect();
@@ -124,10 +129,7 @@ fn map(
     output: &Path,
 ) -> anyhow::Result<()> {
     let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
-    let version = |version| {
-        keys.as_of(version).with_context(|| format!("the masking key has no version {version}; see `veild key list`"))
-    };
-    let (old, new) = (version(from)?, version(to)?);
+    let (old, new) = (as_of(&keys, from)?, as_of(&keys, to)?);
     let recipients = Recipients::parse(recipients)?;
     let asked = ask(config, arguments)?;
     let revealer = asked.mask.revealer(&asked.namespace, &old).map_err(anyhow::Error::msg)?;
@@ -145,6 +147,10 @@ fn map(
     let pairs = super::plural(revealed.len() as u64, "pseudonym", "pseudonyms");
     eprintln!("{pairs} of version {from} and their successors sealed as {}", output.display());
     Ok(())
+}
+
+fn as_of(keys: &MaskingKeys, version: u32) -> anyhow::Result<MaskingKeys> {
+    keys.as_of(version).with_context(|| format!("the masking key has no version {version}; see `veild key list`"))
 }
 
 fn write_map(

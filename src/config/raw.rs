@@ -358,9 +358,9 @@ pub struct Column {
     pub mistyped: Option<OnMistyped>,
     /// `redact`: the text in place of every value.
     pub text: Option<String>,
-    /// `partial`: letters and digits that stay at the beginning.
+    /// `partial`, `fpe`: letters and digits that stay at the beginning.
     pub keep_first: Option<u32>,
-    /// `partial`: letters and digits that stay at the end.
+    /// `partial`, `fpe`: letters and digits that stay at the end.
     pub keep_last: Option<u32>,
     /// `partial`: letters and digits hidden at the beginning.
     pub mask_first: Option<u32>,
@@ -370,17 +370,21 @@ pub struct Column {
     pub char: Option<String>,
     /// `hash`: `hmac-sha256` or `blake3`.
     pub algorithm: Option<String>,
-    /// `hash`: characters of the pseudonym, 64 to 256 bits.
+    /// `hash`: characters of the pseudonym, 64 to 256 bits; `fpe`: characters that every value has.
     pub length: Option<u32>,
     /// `hash`: `hex`, `base32` or `base64url`.
     pub encoding: Option<String>,
-    /// `hash`, `token`: columns of one namespace join; the column's name when absent.
+    /// `hash`, `token`, `fpe`: columns of one namespace join; the column's name when absent.
     pub namespace: Option<String>,
-    /// `hash`, `token`: spellings that count as one value: a list of `nfc`, `trim`, `lowercase` and `digits`.
+    /// `hash`, `token`, `fpe`: spellings that count as one value: a list of `nfc`, `trim`, `lowercase` and `digits`.
     pub normalize: Option<Vec<String>>,
+    /// `fpe`: `digits`, `hex`, `lowercase`, `uppercase`, `alphanumeric`, or the characters themselves.
+    pub alphabet: Option<String>,
+    /// `fpe`: a value outside the alphabet, or too short: `reject` (it is mistyped), `redact` or `hash`.
+    pub short: Option<String>,
     /// `truncate`: characters, or bits of an IPv4 address, that stay.
     pub keep: Option<u32>,
-    /// `truncate`: `prefix`, `zip3`, `ip` or `geohash`.
+    /// `truncate`: `prefix`, `zip3`, `ip` or `geohash`; `fpe`: `text`, `card` or `iban`.
     pub kind: Option<String>,
     /// `round`: multiples of this; `date`: `year`, `quarter`, `month`, `week`, `decade` or `age_band`.
     #[serde(default)]
@@ -435,6 +439,8 @@ impl Column {
             encoding: self.encoding.clone(),
             namespace: self.namespace.clone(),
             normalize: self.normalize.clone(),
+            alphabet: self.alphabet.clone(),
+            short: self.short.clone(),
             keep: self.keep,
             kind: self.kind.clone(),
             to: self.to.clone(),

@@ -27,6 +27,19 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
     !digits.is_empty() && sum.is_some_and(|sum| sum % 10 == 0)
 }
 
+/// The check digit that, behind these digits (as numbers), passes [`luhn`].
+pub fn luhn_digit(digits: impl DoubleEndedIterator<Item = u8>) -> u8 {
+    let sum: u32 = digits
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| {
+            let value = u32::from(digit) << (1 - place % 2);
+            if value > 9 { value - 9 } else { value }
+        })
+        .sum();
+    ((10 - sum % 10) % 10) as u8
+}
+
 /// ISO/IEC 7064 MOD 11,10 over digits.
 pub(super) fn mod_11_10(digits: &[u8]) -> bool {
     let check = digits.iter().try_fold(5, |check, &byte| {
@@ -37,7 +50,7 @@ pub(super) fn mod_11_10(digits: &[u8]) -> bool {
 }
 
 /// ISO/IEC 7064 MOD 97-10 over digits and upper-case letters, A being 10.
-pub(super) fn mod_97(characters: impl IntoIterator<Item = u8>) -> Option<u32> {
+pub fn mod_97(characters: impl IntoIterator<Item = u8>) -> Option<u32> {
     characters.into_iter().try_fold(0, |rest, byte| match byte {
         b'0'..=b'9' => Some((rest * 10 + u32::from(byte - b'0')) % 97),
         b'A'..=b'Z' => Some((rest * 100 + u32::from(byte - b'A') + 10) % 97),

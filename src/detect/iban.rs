@@ -26,6 +26,11 @@ const LONGEST: usize = 33;
 /// One in how many cells that begin like an IBAN and are as long passes by chance.
 pub(super) const ONE_IN: u32 = 2000;
 
+/// Whether a text is an IBAN with the right check digits, and nothing else.
+pub fn is_iban(text: &str) -> bool {
+    at(text.as_bytes()) == Some(text.len())
+}
+
 /// Length of the IBAN at the beginning of the text, single spaces or hyphens between its groups included.
 pub(super) fn at(text: &[u8]) -> Option<usize> {
     if !matches!(text, [a, b, c, d, ..] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic()

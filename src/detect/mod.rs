@@ -26,7 +26,9 @@ mod suggest;
 mod survey;
 mod text;
 
+pub use checksum::{luhn_digit, mod_97};
 pub use class::Class;
+pub use iban::is_iban;
 pub use suggest::{Suggestion, looks_like_data, suggest};
 pub use survey::{Finding, Survey};
 pub use text::{Span, Wanted, is_found_in_text, spans};

@@ -19,6 +19,18 @@ pub struct HashMask {
     pub normalize: Normalize,
 }
 
+impl Default for HashMask {
+    fn default() -> HashMask {
+        HashMask {
+            algorithm: Algorithm::HmacSha256,
+            encoding: Encoding::Hex,
+            length: 32,
+            namespace: None,
+            normalize: Normalize::default(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Algorithm {
     HmacSha256,
@@ -107,7 +119,7 @@ mod tests {
     use super::*;
 
     fn hashed(algorithm: Algorithm, encoding: Encoding, length: u32) -> String {
-        let mask = HashMask { algorithm, encoding, length, namespace: None, normalize: Normalize::default() };
+        let mask = HashMask { algorithm, encoding, length, ..HashMask::default() };
         let mut out = String::new();
         Keyed::new(&mask, &[7; 32]).hash_into("value", &mut out);
         out

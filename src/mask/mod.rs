@@ -12,6 +12,8 @@ use crate::keys::MaskingKeys;
 
 mod cells;
 mod date;
+mod ff1;
+mod fpe;
 mod generalize;
 mod hash;
 mod normalize;
@@ -48,6 +50,8 @@ pub struct MaskParams {
     pub encoding: Option<String>,
     pub namespace: Option<String>,
     pub normalize: Option<Vec<String>>,
+    pub alphabet: Option<String>,
+    pub short: Option<String>,
     pub keep: Option<u32>,
     pub kind: Option<String>,
     pub to: Option<toml::Value>,
@@ -77,6 +81,7 @@ pub enum Mask {
     Partial(partial::PartialMask),
     Hash(hash::HashMask),
     Token(token::TokenMask),
+    Fpe(fpe::FpeMask),
     Truncate(truncate::TruncateMask),
     Generalize(generalize::GeneralizeMask),
     Pattern(pattern::PatternMask),
@@ -112,6 +117,7 @@ impl Mask {
             Mask::Partial(_) => "partial",
             Mask::Hash(_) => "hash",
             Mask::Token(_) => "token",
+            Mask::Fpe(_) => "fpe",
             Mask::Truncate(_) => "truncate",
             Mask::Generalize(_) => "generalize",
             Mask::Pattern(_) => "pattern",
@@ -127,6 +133,7 @@ impl Mask {
         match self {
             Mask::Hash(hash) => hash.namespace.as_deref(),
             Mask::Token(token) => token.namespace.as_deref(),
+            Mask::Fpe(fpe) => fpe.namespace.as_deref(),
             _ => None,
         }
     }
@@ -162,6 +169,10 @@ impl Mask {
             Mask::Token(token) => {
                 Tool::Token(token::Tokenizer::new(token, token.namespace.as_deref().unwrap_or(namespace), keys))
             }
+            Mask::Fpe(fpe) => {
+                let namespace = fpe.namespace.as_deref().unwrap_or(namespace);
+                Tool::Fpe(Box::new(fpe::Encryptor::new(fpe, namespace, keys)))
+            }
             Mask::Truncate(truncate) => Tool::Truncate(truncate.clone()),
             Mask::Generalize(generalize) => Tool::Generalize(generalize.clone()),
             Mask::Pattern(pattern) => {
@@ -186,6 +197,7 @@ enum Tool {
     /// With the version of its key.
     Hash(hash::Keyed, u32),
     Token(token::Tokenizer),
+    Fpe(Box<fpe::Encryptor>),
     Truncate(truncate::TruncateMask),
     Generalize(generalize::GeneralizeMask),
     Pattern(pattern::Replacer),
@@ -201,6 +213,7 @@ impl Prepared {
         match &self.0 {
             Tool::Hash(_, version) => Some(*version),
             Tool::Token(tokenizer) => Some(tokenizer.version()),
+            Tool::Fpe(encryptor) => Some(encryptor.version()),
             _ => None,
         }
     }
@@ -239,6 +252,11 @@ impl Prepared {
                 normalized(column, mistyped, tokenizer.normalize, LEFT_OVER, |value, out| {
                     cipher.token_into(value, out);
                     true
+                })
+            }
+            Tool::Fpe(encryptor) => {
+                normalized(column, mistyped, encryptor.normalize, encryptor.expected, |value, out| {
+                    encryptor.mask_into(value, out)
                 })
             }
             Tool::Truncate(truncate) => {

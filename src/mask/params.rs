@@ -1,6 +1,7 @@
 //! From the configuration's parameters to checked masks.
 
 use super::date::{DateMask, DateTo};
+use super::fpe::FpeMask;
 use super::generalize::GeneralizeMask;
 use super::hash::{Algorithm, Encoding, HashMask};
 use super::normalize::Normalize;
@@ -14,7 +15,7 @@ use super::{Mask, MaskParams};
 use crate::detect::{Class, is_found_in_text};
 
 /// Masks of today, for suggestions.
-pub const MASKS: [&str; 14] = [
+pub const MASKS: [&str; 15] = [
     "keep",
     "drop",
     "null",
@@ -22,6 +23,7 @@ pub const MASKS: [&str; 14] = [
     "partial",
     "hash",
     "token",
+    "fpe",
     "truncate",
     "generalize",
     "pattern",
@@ -31,7 +33,7 @@ pub const MASKS: [&str; 14] = [
     "clamp",
 ];
 /// Masks that later versions will have.
-const NOT_BUILT: [&str; 4] = ["fpe", "date_shift", "fake", "noise"];
+const NOT_BUILT: [&str; 3] = ["date_shift", "fake", "noise"];
 
 /// Text that stands for a suppressed value unless the rule says otherwise.
 pub const REDACTED: &str = "[REDACTED]";
@@ -57,6 +59,10 @@ pub(super) fn from_params(mask: &str, params: &MaskParams) -> Result<Mask, Strin
         "token" => {
             takes(&["namespace", "normalize"])?;
             TokenMask::from_params(params).map(Mask::Token)
+        }
+        "fpe" => {
+            takes(&["kind", "alphabet", "keep_first", "keep_last", "length", "short", "namespace", "normalize"])?;
+            FpeMask::from_params(params).map(Mask::Fpe)
         }
         "truncate" => {
             takes(&["keep", "kind"])?;
@@ -116,6 +122,8 @@ fn only(mask: &str, params: &MaskParams, takes: &[&str]) -> Result<(), String> {
         ("encoding", params.encoding.is_some()),
         ("namespace", params.namespace.is_some()),
         ("normalize", params.normalize.is_some()),
+        ("alphabet", params.alphabet.is_some()),
+        ("short", params.short.is_some()),
         ("keep", params.keep.is_some()),
         ("kind", params.kind.is_some()),
         ("to", params.to.is_some()),
@@ -335,7 +343,7 @@ mod tests {
     fn what_is_unsafe_or_unknown_is_refused_with_a_remedy() {
         let none = MaskParams::default;
         assert!(refusal("partail", none()).contains("did you mean \"partial\"?"));
-        assert!(refusal("fpe", none()).contains("not built yet"));
+        assert!(refusal("noise", none()).contains("not built yet"));
         assert!(refusal("redact", MaskParams { keep: Some(1), ..none() }).contains("it takes text"));
         assert!(refusal("hash", MaskParams { length: Some(15), ..none() }).contains("16 to 64"));
         assert!(refusal("partial", MaskParams { mask_last: Some(3), ..none() }).contains("at least 4"));

@@ -3,27 +3,34 @@
 use zeroize::Zeroizing;
 
 use super::Mask;
+use super::fpe::Encryptor;
 use super::token::Tokenizer;
 use crate::keys::MaskingKeys;
 
 /// Reverses the pseudonyms of one mask and namespace.
-pub struct Revealer {
+pub struct Revealer(Way);
+
+enum Way {
     /// One for each version of the key.
-    tokenizers: Vec<Tokenizer>,
+    Token(Vec<Tokenizer>),
+    Fpe(Box<Encryptor>),
 }
 
 impl Mask {
+    /// Reverses pseudonyms of any version of the key where they say which, else of the current one.
+    ///
     /// # Errors
     ///
     /// A sentence for the operator when the mask cannot be reversed.
     pub fn revealer(&self, namespace: &str, keys: &MaskingKeys) -> Result<Revealer, String> {
-        let all = keys.versions().iter().filter_map(|known| keys.as_of(known.version));
+        let namespace = self.namespace().unwrap_or(namespace);
         match self {
             Mask::Token(token) => {
-                let namespace = token.namespace.as_deref().unwrap_or(namespace);
-                Ok(Revealer { tokenizers: all.map(|keys| Tokenizer::new(token, namespace, &keys)).collect() })
+                let all = keys.versions().iter().filter_map(|known| keys.as_of(known.version));
+                Ok(Revealer(Way::Token(all.map(|keys| Tokenizer::new(token, namespace, &keys)).collect())))
             }
-            other => Err(format!("mask {:?} cannot be reversed, \"token\" can", other.name())),
+            Mask::Fpe(fpe) => Ok(Revealer(Way::Fpe(Box::new(Encryptor::new(fpe, namespace, keys))))),
+            other => Err(format!("mask {:?} cannot be reversed; \"token\" and \"fpe\" can", other.name())),
         }
     }
 }
@@ -32,6 +39,11 @@ impl Revealer {
     /// The value and the version of the key; `None` when the text was not made by this mask under this key and
     /// namespace.
     pub fn reveal(&self, pseudonym: &str) -> Option<(Zeroizing<String>, u32)> {
-        self.tokenizers.iter().find_map(|tokenizer| Some((tokenizer.reveal(pseudonym)?, tokenizer.version())))
+        match &self.0 {
+            Way::Token(tokenizers) => {
+                tokenizers.iter().find_map(|tokenizer| Some((tokenizer.reveal(pseudonym)?, tokenizer.version())))
+            }
+            Way::Fpe(encryptor) => Some((encryptor.reveal(pseudonym)?, encryptor.version())),
+        }
     }
 }

@@ -22,6 +22,10 @@ fn masks() -> Vec<Mask> {
         ("hash", MaskParams { normalize: steps(&["digits"]), ..none() }),
         ("token", none()),
         ("token", MaskParams { normalize: steps(&["nfc", "trim", "lowercase"]), ..none() }),
+        ("fpe", none()),
+        ("fpe", MaskParams { alphabet: text("alphanumeric"), short: text("hash"), ..none() }),
+        ("fpe", MaskParams { short: text("redact"), ..kind("card") }),
+        ("fpe", kind("iban")),
         ("truncate", MaskParams { keep: Some(2), ..none() }),
         ("truncate", kind("zip3")),
         ("truncate", kind("ip")),
@@ -52,6 +56,7 @@ fn cell() -> impl Strategy<Value = Option<String>> {
         "(19|20)[0-9]{2}-0[1-9]-[0-2][0-9]",
         any::<[u8; 4]>().prop_map(|bytes| std::net::Ipv4Addr::from(bytes).to_string()),
         any::<[u16; 8]>().prop_map(|groups| std::net::Ipv6Addr::from(groups).to_string()),
+        "4[0-9]{15}|DE89370400440532013000|NL91 ABNA 0417 1643 00",
         ".{0,20}",
     ])
 }

@@ -23,6 +23,12 @@ normalize = ["trim", "lowercase"]
 [[policy.pseudonyms.column]]
 name = "phone"
 mask = "token"
+
+[[policy.pseudonyms.column]]
+name = "card"
+mask = "fpe"
+kind = "card"
+keep_first = 6
 "#;
 
 fn site() -> Sandbox {
@@ -166,4 +172,27 @@ fn a_rotation_begins_a_new_version_and_a_map_joins_the_two() {
     assert!(!map.exists());
     let actions: Vec<_> = sandbox.audit().iter().map(|line| line["event"]["action"].clone()).collect();
     assert!(actions.contains(&"key.rotated".into()), "{actions:?}");
+}
+
+#[test]
+fn encrypted_card_numbers_are_numbers_in_every_format_and_come_back() {
+    let sandbox = site();
+    sandbox.drop_file("cards.csv", "id,card\n1,4111111111111111\n");
+    sandbox.drop_file("cards.json", r#"[{"id": 1, "card": 4111111111111111}]"#);
+    sandbox.drop_file("slip.csv", "id,card\n1,4111111111111111\n2,4111111111111112\n");
+    sandbox.run_until_idle();
+    let reason = &sandbox.quarantined()[0];
+    assert_eq!((reason["code"].as_str(), reason["row"].as_u64()), (Some("mistyped_cell"), Some(2)), "{reason}");
+    let table = text(sandbox.vault_plaintext("cards.csv"));
+    let card = table.trim_end().rsplit(',').next().unwrap();
+    assert!(card.starts_with("411111") && card.len() == 16 && card != "4111111111111111", "{card}");
+    assert_eq!(text(sandbox.vault_plaintext("cards.json")), format!(r#"[{{"id": 1, "card": "{card}"}}]"#));
+    sandbox.veild(&["key", "rotate"]);
+    let reveal = ["token", "reveal", "--reason", "test", "--policy", "pseudonyms", "--column", "card"];
+    let under = |version: &str| {
+        let revealed = with_input(&sandbox, &[&reveal[..], &["--key-version", version]].concat(), card);
+        text(revealed.stdout).lines().last().unwrap().to_owned()
+    };
+    assert_eq!(under("1"), format!("{card},4111111111111111"));
+    assert_ne!(under("2"), format!("{card},4111111111111111"));
 }

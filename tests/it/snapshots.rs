@@ -168,6 +168,9 @@ column = [
   { name = "hash blake3", mask = "hash", algorithm = "blake3", encoding = "base32" },
   { name = "hash normalize", mask = "hash", namespace = "hash", normalize = ["trim", "lowercase"], length = 16 },
   { name = "token", mask = "token" },
+  { name = "fpe", mask = "fpe", length = 9 },
+  { name = "fpe card", mask = "fpe", kind = "card", keep_first = 6, short = "redact" },
+  { name = "fpe iban", mask = "fpe", kind = "iban", short = "hash" },
   { name = "truncate 2", mask = "truncate", keep = 2 },
   { name = "truncate zip3", mask = "truncate", kind = "zip3" },
   { name = "truncate ip", mask = "truncate", kind = "ip" },
@@ -183,7 +186,7 @@ column = [
   { name = "clamp 89", mask = "clamp", max = 89 },
 ]
 "#;
-const CELLS: [[&str; 3]; 22] = [
+const CELLS: [[&str; 3]; 25] = [
     ["007", "\"a, b\"", ""],
     ["x", "y", ""],
     ["x", "\"\"", ""],
@@ -193,6 +196,9 @@ const CELLS: [[&str; 3]; 22] = [
     ["a@example.com", "b@example.com", ""],
     [" A@Example.com", "  ", ""],
     ["a@example.com", "Z", ""],
+    ["123-45-6789", "12345678", ""],
+    ["4111 1111 1111 1111", "4111 1111 1111 1112", ""],
+    ["DE89 3704 0044 0532 0130 00", "DE88", ""],
     ["Łukasz", "J", ""],
     ["02139-4307", "05901", ""],
     ["192.0.2.77", "2001:db8:1:2::77", ""],
