@@ -49,7 +49,7 @@ pub struct Matches {
 }
 
 /// Two patterns of the policy claim one path.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ambiguous;
 
 impl PathRules {
@@ -155,6 +155,14 @@ impl PathRules {
             let segments = self.segments(*index);
             *at > 0 && *at < segments.len() && segments[*at - 1] != Segment::Deep
         })
+    }
+
+    /// Whether a pattern that claims a path knows its last key, and does not take whatever stands there.
+    pub fn knows_key(&self, pattern: usize, path: &str) -> bool {
+        match &self.patterns[pattern].2 {
+            Pattern::Path { segments, .. } => matches!(segments.last(), Some(Segment::Key(_))),
+            Pattern::Text(matcher) => matcher.tells_names(path.rfind('.').map_or("", |dot| &path[..=dot])),
+        }
     }
 
     /// Number of literal patterns that lead here, where the policy wants them in every record.

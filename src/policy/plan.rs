@@ -9,6 +9,30 @@ use crate::pipeline::Fault;
 /// Longest column name that is given out, in characters.
 const MAX_NAME_CHARS: usize = 64;
 
+/// Cells as a lost header leaves them in the first row.
+const CELLS: [&str; 20] = [
+    "alice",
+    "bob miller",
+    "o'neil-smith",
+    "al_ice",
+    "us",
+    "f",
+    "true",
+    "7",
+    "42",
+    "123",
+    "4711",
+    "1234567",
+    "4111111111111111",
+    "3.50",
+    "1987-04-12",
+    "12.04.1987",
+    "123-45-6789",
+    "+49 30 1234567",
+    "a@example.com",
+    "12 main street",
+];
+
 /// A compiled selector.
 pub(super) enum Matcher {
     Names(Vec<String>),
@@ -43,6 +67,14 @@ impl Matcher {
             Matcher::Regex(regex) => regex.is_match(name),
         }
     }
+
+    /// Whether this tells names from values: what takes anything, behind `before`, says nothing about what it took. A
+    /// pattern must ask for more than one particular character.
+    pub(super) fn tells_names(&self, before: &str) -> bool {
+        let odd = ('a'..='z').chain('0'..='9').flat_map(|it| [format!("{it}xq"), format!("xq{it}")]);
+        let mut values = CELLS.into_iter().map(str::to_owned).chain(odd);
+        self.is_literal() || !values.any(|value| self.is_match(&format!("{before}{value}")))
+    }
 }
 
 pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
@@ -53,8 +85,9 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
         .map(|rule| Matcher::new(&rule.columns))
         .collect::<Result<_, _>>()
         .map_err(|error| fault("bad_policy", None, error, "mend the policy; `veild check` finds this"))?;
-    let matched: Vec<bool> = names.iter().map(|name| matchers.iter().any(|matcher| matcher.is_match(name))).collect();
-    let public: Vec<String> = (0..header.len()).map(|index| public_name(header[index], index, &matched)).collect();
+    let telling: Vec<&Matcher> = matchers.iter().filter(|matcher| matcher.tells_names("")).collect();
+    let known: Vec<bool> = names.iter().map(|name| telling.iter().any(|matcher| matcher.is_match(name))).collect();
+    let public: Vec<String> = (0..header.len()).map(|index| public_name(header[index], index, &known)).collect();
     refuse_bad_names(&names, &public)?;
     let mut columns = Vec::with_capacity(header.len());
     for (index, name) in names.iter().enumerate() {
@@ -82,11 +115,11 @@ pub fn looks_like_a_name(name: &str) -> bool {
         && name.chars().all(|character| character.is_alphanumeric() || "_-. ".contains(character))
 }
 
-/// A name goes out only if it looks like one and its header is one: a file that has lost its header line has personal
-/// data there.
-fn public_name(name: &str, index: usize, matched: &[bool]) -> String {
-    let another_matched = matched.iter().enumerate().any(|(other, matched)| *matched && other != index);
-    if looks_like_a_name(name) && another_matched { name.to_owned() } else { format!("column {}", index + 1) }
+/// A name goes out only if it looks like one and its header is one, as a rule's knowing another name of it shows: a file
+/// that has lost its header line has personal data there.
+fn public_name(name: &str, index: usize, known: &[bool]) -> String {
+    let another_is_known = known.iter().enumerate().any(|(other, known)| *known && other != index);
+    if looks_like_a_name(name) && another_is_known { name.to_owned() } else { format!("column {}", index + 1) }
 }
 
 fn fault(code: &str, column: Option<&str>, sentence: String, advice: &str) -> Fault {
@@ -250,5 +283,31 @@ mod tests {
         assert!(!format!("{fault:?}").contains("Alice"));
         let fault = strict.plan(&["ssn", "iban"]).err().unwrap();
         assert_eq!(fault.column.as_deref(), Some("iban"));
+    }
+
+    #[test]
+    fn a_pattern_that_takes_any_value_proves_no_header() {
+        let shown = |pattern: Selector, header: [&str; 2]| {
+            let plan = policy(vec![rule(pattern, Mask::Null)]).plan(&header).unwrap();
+            plan.columns.into_iter().map(|column| column.public_name).collect::<Vec<_>>()
+        };
+        for pattern in ["*", "?*", "*[a-z]*", "[a-z0-9]*", "*e*", "{alice,*_ssn,*}"] {
+            assert_eq!(
+                shown(Selector::Glob(pattern.to_owned()), ["Alice", "Eve"]),
+                ["column 1", "column 2"],
+                "{pattern}"
+            );
+        }
+        for pattern in [".*", r"\w+", "[^_]+", "(?:ssn|.{3,5})", r"[A-Z]\w*"] {
+            assert_eq!(
+                shown(Selector::Regex(pattern.to_owned()), ["Alice", "Eve"]),
+                ["column 1", "column 2"],
+                "{pattern}"
+            );
+        }
+        for pattern in ["col_*", "*_?", "col_[ab]"] {
+            assert_eq!(shown(Selector::Glob(pattern.to_owned()), ["col_a", "col_b"]), ["col_a", "col_b"], "{pattern}");
+        }
+        assert_eq!(shown(Selector::Regex("(ssn|iban)".to_owned()), ["SSN", "IBAN"]), ["SSN", "IBAN"]);
     }
 }

@@ -127,6 +127,14 @@ fn keys_that_may_be_values_are_not_given_out() {
     let (_, report) = run(input.as_bytes(), &Reading::default(), &rules, Compress::Same).unwrap();
     let names: Vec<&str> = report.outputs[0].columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(names, ["id", "by_mail.?.ssn"]);
+    // Rules that take whatever key there is know none.
+    let input = r#"{"id":1,"scores":{"Alice":"1","Bob":"2"}}"#;
+    for rule in ["scores.*=null", "scores.**=null"] {
+        let (_, report) =
+            run(input.as_bytes(), &Reading::default(), &policy(&["id=keep", rule]), Compress::Same).unwrap();
+        let names: Vec<&str> = report.outputs[0].columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(names, ["id", "scores.?"], "{rule}");
+    }
 }
 
 #[test]

@@ -59,6 +59,8 @@ pub(super) struct Decision {
     pub fulfils: u32,
     matches: Matches,
     rule: Option<usize>,
+    /// The pattern that claims this knows its key.
+    knows_key: bool,
 }
 
 /// One path.
@@ -76,7 +78,9 @@ pub(super) struct Node {
     pub is_leaf: bool,
     /// A rule spells this very key.
     spelled: bool,
-    /// Children that a rule spells or claims.
+    /// A rule spells this very key, or claims it because of what it is.
+    known: bool,
+    /// Children that are known.
     known_children: u32,
     children: Vec<(Box<[u8]>, NodeId)>,
     by_key: Option<HashMap<Box<[u8]>, NodeId>>,
@@ -209,9 +213,9 @@ impl<'k> Tree<'k> {
             spelled |= here;
             decisions.push(decide(output, matches, &path));
         }
-        let known = spelled || decisions.iter().any(|decision| decision.rule.is_some());
-        self.nodes[parent].known_children += u32::from(known);
-        Ok(self.add(Node::new(parent, key.map(str::to_owned), path, decisions, spelled)))
+        let node = Node::new(parent, key.map(str::to_owned), path, decisions, spelled);
+        self.nodes[parent].known_children += u32::from(node.known);
+        Ok(self.add(node))
     }
 
     fn add(&mut self, mut node: Node) -> NodeId {
@@ -248,8 +252,7 @@ impl<'k> Tree<'k> {
         }
         way.iter().rev().fold(String::new(), |mut path, &id| {
             let node = &self.nodes[id];
-            let itself = u32::from(node.spelled || node.decisions.iter().any(|decision| decision.rule.is_some()));
-            let others = self.nodes[node.parent].known_children - if node.key.is_some() { itself } else { 0 };
+            let others = self.nodes[node.parent].known_children - u32::from(node.known);
             match &node.key {
                 None => push_step(&mut path, Step::Element),
                 Some(key) if node.spelled || (others > 0 && looks_like_a_name(key)) => {
@@ -342,6 +345,7 @@ impl Node {
             key,
             path,
             wants: decisions.iter().any(|decision| decision.wanted > 0),
+            known: spelled || decisions.iter().any(|decision| decision.knows_key),
             decisions,
             column: None,
             stamp: 0,
@@ -367,6 +371,7 @@ fn decide_root(rules: &PathRules) -> Decision {
         fulfils: 0,
         matches,
         rule: None,
+        knows_key: false,
     }
 }
 
@@ -388,7 +393,8 @@ fn decide(output: &mut OutputRules, matches: Matches, path: &str) -> Decision {
         OnUnlisted::Keep => Act::Keep,
     };
     let whole = |act| if act == Act::Mask { Act::Whole(Instead::Redacted) } else { act };
-    let (scalar, container, empty, rule) = match rules.rule(&matches, path) {
+    let claim = rules.rule(&matches, path);
+    let (scalar, container, empty, rule) = match claim {
         Err(_) => {
             let refused = Act::Refuse(Why::Ambiguous);
             (refused, refused, refused, None)
@@ -405,7 +411,8 @@ fn decide(output: &mut OutputRules, matches: Matches, path: &str) -> Decision {
             (scalar, container, if container == Act::Enter { Act::Keep } else { container }, Some(rule))
         }
     };
-    Decision { scalar, container, empty, wanted, wanted_key, fulfils, matches, rule }
+    let knows_key = claim.is_ok_and(|claim| claim.is_some_and(|(_, pattern)| rules.knows_key(pattern, path)));
+    Decision { scalar, container, empty, wanted, wanted_key, fulfils, matches, rule, knows_key }
 }
 
 fn by_rule(policy: &Policy, rule: usize, goes_on: bool) -> (Act, Act) {
