@@ -307,11 +307,23 @@ pub struct VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Reads `F.pub` in OpenSSH's format.
+    /// Reads `F.pub` in OpenSSH's format, or the first ssh-ed25519 key of an allowed-signers file.
     pub fn load(path: &Path) -> Result<VerifyingKey, KeyError> {
-        let key = PublicKey::read_openssh_file(path)
-            .map_err(|error| KeyError(format!("cannot read public key {}: {error}", path.display())))?;
+        let fail = |what: String| KeyError(format!("cannot read public key {}: {what}", path.display()));
+        let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let key = lines.filter_map(|line| line.find("ssh-ed25519 ").map(|at| &line[at..])).next();
+        let key = key.ok_or_else(|| fail("it holds no ssh-ed25519 key".to_owned()))?;
+        let key = PublicKey::from_openssh(key).map_err(|error| fail(error.to_string()))?;
         Ok(VerifyingKey { key })
+    }
+
+    /// The public half of the signing key at this path; where that is not for this user to read, its `.pub`.
+    pub fn of_signing_key(path: &Path) -> Result<VerifyingKey, KeyError> {
+        match SigningKey::load(path) {
+            Ok(key) => Ok(key.verifying()),
+            Err(error) => VerifyingKey::load(&with_suffix(path, ".pub")).map_err(|_| error),
+        }
     }
 
     /// Whether the armoured signature is this key's over the message in the namespace.

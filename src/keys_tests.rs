@@ -60,6 +60,8 @@ fn ssh_keygen_verifies_our_signatures() {
     assert!(generate_signing(&path).is_err());
     let key = SigningKey::load(&path).unwrap();
     let signature = key.sign("veild-audit", b"message");
+    let signers = VerifyingKey::load(&with_suffix(&path, ".allowed_signers")).unwrap();
+    signers.verify("veild-audit", b"message", &signature).unwrap();
     let public = VerifyingKey::load(&with_suffix(&path, ".pub")).unwrap();
     public.verify("veild-audit", b"message", &signature).unwrap();
     assert!(public.verify("veild-audit", b"massage", &signature).is_err());

@@ -232,6 +232,24 @@ impl Ledger {
         Ok(u64::try_from(seq).unwrap_or(0))
     }
 
+    /// The last audit record that a ledger has caught up with, or one before it, without disturbing the daemon that has
+    /// it open; `None` when nothing can be read.
+    pub fn peek(path: &Path) -> Option<u64> {
+        use rusqlite::OpenFlags;
+        // Takes no lock, makes no file, and sees what was last brought over from the write-ahead log.
+        let path = path.to_str()?.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let db = Connection::open_with_flags(format!("file:{path}?immutable=1"), flags).ok()?;
+        let seq: i64 = db.query_row("SELECT audit_seq FROM applied", [], |row| row.get(0)).ok()?;
+        u64::try_from(seq).ok()
+    }
+
+    /// Goes on from an earlier audit record than the ledger had caught up with.
+    pub fn fall_back_to(&mut self, audit_seq: u64) -> Result<(), LedgerError> {
+        self.db.execute("UPDATE applied SET audit_seq = ?1", params![audit_seq as i64])?;
+        Ok(())
+    }
+
     /// Proves that the ledger can be written.
     pub fn try_write(&mut self) -> Result<(), LedgerError> {
         self.db.execute("UPDATE applied SET audit_seq = audit_seq", [])?;

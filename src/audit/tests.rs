@@ -114,6 +114,86 @@ fn removed_swapped_and_inserted_lines_are_found() {
     }
 }
 
+/// What was done to a trail of several segments, and where; what verification must say of it.
+#[test]
+fn every_edit_of_a_long_trail_is_found_in_its_place() {
+    let fixture = Fixture::new();
+    let mut trail = fixture.open(900).unwrap();
+    for second in 1..8 {
+        trail.append(&[record(second)]).unwrap();
+    }
+    trail.checkpoint(at(9), true).unwrap();
+    drop(trail);
+    assert_eq!((fixture.verify().problems, fixture.verify().unsigned_records), (vec![], 0));
+    let paths: Vec<PathBuf> = segment::list(&fixture.trail_dir()).unwrap().into_iter().map(|(_, path)| path).collect();
+    assert!(paths.len() >= 3, "{paths:?}");
+    let said = |index: usize, line: u64| {
+        let here = segment::label(&paths[index]);
+        let next = paths.get(index + 1).map(|path| segment::label(path));
+        let at_place = |it: &Problem| {
+            (it.segment == here && (it.line == line || it.line == line + 1))
+                || (Some(&it.segment) == next.as_ref() && it.line == 1)
+        };
+        let verdict = fixture.verify();
+        // What is cut off at the very end leaves records that nothing signs any more.
+        verdict.problems.iter().any(at_place) || (next.is_none() && verdict.unsigned_records > 0)
+    };
+    for (index, path) in paths.iter().enumerate() {
+        let good = fs::read(path).unwrap();
+        let lines: Vec<&[u8]> = good.split_inclusive(|byte| *byte == b'\n').collect();
+        let edit = |lines: &[&[u8]]| fs::write(path, lines.concat()).unwrap();
+        for (number, line) in (1..).zip(&lines) {
+            // Each byte of one line is flipped in a test above; here three of each line.
+            for byte in [0, line.len() / 2, line.len() - 1] {
+                let mut bad = line.to_vec();
+                bad[byte] ^= 1;
+                let mut edited = lines.clone();
+                edited[number as usize - 1] = &bad;
+                edit(&edited);
+                assert!(said(index, number), "byte {byte} of line {number} of segment {index}");
+            }
+            let position = number as usize - 1;
+            let mut edited = lines.clone();
+            edited.remove(position);
+            edit(&edited);
+            assert!(said(index, number), "removed line {number} of segment {index}");
+            edited.insert(position, line);
+            edited.insert(position, lines[0]);
+            edit(&edited);
+            assert!(said(index, number), "inserted before line {number} of segment {index}");
+            if position > 0 {
+                let mut edited = lines.clone();
+                edited.swap(position - 1, position);
+                edit(&edited);
+                assert!(said(index, number - 1), "swapped lines before {number} of segment {index}");
+            }
+        }
+        fs::remove_file(path).unwrap();
+        let is_last = index + 1 == paths.len();
+        assert!(is_last || !fixture.verify().problems.is_empty(), "removed segment {index}");
+        fs::write(path, &good).unwrap();
+    }
+    assert_eq!(fixture.verify().problems, []);
+}
+
+#[test]
+fn checkpoints_come_every_ten_minutes_in_which_anything_was_written() {
+    let fixture = Fixture::new();
+    let mut trail = fixture.open(1 << 20).unwrap();
+    let written = |trail: &mut Trail, second: i64| {
+        let before = trail.last_seq();
+        trail.checkpoint(at(second), false).unwrap();
+        trail.last_seq() - before
+    };
+    assert_eq!(written(&mut trail, 700), 0, "nothing was written since the start");
+    trail.append(&[record(710)]).unwrap();
+    assert_eq!(trail.last_seq(), 3, "the record brings the checkpoint that was due");
+    trail.append(&[record(720)]).unwrap();
+    assert_eq!((written(&mut trail, 1309), written(&mut trail, 1310), written(&mut trail, 9999)), (0, 1, 0));
+    drop(trail);
+    assert_eq!((fixture.verify().problems, fixture.verify().unsigned_records), (vec![], 0));
+}
+
 #[test]
 fn a_torn_tail_is_cut_and_recorded() {
     let fixture = Fixture::new();

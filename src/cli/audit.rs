@@ -1,16 +1,20 @@
 //! `veild audit`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Problems;
 use super::progress::Progress;
+use crate::audit::Problem;
 use crate::config::Config;
-use crate::keys::SigningKey;
+use crate::ledger::Ledger;
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
     /// Read every byte of the trail and say where it was changed
     Verify {
+        /// Public key of the host that signed (F.pub, or an allowed-signers file), instead of the configuration's
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
         /// Answer in JSON
         #[arg(long)]
         json: bool,
@@ -29,16 +33,22 @@ pub enum Arguments {
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     match arguments {
-        Arguments::Verify { json } => verify(&config, *json),
+        Arguments::Verify { public_key, json } => verify(&config, public_key.as_deref(), *json),
         Arguments::Tail { lines, json } => tail(&config, *lines, *json),
     }
 }
 
-fn verify(config: &Config, json: bool) -> anyhow::Result<()> {
-    let key = SigningKey::load(&config.keys.signing)?.verifying();
+fn verify(config: &Config, public_key: Option<&Path>, json: bool) -> anyhow::Result<()> {
+    let key = super::verifying_key(config, public_key)?;
     let progress = Progress::start("verifying the audit trail".to_owned());
-    let verdict = crate::audit::verify(&config.audit.dir, &key, &|done, total| progress.set(done, total))?;
+    let mut verdict = crate::audit::verify(&config.audit.dir, &key, &|done, total| progress.set(done, total))?;
     drop(progress);
+    // The trail itself cannot tell that its end is missing.
+    let noted = Ledger::peek(&config.daemon.state_dir.join("ledger.sqlite")).unwrap_or(0);
+    if noted > verdict.last_seq {
+        let what = format!("the ledger knows records up to {noted}: the end of the trail was cut off or deleted");
+        verdict.problems.push(Problem { segment: "the trail".to_owned(), line: 0, byte_offset: 0, what });
+    }
     if json {
         super::print_json(&verdict)?;
     } else {
@@ -52,7 +62,14 @@ fn verify(config: &Config, json: bool) -> anyhow::Result<()> {
     }
     match verdict.problems.len() {
         0 if json => Ok(()),
+        0 if verdict.records == 0 => {
+            println!("there is no record in {} yet: nothing was checked", config.audit.dir.display());
+            Ok(())
+        }
         0 => {
+            if verdict.unsigned_records > 0 {
+                println!("{} record(s) since the last checkpoint are not signed yet", verdict.unsigned_records);
+            }
             println!("the chain holds");
             Ok(())
         }

@@ -200,6 +200,12 @@ fn record(config: &Config, record: crate::audit::Record) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The key that signatures are checked with.
+fn verifying_key(config: &Config, given: Option<&Path>) -> anyhow::Result<crate::keys::VerifyingKey> {
+    use crate::keys::VerifyingKey;
+    Ok(given.map_or_else(|| VerifyingKey::of_signing_key(&config.keys.signing), VerifyingKey::load)?)
+}
+
 /// The local user, for audit records.
 fn user() -> Value {
     let uid = rustix::process::getuid().as_raw();

@@ -20,6 +20,7 @@ pub fn for_code(code: &str) -> Option<&'static str> {
         "publication_undone" => "check the vault's disk",
         "config_rejected" => "mend the file, `veild check`, then reload",
         "spool_left" => "put the landing back into the configuration and reload",
+        "audit_truncated" => "find out who cut the trail's end off; a copy elsewhere has the missing records",
         "audit_failed" => "`veild audit verify` says whether the trail holds",
         _ => return None,
     })

@@ -12,6 +12,7 @@
 //! - `formats.rs`: every format, made and read by the stock tools.
 //! - `fidelity.rs`: byte identity, and masks against `reference.rs`, a slow second way through the same text.
 //! - `worker.rs`: workers that die, crash, panic, hang, need too much, or are left behind.
+//! - `trail.rs`: the audit trail in an auditor's hands.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
 //! - `retry.rs`: rejected files on their way back, through kills at every step.
@@ -56,6 +57,7 @@ mod snapshots;
 mod status;
 mod stop;
 mod systemd;
+mod trail;
 mod uploaders;
 mod versions;
 mod worker;

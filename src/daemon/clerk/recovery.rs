@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::settled::{Settled, SettledOutcome};
 use super::{Clerk, ClerkError, Job, quarantine_dir};
+use crate::audit::{Action, Outcome, Record};
 use crate::config::{Config, Landing};
 use crate::daemon::reload::TakenUp;
 use crate::job::JobId;
@@ -16,6 +19,7 @@ impl Clerk {
     /// Brings ledger, vault and quarantine to where the audit trail is; the spools of the landings come after that.
     pub fn recover(&mut self) -> Result<(), ClerkError> {
         self.ledger.interrupt_working()?;
+        self.look_for_lost_records()?;
         self.catch_up_with_audit()?;
         vault::recover(&self.config.vault.dir, |job| self.ledger.is_done(job).map_err(ClerkError::from))?;
         Ok(quarantine::retry::recover(&quarantine_dir(&self.config))?)
@@ -50,6 +54,27 @@ impl Clerk {
         }
         taken_up.jobs.sort_by_key(|(job, attempts)| (attempts.interrupted, job.id()));
         Ok(taken_up)
+    }
+
+    /// The ledger never runs ahead of the audit trail, unless somebody has cut off the trail's end.
+    fn look_for_lost_records(&mut self) -> Result<(), ClerkError> {
+        let (noted, last) = (self.ledger.applied_seq()?, self.trail.last_seq());
+        // The trail has begun this run with a checkpoint.
+        if last > noted {
+            return Ok(());
+        }
+        tracing::error!(
+            code = "audit_truncated",
+            noted,
+            last,
+            "the audit trail ends before a record that it had: its end was cut off or deleted, or the trail was begun elsewhere; find out by whom"
+        );
+        self.owe(
+            Record::new(Timestamp::now(), Action::AlertRaised, Outcome::Failure)
+                .veild("code", "audit_truncated")
+                .veild("noted_seq", noted),
+        );
+        Ok(self.ledger.fall_back_to(last)?)
     }
 
     /// The audit trail runs ahead of the ledger by what a crash cut off.

@@ -1,0 +1,71 @@
+//! The audit trail in an auditor's hands: who checks it with what, and what is missed at its end.
+
+use std::fs;
+
+use crate::crash::GOOD;
+use crate::sandbox::{Sandbox, files_below};
+
+fn said(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = sandbox.veild(arguments);
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn of_an_empty_trail_nothing_is_said_to_hold() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.site("audit")).unwrap();
+    let (code, text) = said(&sandbox, &["audit", "verify"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("nothing was checked") && !text.contains("holds"), "{text}");
+}
+
+#[test]
+fn a_trail_whose_end_was_cut_off_is_missed_by_the_ledger() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("good.csv", GOOD);
+    sandbox.run_until_idle();
+    sandbox.assert_audit_holds();
+    let segment = files_below(&sandbox.site("audit")).pop().unwrap();
+    let text = fs::read_to_string(&segment).unwrap();
+    // Up to the checkpoint of the start: nothing in the trail itself tells that there was more.
+    fs::write(&segment, text.split_inclusive('\n').next().unwrap()).unwrap();
+    let (code, text) = said(&sandbox, &["audit", "verify"]);
+    assert!(code == Some(3) && text.contains("was cut off or deleted"), "{text}");
+    sandbox.run_until_idle();
+    let audit = sandbox.audit();
+    let alert = audit.iter().find(|it| it["veild"]["code"] == "audit_truncated");
+    assert_eq!(alert.unwrap()["event"]["action"], "alert.raised");
+    sandbox.assert_audit_holds();
+    sandbox.drop_file("next.csv", GOOD);
+    sandbox.run_until_idle();
+    assert_eq!(sandbox.receipts().len(), 2);
+    let alerts = sandbox.audit().into_iter().filter(|it| it["veild"]["code"] == "audit_truncated").count();
+    assert_eq!(alerts, 1, "said once");
+}
+
+#[test]
+fn the_public_key_is_enough_to_verify() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("good.csv", GOOD);
+    sandbox.run_until_idle();
+    fs::rename(sandbox.site("signing.key"), sandbox.path("away")).unwrap();
+    for given in [None, Some("signing.key.pub"), Some("signing.key.allowed_signers")] {
+        let path = given.map(|name| sandbox.site(name).display().to_string());
+        let key: Vec<&str> = path.iter().flat_map(|path| ["--public-key", path]).collect();
+        let (code, text) = said(&sandbox, &[&["audit", "verify"], key.as_slice()].concat());
+        assert!(code == Some(0) && text.contains("the chain holds"), "{given:?}: {text}");
+        let (code, text) = said(&sandbox, &[&["vault", "verify"], key.as_slice()].concat());
+        assert!(code == Some(0) && text.contains("stands in no audit trail"), "{given:?}: {text}");
+    }
+    let other = sandbox.path("other").display().to_string();
+    sandbox.veild(&["key", "generate", "signing", "--out", &other]);
+    let public = format!("{other}.pub");
+    for command in ["audit", "vault"] {
+        let (code, text) = said(&sandbox, &[command, "verify", "--public-key", &public]);
+        assert_eq!(code, Some(3), "{text}");
+    }
+    fs::remove_file(sandbox.site("signing.key.pub")).unwrap();
+    let (code, text) = said(&sandbox, &["audit", "verify"]);
+    assert!(code == Some(1) && text.contains("cannot read key file"), "{text}");
+}
