@@ -374,9 +374,9 @@ pub struct Column {
     pub length: Option<u32>,
     /// `hash`: `hex`, `base32` or `base64url`.
     pub encoding: Option<String>,
-    /// `hash`, `token`, `fpe`: columns of one namespace join; the column's name when absent.
+    /// `hash`, `token`, `fpe`, `date_shift` (of the subject): columns of one namespace join; the column's name when absent.
     pub namespace: Option<String>,
-    /// `hash`, `token`, `fpe`: spellings that count as one value: a list of `nfc`, `trim`, `lowercase` and `digits`.
+    /// `hash`, `token`, `fpe`, `date_shift` (of the subject): spellings that count as one value: a list of `nfc`, `trim`, `lowercase` and `digits`.
     pub normalize: Option<Vec<String>>,
     /// `fpe`: `digits`, `hex`, `lowercase`, `uppercase`, `alphanumeric`, or the characters themselves.
     pub alphabet: Option<String>,
@@ -390,10 +390,14 @@ pub struct Column {
     #[serde(default)]
     #[schemars(schema_with = "number_or_text")]
     pub to: Option<Value>,
-    /// `date`: strftime-like input format; YYYY-MM-DD when absent.
+    /// `date`, `date_shift`: strftime-like format; YYYY-MM-DD when absent.
     pub format: Option<String>,
     /// `date`: the day, YYYY-MM-DD, on which an age band counts.
     pub as_of: Option<String>,
+    /// `date_shift`: the column or path that says whose date it is.
+    pub subject: Option<String>,
+    /// `date_shift`: most days of a shift, back and forth.
+    pub max_days: Option<u32>,
     /// `generalize`: width of the intervals; `date`: years of an age band.
     #[serde(default)]
     #[schemars(schema_with = "number_or_text")]
@@ -446,6 +450,8 @@ impl Column {
             to: self.to.clone(),
             format: self.format.clone(),
             as_of: self.as_of.clone(),
+            subject: self.subject.clone(),
+            max_days: self.max_days,
             width: self.width.clone(),
             edges: self.edges.clone(),
             hierarchy: None,

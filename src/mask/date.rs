@@ -76,7 +76,7 @@ fn write_band(age: i32, width: i32, out: &mut String) -> std::fmt::Result {
 }
 
 /// YYYY-MM-DD, alone or with `T` or a space and a time behind it.
-fn iso_date(value: &str) -> Option<Date> {
+pub(super) fn iso_date(value: &str) -> Option<Date> {
     let bytes = value.as_bytes();
     let number = |range: std::ops::Range<usize>| {
         bytes

@@ -12,6 +12,7 @@ use crate::keys::MaskingKeys;
 
 mod cells;
 mod date;
+mod date_shift;
 mod ff1;
 mod fpe;
 mod generalize;
@@ -57,6 +58,8 @@ pub struct MaskParams {
     pub to: Option<toml::Value>,
     pub format: Option<String>,
     pub as_of: Option<String>,
+    pub subject: Option<String>,
+    pub max_days: Option<u32>,
     pub width: Option<toml::Value>,
     pub edges: Option<Vec<toml::Value>>,
     /// The content of the file that the configuration names.
@@ -87,6 +90,7 @@ pub enum Mask {
     Pattern(pattern::PatternMask),
     Scrub(scrub::ScrubMask),
     Date(date::DateMask),
+    DateShift(date_shift::DateShiftMask),
     Round(number::RoundMask),
     Clamp(number::ClampMask),
 }
@@ -123,6 +127,7 @@ impl Mask {
             Mask::Pattern(_) => "pattern",
             Mask::Scrub(_) => "scrub",
             Mask::Date(_) => "date",
+            Mask::DateShift(_) => "date_shift",
             Mask::Round(_) => "round",
             Mask::Clamp(_) => "clamp",
         }
@@ -134,6 +139,15 @@ impl Mask {
             Mask::Hash(hash) => hash.namespace.as_deref(),
             Mask::Token(token) => token.namespace.as_deref(),
             Mask::Fpe(fpe) => fpe.namespace.as_deref(),
+            Mask::DateShift(shift) => shift.namespace.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Another column that the mask looks at, row by row, as the rule spells it.
+    pub fn beside(&self) -> Option<&str> {
+        match self {
+            Mask::DateShift(shift) => Some(&shift.subject),
             _ => None,
         }
     }
@@ -180,6 +194,7 @@ impl Mask {
             }
             Mask::Scrub(scrub) => Tool::Scrub(scrub.prepare()),
             Mask::Date(date) => Tool::Date(date.clone()),
+            Mask::DateShift(shift) => Tool::DateShift(date_shift::Shifter::new(shift, keys)),
             Mask::Round(round) => Tool::Round(round.clone()),
             Mask::Clamp(clamp) => Tool::Clamp(clamp.clone()),
         })
@@ -203,6 +218,7 @@ enum Tool {
     Pattern(pattern::Replacer),
     Scrub(scrub::Scrubber),
     Date(date::DateMask),
+    DateShift(date_shift::Shifter),
     Round(number::RoundMask),
     Clamp(number::ClampMask),
 }
@@ -214,6 +230,7 @@ impl Prepared {
             Tool::Hash(_, version) => Some(*version),
             Tool::Token(tokenizer) => Some(tokenizer.version()),
             Tool::Fpe(encryptor) => Some(encryptor.version()),
+            Tool::DateShift(shifter) => Some(shifter.version()),
             _ => None,
         }
     }
@@ -233,12 +250,27 @@ impl Prepared {
         Ok(masked.iter().map(|value| value.unwrap_or_default().to_owned()).collect())
     }
 
-    /// Masks a column.
+    /// Masks a column that is looked at alone. One of which the mask must see another column beside it
+    /// ([`Mask::beside`]) has nothing but unreadable cells then.
     ///
     /// # Errors
     ///
     /// [`Mistyped`] names the first cell that the mask cannot read.
     pub fn apply(&self, column: &StringChunked, mistyped: OnMistyped) -> Result<StringChunked, Mistyped> {
+        self.apply_beside(column, None, mistyped)
+    }
+
+    /// Masks a column; `beside` has a cell for each of its cells.
+    ///
+    /// # Errors
+    ///
+    /// [`Mistyped`] names the first cell that the mask cannot read.
+    pub fn apply_beside(
+        &self,
+        column: &StringChunked,
+        beside: Option<&StringChunked>,
+        mistyped: OnMistyped,
+    ) -> Result<StringChunked, Mistyped> {
         match &self.0 {
             Tool::Pass => Ok(column.clone()),
             Tool::Fixed(text) => Ok(fixed(column, text)),
@@ -270,6 +302,11 @@ impl Prepared {
             }
             Tool::Scrub(scrubber) => readable(column, |value, out| scrubber.mask_into(value, out)),
             Tool::Date(date) => masked(column, mistyped, date.expected(), |value, out| date.mask_into(value, out)),
+            Tool::DateShift(shifter) => {
+                masked_beside(column, beside, mistyped, shifter.expected(), |value, subject, out| {
+                    shifter.mask_into(value, subject, out)
+                })
+            }
             Tool::Round(round) => masked(column, mistyped, NUMBER, |value, out| round.mask_into(value, out)),
             Tool::Clamp(clamp) => masked(column, mistyped, NUMBER, |value, out| clamp.mask_into(value, out)),
         }
@@ -309,11 +346,24 @@ fn masked(
     expected: &'static str,
     mask: impl Fn(&str, &mut String) -> bool,
 ) -> Result<StringChunked, Mistyped> {
+    masked_beside(column, None, on_mistyped, expected, |value, _, out| mask(value, out))
+}
+
+/// The same for a mask that sees the cell beside each cell, where there is one.
+fn masked_beside(
+    column: &StringChunked,
+    beside: Option<&StringChunked>,
+    on_mistyped: OnMistyped,
+    expected: &'static str,
+    mask: impl Fn(&str, Option<&str>, &mut String) -> bool,
+) -> Result<StringChunked, Mistyped> {
     let mut cells = Cells::with_capacity(column.len());
+    let mut beside = beside.into_iter().flat_map(|beside| beside.iter());
     for value in column.downcast_iter().flat_map(|chunk| chunk.iter()) {
+        let beside = beside.next().flatten();
         match value.filter(|value| !value.is_empty()) {
             None => cells.push_empty(),
-            Some(value) if cells.push_with(|text| mask(value, text)) => {}
+            Some(value) if cells.push_with(|text| mask(value, beside, text)) => {}
             Some(_) => match on_mistyped {
                 OnMistyped::Reject => return Err(Mistyped { index: cells.len(), expected }),
                 OnMistyped::Null => cells.push_empty(),

@@ -1,6 +1,7 @@
 //! From the configuration's parameters to checked masks.
 
 use super::date::{DateMask, DateTo};
+use super::date_shift::DateShiftMask;
 use super::fpe::FpeMask;
 use super::generalize::GeneralizeMask;
 use super::hash::{Algorithm, Encoding, HashMask};
@@ -15,7 +16,7 @@ use super::{Mask, MaskParams};
 use crate::detect::{Class, is_found_in_text};
 
 /// Masks of today, for suggestions.
-pub const MASKS: [&str; 15] = [
+pub const MASKS: [&str; 16] = [
     "keep",
     "drop",
     "null",
@@ -29,11 +30,12 @@ pub const MASKS: [&str; 15] = [
     "pattern",
     "scrub",
     "date",
+    "date_shift",
     "round",
     "clamp",
 ];
 /// Masks that later versions will have.
-const NOT_BUILT: [&str; 3] = ["date_shift", "fake", "noise"];
+const NOT_BUILT: [&str; 2] = ["fake", "noise"];
 
 /// Text that stands for a suppressed value unless the rule says otherwise.
 pub const REDACTED: &str = "[REDACTED]";
@@ -84,6 +86,10 @@ pub(super) fn from_params(mask: &str, params: &MaskParams) -> Result<Mask, Strin
             takes(&["to", "format", "as_of", "width"])?;
             date(params)
         }
+        "date_shift" => {
+            takes(&["subject", "max_days", "format", "namespace", "normalize"])?;
+            DateShiftMask::from_params(params).map(Mask::DateShift)
+        }
         "round" => {
             takes(&["to"])?;
             let to = number(params.to.as_ref(), "to")?.ok_or("mask \"round\" needs `to`, for example `to = 10`")?;
@@ -129,6 +135,8 @@ fn only(mask: &str, params: &MaskParams, takes: &[&str]) -> Result<(), String> {
         ("to", params.to.is_some()),
         ("format", params.format.is_some()),
         ("as_of", params.as_of.is_some()),
+        ("subject", params.subject.is_some()),
+        ("max_days", params.max_days.is_some()),
         ("width", params.width.is_some()),
         ("edges", params.edges.is_some()),
         ("hierarchy", params.hierarchy.is_some()),

@@ -37,6 +37,7 @@ fn masks() -> Vec<Mask> {
         ("pattern", MaskParams { pattern: text(r"^(\d)\d+$"), replace: text("$1…"), ..none() }),
         ("scrub", none()),
         ("date", MaskParams { to: Some("year".into()), ..none() }),
+        ("date_shift", MaskParams { subject: text("id"), ..none() }),
         ("round", MaskParams { to: Some(10.into()), ..none() }),
         ("clamp", MaskParams { max: Some(50.into()), ..none() }),
     ]
@@ -65,6 +66,11 @@ fn column(cells: &[Option<String>]) -> StringChunked {
     StringChunked::from_iter_options("".into(), cells.iter().cloned())
 }
 
+/// The column beside, for masks that look at one.
+fn subjects(cells: &[Option<String>]) -> StringChunked {
+    StringChunked::from_iter_values("".into(), (0..cells.len()).map(|index| ["p1", "p2", "p3"][index % 3]))
+}
+
 fn keys() -> &'static crate::keys::MaskingKeys {
     static KEYS: std::sync::LazyLock<crate::keys::MaskingKeys> = std::sync::LazyLock::new(|| {
         let dir = tempfile::tempdir().unwrap();
@@ -80,10 +86,10 @@ proptest! {
 
     #[test]
     fn masks_keep_length_null_and_empty_and_are_deterministic(cells in proptest::collection::vec(cell(), 0..40)) {
-        let column = column(&cells);
+        let (column, subjects) = (column(&cells), subjects(&cells));
         for mask in masks() {
             let prepared = mask.prepare("column", keys());
-            let masked = prepared.apply(&column, OnMistyped::Redact).unwrap();
+            let masked = prepared.apply_beside(&column, Some(&subjects), OnMistyped::Redact).unwrap();
             prop_assert_eq!(masked.len(), cells.len());
             for (cell, masked) in cells.iter().zip(masked.iter()) {
                 match cell.as_deref() {
@@ -91,7 +97,8 @@ proptest! {
                     Some(_) => prop_assert!(masked.is_some()),
                 }
             }
-            let again = mask.prepare("column", keys()).apply(&column, OnMistyped::Redact).unwrap();
+            let again = mask.prepare("column", keys());
+            let again = again.apply_beside(&column, Some(&subjects), OnMistyped::Redact).unwrap();
             prop_assert!(masked.iter().eq(again.iter()), "{} is not deterministic", mask.name());
         }
     }
@@ -100,9 +107,11 @@ proptest! {
     fn a_cell_is_masked_alone_as_among_others(cells in proptest::collection::vec(cell(), 1..20)) {
         for mask in masks() {
             let prepared = mask.prepare("column", keys());
-            let together = prepared.apply(&column(&cells), OnMistyped::Null).unwrap();
-            for (cell, masked) in cells.iter().zip(together.iter()) {
-                let alone = prepared.apply(&column(std::slice::from_ref(cell)), OnMistyped::Null).unwrap();
+            let subjects = subjects(&cells);
+            let together = prepared.apply_beside(&column(&cells), Some(&subjects), OnMistyped::Null).unwrap();
+            for (index, (cell, masked)) in cells.iter().zip(together.iter()).enumerate() {
+                let (cell, subject) = (column(std::slice::from_ref(cell)), subjects.slice(index as i64, 1));
+                let alone = prepared.apply_beside(&cell, Some(&subject), OnMistyped::Null).unwrap();
                 prop_assert_eq!(alone.get(0), masked);
             }
         }

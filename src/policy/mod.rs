@@ -74,6 +74,8 @@ pub struct PlannedColumn {
     pub namespace: String,
     pub mask: Mask,
     pub mistyped: OnMistyped,
+    /// Index of the column that the mask looks at ([`Mask::beside`]).
+    pub beside: Option<usize>,
 }
 
 impl Policy {
@@ -104,7 +106,7 @@ impl Policy {
         Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Refuses two rules that name the same column.
+    /// Refuses two rules that name the same column, and masks that look at one which no rule names.
     pub fn check(&self) -> Result<(), String> {
         let mut seen = std::collections::HashSet::new();
         for rule in &self.columns {
@@ -112,6 +114,15 @@ impl Policy {
             let Selector::Names(names) = &rule.columns else { continue };
             if let Some(twice) = names.iter().find(|name| !seen.insert(normalise(name))) {
                 return Err(format!("column {twice:?} has two rules"));
+            }
+        }
+        for beside in self.columns.iter().filter_map(|rule| rule.mask.beside()) {
+            path::canonical(beside)
+                .ok_or_else(|| format!("{beside:?} must be one value of each record: without `*` and `[*]`"))?;
+            if !seen.contains(&normalise(beside)) {
+                return Err(format!(
+                    "no rule names the column {beside:?} by its `name`: give it one, `drop` if need be"
+                ));
             }
         }
         Ok(())

@@ -262,6 +262,18 @@ fn segments(name: &str) -> Option<Vec<Segment>> {
     }
 }
 
+/// The path of a rule's name as paths of values are written; `None` when it has stars.
+pub fn canonical(name: &str) -> Option<String> {
+    let mut path = String::new();
+    for segment in parse(name) {
+        match &segment {
+            Segment::Key(key) => push_step(&mut path, Step::Key(key)),
+            Segment::AnyKey | Segment::Element | Segment::Deep => return None,
+        }
+    }
+    Some(path)
+}
+
 /// Offset of the quote that closes a quoted key.
 fn quoted_end(text: &str) -> Option<usize> {
     let mut escaped = false;
@@ -358,6 +370,9 @@ mod tests {
         let mut path = String::new();
         [Key("a.b"), Element, Key("c"), Key("")].into_iter().for_each(|step| push_step(&mut path, step));
         assert_eq!(path, "[\"a.b\"][*].c[\"\"]");
+        assert_eq!(canonical(" [\"a.b\"].C ").as_deref(), Some("[\"a.b\"].c"));
+        assert_eq!(canonical("User.Id").as_deref(), Some("user.id"));
+        assert_eq!(["a[*].b", "*.b", "**"].map(canonical), [None, None, None]);
     }
 
     #[test]

@@ -97,7 +97,9 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
             None => unlisted(policy, &public[index])?,
         };
         let mistyped = rule.and_then(|rule| rule.mistyped).unwrap_or(policy.mistyped);
-        columns.push(PlannedColumn { public_name: public[index].clone(), namespace: name.clone(), mask, mistyped });
+        let beside = mask.beside().map(|beside| find_beside(policy, beside, &names, &public[index])).transpose()?;
+        let public_name = public[index].clone();
+        columns.push(PlannedColumn { public_name, namespace: name.clone(), mask, mistyped, beside });
     }
     refuse_missing(policy, &matchers, &names)?;
     if columns.iter().all(|column| column.mask.is_drop()) {
@@ -105,6 +107,19 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
         return Err(fault("no_column_left", None, sentence, "keep or mask at least one column"));
     }
     Ok(Plan { columns })
+}
+
+/// The column that a mask looks at beside its own.
+fn find_beside(policy: &Policy, beside: &str, names: &[String], public: &str) -> Result<usize, Fault> {
+    let wanted = normalise(beside);
+    names.iter().position(|name| *name == wanted).ok_or_else(|| {
+        let sentence = format!(
+            "the file has no column {beside:?}, without which policy {:?} cannot mask {}",
+            policy.name,
+            quoted(public)
+        );
+        fault("missing_column", Some(public), sentence, "ask the sender for the column, or choose another mask")
+    })
 }
 
 /// Whether a text has the form of a name; values can have it too.

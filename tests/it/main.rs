@@ -28,11 +28,13 @@
 //! - `generated.rs`: JSON Schema, man pages and shell completions.
 //! - `generalize.rs`: intervals, hierarchies, patterns and prefixes through the running system.
 //! - `pseudonyms.rs`: keys and their versions, the same pseudonym everywhere, and the way back.
+//! - `dates.rs`: dates that are shifted by their subject.
 //! - `detect.rs`: classes of personal data in files, and the policies suggested from them.
 
 mod commands;
 mod crash;
 mod daemonize;
+mod dates;
 mod detect;
 mod disks;
 mod duplicates;

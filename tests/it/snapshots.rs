@@ -182,11 +182,12 @@ column = [
   { name = "date year", mask = "date", to = "year" },
   { name = "date quarter", mask = "date", to = "quarter" },
   { name = "date age_band", mask = "date", to = "age_band", as_of = "2026-01-01" },
+  { name = "date_shift", mask = "date_shift", subject = "keep" },
   { name = "round 1000", mask = "round", to = 1000 },
   { name = "clamp 89", mask = "clamp", max = 89 },
 ]
 "#;
-const CELLS: [[&str; 3]; 25] = [
+const CELLS: [[&str; 3]; 26] = [
     ["007", "\"a, b\"", ""],
     ["x", "y", ""],
     ["x", "\"\"", ""],
@@ -210,6 +211,7 @@ const CELLS: [[&str; 3]; 25] = [
     ["1987-04-12", "1987-04-12T09:30:00Z", ""],
     ["1987-04-12", "12.04.1987", ""],
     ["1987-04-12", "1930-01-01", ""],
+    ["1987-04-12T09:30", "12.04.1987", ""],
     ["48500", "-1499.99", ""],
     ["42", "104", ""],
 ];

@@ -21,6 +21,8 @@ mod tests;
 pub(super) use self::survey::survey;
 
 use self::cut::Cutter;
+use polars::prelude::StringChunked;
+
 use self::header::Header;
 use self::scan::Scanner;
 use self::splice::{Action, Splicer};
@@ -40,7 +42,20 @@ const LONGEST_RECORD: u64 = 512 << 20;
 enum Fate<'a> {
     Keep,
     Drop,
-    Mask(splice::Apply<'a>),
+    Mask {
+        apply: splice::Apply<'a>,
+        /// Index of the column that it looks at beside its own.
+        beside: Option<usize>,
+    },
+}
+
+impl Fate<'_> {
+    fn beside(&self) -> Option<usize> {
+        match self {
+            Fate::Mask { beside, .. } => *beside,
+            Fate::Keep | Fate::Drop => None,
+        }
+    }
 }
 
 /// One output's columns: the name that may be given out, and what is done.
@@ -100,7 +115,10 @@ fn fates<'a>(plan: Plan, keys: &MaskingKeys) -> (Fates<'a>, Vec<ColumnReport>) {
             } else {
                 let prepared = column.mask.prepare(&column.namespace, keys);
                 key_version = prepared.key_version();
-                Fate::Mask(Box::new(move |cells| prepared.apply(cells, column.mistyped)))
+                let apply = move |cells: &StringChunked, beside: Option<&StringChunked>| {
+                    prepared.apply_beside(cells, beside, column.mistyped)
+                };
+                Fate::Mask { apply: Box::new(apply), beside: column.beside }
             };
             let mask = column.mask.name().to_owned();
             ((column.public_name.clone(), fate), ColumnReport { name: column.public_name, mask, key_version })
@@ -200,6 +218,7 @@ fn splicers<'a>(
         for (want, (_, fate)) in wanted.iter_mut().zip(plan) {
             *want |= !matches!(fate, Fate::Keep) || (left == 1 && width > 1);
         }
+        plan.iter().filter_map(|(_, fate)| fate.beside()).for_each(|column| wanted[column] = true);
     }
     let touched: Vec<usize> = (0..width).filter(|&column| wanted[column]).collect();
     let splicers = plans.into_iter().map(|plan| {
@@ -214,7 +233,10 @@ fn splicers<'a>(
                     Fate::Drop => Action::Drop,
                     Fate::Keep if columns_out == 1 && width > 1 => Action::Sole,
                     Fate::Keep => Action::Keep,
-                    Fate::Mask(apply) => Action::Mask { apply, public_name },
+                    Fate::Mask { apply, beside } => {
+                        let beside = beside.and_then(|column| touched.binary_search(&column).ok());
+                        Action::Mask { apply, beside, public_name }
+                    }
                 });
             }
         }
@@ -222,5 +244,6 @@ fn splicers<'a>(
         let special = bits::Finder::new([header.delimiter, quote.unwrap_or(b'\n'), b'\r', b'\n']);
         Splicer { delimiter: header.delimiter, quote, escape, columns_out, kept_before, actions, special }
     });
-    Ok((touched, splicers.collect()))
+    let splicers = splicers.collect();
+    Ok((touched, splicers))
 }

@@ -18,7 +18,9 @@ use crate::pipeline::piece::Piece;
 use crate::pipeline::relay::{Pieces, Spares};
 use crate::pipeline::{Failure, Fault};
 
-pub(super) type Apply<'a> = Box<dyn Fn(&StringChunked) -> Result<StringChunked, Mistyped> + Send + Sync + 'a>;
+/// A mask of a column, with the column that it looks at.
+pub(super) type Apply<'a> =
+    Box<dyn Fn(&StringChunked, Option<&StringChunked>) -> Result<StringChunked, Mistyped> + Send + Sync + 'a>;
 
 /// What one output does with one touched column.
 pub(super) enum Action<'a> {
@@ -28,6 +30,8 @@ pub(super) enum Action<'a> {
     Drop,
     Mask {
         apply: Apply<'a>,
+        /// Place of the column that it looks at, among the touched.
+        beside: Option<usize>,
         public_name: String,
     },
 }
@@ -80,15 +84,14 @@ impl Splicer<'_> {
     pub(super) fn splice(&self, block: &Block, spare: Vec<u8>) -> Result<Piece, Failure> {
         let width = self.actions.len();
         let mut masked: Vec<Option<Masked>> = Vec::with_capacity(width);
-        let mut columns = self.columns(block).into_iter();
+        let columns = self.columns(block);
         let mut first: Option<Fault> = None;
         for (slot, action) in self.actions.iter().enumerate() {
-            let Action::Mask { apply, public_name } = action else {
+            let (Action::Mask { apply, beside, public_name }, Some(column)) = (action, &columns[slot]) else {
                 masked.push(None);
                 continue;
             };
-            let column = columns.next().expect("columns() makes one for every mask");
-            match apply(&column) {
+            match apply(column, beside.and_then(|beside| columns[beside].as_ref())) {
                 Ok(column) if column.len() as u64 == block.rows => masked.push(Masked::new(&column)),
                 Ok(_) => return Err(internal("a mask changed the number of rows")),
                 Err(mistyped) => {
@@ -144,13 +147,21 @@ impl Splicer<'_> {
         )
     }
 
-    /// The cells of the masked columns; views point into the block, only cells with doubled quotes are copied.
-    fn columns(&self, block: &Block) -> Vec<StringChunked> {
+    /// The cells of the masked columns and of those that masks look at, by their places; views point into the block,
+    /// only cells with doubled quotes are copied.
+    fn columns(&self, block: &Block) -> Vec<Option<StringChunked>> {
         let data = block.data.as_slice();
-        let masks = |action: &Action<'_>| matches!(action, Action::Mask { .. });
-        let slots: Vec<usize> = (0..self.actions.len()).filter(|slot| masks(&self.actions[*slot])).collect();
+        let mut all: Vec<Option<StringChunked>> = vec![None; self.actions.len()];
+        let mut wanted = vec![false; self.actions.len()];
+        for (slot, action) in self.actions.iter().enumerate() {
+            if let Action::Mask { beside, .. } = action {
+                wanted[slot] = true;
+                beside.iter().for_each(|beside| wanted[*beside] = true);
+            }
+        }
+        let slots: Vec<usize> = (0..wanted.len()).filter(|slot| wanted[*slot]).collect();
         if slots.is_empty() {
-            return Vec::new();
+            return all;
         }
         let mut views: Vec<_> = slots.iter().map(|_| Vec::<View>::with_capacity(block.rows as usize)).collect();
         let mut extra: Vec<u8> = Vec::new();
@@ -175,7 +186,7 @@ impl Splicer<'_> {
             }
         }
         let buffers: Buffer<Buffer<u8>> = vec![block.data.clone(), Buffer::from(extra)].into();
-        let columns = views.into_iter().map(|views| {
+        for (slot, views) in slots.into_iter().zip(views) {
             // SAFETY: every view lies in its buffer, as it was made from a slice of it. The block is UTF-8, which the
             // scanner has checked, and cells begin and end at ASCII bytes, so each cell is UTF-8 by itself.
             let array = unsafe {
@@ -187,9 +198,9 @@ impl Splicer<'_> {
                     None,
                 )
             };
-            StringChunked::with_chunk(PlSmallStr::EMPTY, array)
-        });
-        columns.collect()
+            all[slot] = Some(StringChunked::with_chunk(PlSmallStr::EMPTY, array));
+        }
+        all
     }
 
     fn write(&self, block: &Block, masked: &[Option<Masked>], spare: Vec<u8>) -> Result<Piece, Failure> {

@@ -40,23 +40,26 @@ fn fate(kind: char) -> Fate<'static> {
     match kind {
         'k' => Fate::Keep,
         'd' => Fate::Drop,
-        _ => Fate::Mask(Box::new(move |cells: &StringChunked| {
-            assert!(kind != 'p', "a panic on purpose");
-            let bad = |cell: Option<&str>| cell.is_some_and(|c| c.parse::<u64>().is_err());
-            if kind == 'n'
-                && let Some(index) = cells.iter().position(bad)
-            {
-                return Err(Mistyped { index, expected: "a number" });
-            }
-            let map = |cell: Option<&str>| match kind {
-                'u' => cell.map(str::to_uppercase),
-                'e' => None,
-                '|' => Some("x|y".to_owned()),
-                ',' => Some("x,\"y".to_owned()),
-                _ => cell.map(str::to_owned),
-            };
-            Ok(cells.iter().map(map).collect())
-        })),
+        _ => Fate::Mask {
+            beside: None,
+            apply: Box::new(move |cells: &StringChunked, _| {
+                assert!(kind != 'p', "a panic on purpose");
+                let bad = |cell: Option<&str>| cell.is_some_and(|c| c.parse::<u64>().is_err());
+                if kind == 'n'
+                    && let Some(index) = cells.iter().position(bad)
+                {
+                    return Err(Mistyped { index, expected: "a number" });
+                }
+                let map = |cell: Option<&str>| match kind {
+                    'u' => cell.map(str::to_uppercase),
+                    'e' => None,
+                    '|' => Some("x|y".to_owned()),
+                    ',' => Some("x,\"y".to_owned()),
+                    _ => cell.map(str::to_owned),
+                };
+                Ok(cells.iter().map(map).collect())
+            }),
+        },
     }
 }
 

@@ -1,8 +1,9 @@
 //! Puts masked values between the original bytes of a block.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use polars::prelude::{PlSmallStr, StringChunked};
+use polars::prelude::{NewChunkedArray, PlSmallStr, StringChunked};
 use polars_arrow::array::{Utf8ViewArray, View};
 use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::Buffer;
@@ -79,7 +80,8 @@ impl Block {
                 masked.push(None);
                 continue;
             };
-            match mask.prepared.apply(input, mask.mistyped) {
+            let beside = mask.beside.as_ref().map(|path| self.beside(column, path, inputs));
+            match mask.prepared.apply_beside(input, beside.as_ref(), mask.mistyped) {
                 Ok(cells) if cells.len() == input.len() => {
                     masked.push(cells.rechunk().downcast_iter().next().cloned());
                 }
@@ -94,6 +96,19 @@ impl Block {
             }
         }
         Ok(first.map_or(Ok(masked), Err))
+    }
+
+    /// For each value of a path the one of another path in the same record; null where there is none, or more than one.
+    fn beside(&self, column: &BlockColumn, path: &str, inputs: &[StringChunked]) -> StringChunked {
+        let mut by_row: HashMap<u32, Option<&str>> = HashMap::new();
+        let there = self.columns.iter().zip(inputs).filter(|(other, _)| other.column.path == path);
+        for (other, values) in there {
+            for (cell, value) in other.cells.iter().zip(values.iter()) {
+                by_row.entry(cell.row).and_modify(|known| *known = None).or_insert(value);
+            }
+        }
+        let found = column.cells.iter().map(|cell| by_row.get(&cell.row).copied().flatten());
+        StringChunked::from_iter_options(PlSmallStr::EMPTY, found)
     }
 
     fn mistyped(&self, column: &BlockColumn, index: usize, what: &str) -> Fault {

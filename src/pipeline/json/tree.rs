@@ -10,7 +10,7 @@ use super::fault::{Kind, Why};
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, OnMistyped, Prepared};
 use crate::pipeline::{ColumnReport, Fault};
-use crate::policy::path::{Matches, PathRules, Step, push_step};
+use crate::policy::path::{Matches, PathRules, Step, canonical, push_step};
 use crate::policy::{OnUnlisted, Policy, looks_like_a_name, normalise};
 
 /// Keys of one object that are looked through in order; beyond them a map is kept.
@@ -72,6 +72,8 @@ pub(super) struct Node {
     path: String,
     pub decisions: Vec<Decision>,
     pub column: Option<u32>,
+    /// Masks of other paths look at the values here.
+    pub looked_at: bool,
     /// The object in which the key was met last.
     pub stamp: u64,
     /// A single value, or a whole that was decided upon, was met here.
@@ -93,6 +95,8 @@ pub(super) struct Node {
 pub(super) struct Column {
     pub id: u32,
     pub node: NodeId,
+    /// Normalised, as rules spell it.
+    pub path: String,
     /// One for each output that masks here.
     pub masks: Vec<Option<CellMask>>,
 }
@@ -102,6 +106,8 @@ pub(super) struct CellMask {
     pub mistyped: OnMistyped,
     /// A number stays one.
     pub yields_number: bool,
+    /// Path of the value in the same record that the mask looks at.
+    pub beside: Option<String>,
 }
 
 struct OutputRules {
@@ -109,6 +115,8 @@ struct OutputRules {
     rules: PathRules,
     /// Which patterns matched something.
     matched: Vec<bool>,
+    /// Paths that masks of other paths look at.
+    looked_at: Vec<String>,
 }
 
 pub(super) struct Tree<'k> {
@@ -126,7 +134,8 @@ impl<'k> Tree<'k> {
         let mut outputs = Vec::with_capacity(policies.len());
         for policy in policies {
             let rules = PathRules::new(&policy)?;
-            outputs.push(OutputRules { matched: vec![false; rules.len()], policy, rules });
+            let looked_at = policy.columns.iter().filter_map(|rule| canonical(rule.mask.beside()?)).collect();
+            outputs.push(OutputRules { matched: vec![false; rules.len()], policy, rules, looked_at });
         }
         let decisions = outputs.iter().map(|output| decide_root(&output.rules)).collect();
         let mut tree =
@@ -220,10 +229,11 @@ impl<'k> Tree<'k> {
 
     fn add(&mut self, mut node: Node) -> NodeId {
         let id = self.nodes.len();
-        if node.decisions.iter().any(|decision| decision.scalar == Act::Mask) {
+        node.looked_at = self.outputs.iter().any(|output| output.looked_at.contains(&node.path));
+        if node.looked_at || node.decisions.iter().any(|decision| decision.scalar == Act::Mask) {
             let masks = node.decisions.iter().zip(&self.outputs);
             let masks = masks.map(|(decision, output)| self.cell_mask(decision, output, &node.path)).collect();
-            let column = Column { id: self.columns.len() as u32, node: id, masks };
+            let column = Column { id: self.columns.len() as u32, node: id, path: node.path.clone(), masks };
             node.column = Some(column.id);
             self.columns.push(Arc::new(column));
         }
@@ -238,7 +248,13 @@ impl<'k> Tree<'k> {
         let rule = decision.rule.map(|rule| &output.policy.columns[rule]);
         let mask = rule.map_or_else(|| Cow::Owned(Mask::redact()), |rule| Cow::Borrowed(&rule.mask));
         let mistyped = rule.and_then(|rule| rule.mistyped).unwrap_or(output.policy.mistyped);
-        Some(CellMask { prepared: mask.prepare(path, self.keys), mistyped, yields_number: mask.yields_number() })
+        let beside = mask.beside().and_then(canonical);
+        Some(CellMask {
+            prepared: mask.prepare(path, self.keys),
+            mistyped,
+            yields_number: mask.yields_number(),
+            beside,
+        })
     }
 
     /// The path as it may be given out: a key shows only if a rule spells it, or if it looks like a name and a rule
@@ -348,6 +364,7 @@ impl Node {
             known: spelled || decisions.iter().any(|decision| decision.knows_key),
             decisions,
             column: None,
+            looked_at: false,
             stamp: 0,
             is_leaf: false,
             spelled,
@@ -382,7 +399,7 @@ fn wanted(rules: &PathRules, matches: &Matches) -> (u32, Option<usize>) {
 }
 
 fn decide(output: &mut OutputRules, matches: Matches, path: &str) -> Decision {
-    let OutputRules { policy, rules, matched } = output;
+    let OutputRules { policy, rules, matched, .. } = output;
     rules.matched(&matches, path).for_each(|pattern| matched[pattern] = true);
     let (wanted, wanted_key) = wanted(rules, &matches);
     let fulfils = rules.literals(&matches);

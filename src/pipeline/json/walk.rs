@@ -65,6 +65,15 @@ impl Found {
         Found { cells: Vec::new(), edits: (0..outputs).map(|_| Vec::new()).collect(), rows: 0 }
     }
 
+    /// Notes a value of the record that is being walked over; its place among those of its path.
+    fn push(&mut self, column: u32, (start, end, kind): (usize, usize, CellKind)) -> u32 {
+        let column = column as usize;
+        self.cells.resize_with(self.cells.len().max(column + 1), Vec::new);
+        let list = &mut self.cells[column];
+        list.push(Cell { start: start as u32, end: end as u32, row: self.rows, kind });
+        list.len() as u32 - 1
+    }
+
     /// Forgets what was noted behind an offset: the record there is not whole yet.
     fn forget(&mut self, from: usize) {
         let from = from as u32;
@@ -182,23 +191,20 @@ impl Walk<'_, '_, '_> {
 
     fn scalar(&mut self, id: NodeId, at: usize, cell: Option<(usize, usize, CellKind)>, live: u64) -> u64 {
         let mut dropped = 0;
-        let mut index = None;
         self.tree.nodes[id].is_leaf = true;
         let node = &self.tree.nodes[id];
+        let mut index = match (node.column.filter(|_| node.looked_at), cell) {
+            (Some(column), Some(cell)) => Some(self.found.push(column, cell)),
+            _ => None,
+        };
         for output in bits(live) {
             let decision = &node.decisions[output];
             match (decision.scalar, cell) {
                 (Act::Keep | Act::Enter | Act::Whole(_), _) | (Act::Mask, None) => {}
                 (Act::Drop, _) => dropped |= 1 << output,
-                (Act::Mask, Some((start, end, kind))) => {
+                (Act::Mask, Some(cell)) => {
                     let column = node.column.expect("what is masked has a column");
-                    let index = *index.get_or_insert_with(|| {
-                        let lists = &mut self.found.cells;
-                        lists.resize_with(lists.len().max(column as usize + 1), Vec::new);
-                        let list = &mut lists[column as usize];
-                        list.push(Cell { start: start as u32, end: end as u32, row: self.found.rows, kind });
-                        list.len() as u32 - 1
-                    });
+                    let index = *index.get_or_insert_with(|| self.found.push(column, cell));
                     self.found.edits[output].push(Edit::Cell { column, index });
                 }
                 // Nothing where a rule's value lies deeper is nothing that could be unlisted.

@@ -53,7 +53,9 @@ pub(super) fn run<'a>(
     if plans.iter().any(|plan| plan.len() != width) {
         return Err(internal("a plan does not fit the header"));
     }
-    let is_touched = |column: &usize| plans.iter().any(|plan| !matches!(plan[*column].1, Fate::Keep));
+    let looked_at = |column: usize, plan: &Fates<'_>| plan.iter().any(|(_, fate)| fate.beside() == Some(column));
+    let is_touched =
+        |column: &usize| plans.iter().any(|plan| !matches!(plan[*column].1, Fate::Keep) || looked_at(*column, plan));
     let layout = Layout {
         widths: dialect.widths.iter().map(|width| *width as usize).collect(),
         names: plans.first().map(|plan| plan.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default(),

@@ -101,13 +101,11 @@ impl Layout {
             columns.push(match &plan[*column].1 {
                 Fate::Keep => Column::Kept,
                 Fate::Drop => Column::Dropped,
-                Fate::Mask(apply) => {
-                    let fields = records.fields.iter().skip(slot).step_by(self.touched.len());
-                    let cells = StringChunked::from_iter_values(
-                        "".into(),
-                        fields.map(|field| Cell::new(&text[field.clone()]).value),
-                    );
-                    match apply(&cells) {
+                Fate::Mask { apply, beside } => {
+                    let cells = self.cells(text, records, slot);
+                    let beside = beside.and_then(|column| self.touched.binary_search(&column).ok());
+                    let beside = beside.map(|slot| self.cells(text, records, slot));
+                    match apply(&cells, beside.as_ref()) {
                         Ok(masked) if masked.len() == cells.len() => Column::Masked(masked),
                         Ok(_) => return Err(internal("a mask changed the number of rows")),
                         Err(Mistyped { index, expected }) => {
@@ -130,6 +128,12 @@ impl Layout {
             });
         }
         first.map_or(Ok(columns), |fault| Err(Failure::Reject(fault)))
+    }
+
+    /// The cells of one touched column.
+    fn cells(&self, text: &str, records: &Records, slot: usize) -> StringChunked {
+        let fields = records.fields.iter().skip(slot).step_by(self.touched.len());
+        StringChunked::from_iter_values("".into(), fields.map(|field| Cell::new(&text[field.clone()]).value))
     }
 
     fn too_wide(&self, block: &Block, row: usize, slot: usize, at: usize) -> Fault {
