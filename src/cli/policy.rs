@@ -100,7 +100,8 @@ fn test(
     }
     println!("{}: {}", file.display(), super::plural(report.rows_in, "row", "rows"));
     for column in report.outputs.iter().flat_map(|output| &output.columns) {
-        println!("  {:<24} {}", column.name, column.mask);
+        let change = column.type_change.as_ref().map_or_else(String::new, |change| format!("  ({change})"));
+        println!("  {:<24} {}{change}", column.name, column.mask);
     }
     Ok(())
 }

@@ -65,6 +65,13 @@ impl Outlet {
         Ok(Outlet { drain: Drain::open(sink, compression, source.script())?, compression })
     }
 
+    /// Opens an output for bytes that are no text, compressed as asked for.
+    pub(super) fn open_binary(sink: Sink, compress: Compress) -> Result<Outlet, Failure> {
+        let compression = compress.of(None);
+        let plain = Script { charset: Charset::Utf8, swaps: Vec::new() };
+        Ok(Outlet { drain: Drain::open(sink, compression, plain)?, compression })
+    }
+
     pub(super) fn open_all(outputs: Vec<Output>, source: &Source<'_>) -> Result<Vec<Outlet>, Failure> {
         outputs.into_iter().map(|output| Outlet::open(output.sink, output.compress, source)).collect()
     }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::Fault;
 use super::charset::Charset;
 use super::dialect::Dialect;
+use super::fault::of_file;
 use super::reading::{Format, Reading};
 
 /// Extensions of text; what bears one is read as text, so that the reader can say where it is none.
@@ -41,7 +42,7 @@ pub(super) fn recognise(head: &[u8], reading: &Reading) -> Result<Format, Fault>
     let is_json = json(head) || reading.extension.as_deref().is_some_and(|it| JSON_EXTENSIONS.contains(&it));
     // Which of the two kinds of JSON it is, only its reader finds out.
     let found = if is_json { &[Format::Json, Format::Ndjson][..] } else { &[Format::Csv] };
-    if reading.accept.is_empty() || found.iter().any(|format| reading.accept.contains(format)) {
+    if found.iter().any(|format| is_accepted(*format, reading)) {
         Ok(found[0])
     } else {
         Err(unrecognised(found[0].title(), reading))
@@ -57,6 +58,29 @@ fn json(head: &[u8]) -> bool {
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     let (first, next) = after(text);
     matches!((first, after(&text[next..]).0), (b'{', b'"' | b'}') | (b'[', b'{' | b']'))
+}
+
+/// Whether a landing takes a format.
+pub(super) fn is_accepted(format: Format, reading: &Reading) -> bool {
+    reading.accept.is_empty() || reading.accept.contains(&format)
+}
+
+/// The fault of a file that shall be columnar and is not.
+pub(super) fn not_columnar(format: Format) -> Fault {
+    of_file(
+        "unrecognised_format",
+        &format!("the file is not {}, which alone is read here", format.title()),
+        "Ask the sender for that format, or drop the file on a landing that accepts it.",
+    )
+}
+
+/// The fault of a columnar file within a compression: it must be read at any place.
+pub(super) fn compressed_columnar(format: Format) -> Fault {
+    of_file(
+        "unrecognised_format",
+        &format!("the file is {} that was compressed as a whole", format.title()),
+        "Have it sent as it is: the format compresses its columns itself.",
+    )
 }
 
 fn unrecognised(what: &str, reading: &Reading) -> Fault {

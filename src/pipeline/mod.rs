@@ -15,6 +15,7 @@ use crate::seal::Recipients;
 use source::{Digester, Source};
 
 mod charset;
+mod columnar;
 pub mod delimited;
 mod dialect;
 mod drain;
@@ -112,6 +113,9 @@ pub struct ColumnReport {
     pub mask: String,
     /// Version of the masking key, where the mask is keyed.
     pub key_version: Option<u32>,
+    /// What the mask makes of the type, in typed formats: `integer to text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub type_change: Option<String>,
 }
 
 /// Why a file was not processed, answering one question: what shall the caller do now?
@@ -178,10 +182,15 @@ pub fn process(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
     let Input { file, reading, digest } = input;
+    let columnar = columnar::recognise(&file)?;
+    if let Some(format) = columnar.filter(|format| kind::is_accepted(*format, &reading)) {
+        return columnar::process(file, format, &reading, digest, outputs, keys, progress);
+    }
     let source = Source::open(file, Digester::new(digest, keys), reading.limits, progress)?;
     recognised(source, &reading, |source, format| match format {
         Format::Json | Format::Ndjson => json::process(source, &reading, digest, outputs, keys, threads),
         Format::Csv => delimited::process(source, &reading, digest, outputs, keys, threads),
+        Format::Parquet => Err(Failure::Reject(kind::not_columnar(format))),
     })
 }
 
@@ -191,7 +200,11 @@ fn recognised<'a, T>(
     reading: &Reading,
     read: impl FnOnce(Source<'a>, Format) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    kind::refuse_foreign(source.head().0, reading).map_err(Failure::Reject)?;
+    let head = source.head().0;
+    if let (Some(format), true) = (columnar::format_of(head), source.compression().is_some()) {
+        return Err(Failure::Reject(kind::compressed_columnar(format)));
+    }
+    kind::refuse_foreign(head, reading).map_err(Failure::Reject)?;
     let script = reading.script(source.head().0);
     source.read_as(script.clone());
     let format = kind::recognise(source.head().0, reading).map_err(Failure::Reject)?;

@@ -41,11 +41,12 @@ pub enum Format {
     Json,
     /// One object a line.
     Ndjson,
+    Parquet,
 }
 
 impl Format {
     /// Every format, in the order in which messages list them.
-    pub const ALL: [Format; 3] = [Format::Csv, Format::Json, Format::Ndjson];
+    pub const ALL: [Format; 4] = [Format::Csv, Format::Json, Format::Ndjson, Format::Parquet];
 
     /// The name in configuration and receipts.
     pub fn name(self) -> &'static str {
@@ -53,6 +54,7 @@ impl Format {
             Format::Csv => "csv",
             Format::Json => "json",
             Format::Ndjson => "ndjson",
+            Format::Parquet => "parquet",
         }
     }
 
@@ -66,6 +68,7 @@ impl Format {
         match self {
             Format::Csv => "delimited text",
             Format::Json | Format::Ndjson => "JSON",
+            Format::Parquet => "a Parquet file",
         }
     }
 }

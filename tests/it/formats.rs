@@ -2,6 +2,13 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::sandbox::{Sandbox, files_below};
 
@@ -108,6 +115,55 @@ fn encodings_and_dialects_come_out_as_they_came() {
     sandbox.run_until_idle();
     let reason = &sandbox.quarantined()[0];
     assert_eq!((&reason["code"], &reason["row"]), (&"invalid_encoding".into(), &1.into()), "{reason}");
+}
+
+fn parquet(cells: &[[&str; 7]]) -> Vec<u8> {
+    let names = ["id", "name", "ssn", "email", "dob", "country", "notes"];
+    let column =
+        |index: usize| -> ArrayRef { Arc::new(cells.iter().map(|row| Some(row[index])).collect::<StringArray>()) };
+    let columns = names.iter().enumerate().map(|(index, name)| (*name, column(index)));
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+fn strings(parquet: Vec<u8>, column: &str) -> Vec<String> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(parquet)).unwrap().build().unwrap();
+    let texts = |batch: RecordBatch| -> Vec<String> {
+        let column = batch.column_by_name(column).unwrap().as_string::<i32>().clone();
+        column.iter().map(|text| text.unwrap_or_default().to_owned()).collect()
+    };
+    reader.map(Result::unwrap).flat_map(texts).collect()
+}
+
+#[test]
+fn parquet_comes_out_masked_or_ends_in_quarantine() {
+    const CANARY: &str = "QzCanary7";
+    let sandbox = Sandbox::new();
+    let row = ["007", CANARY, "123-45-6789", CANARY, "1987-04-12", "US", "plain"];
+    let good = parquet(&[row, ["8", "", "", "", "", "", ""]]);
+    sandbox.drop_file("people.parquet", &good);
+    sandbox.drop_file("cut.parquet", &good[..good.len() / 2]);
+    sandbox.drop_file("mistyped.parquet", parquet(&[row, ["8", "", "", "", CANARY, "", ""]]));
+    sandbox.run_until_idle();
+    let masked = sandbox.vault_plaintext("people.parquet");
+    assert!(good.windows(9).any(|it| it == CANARY.as_bytes()) && !masked.windows(9).any(|it| it == CANARY.as_bytes()));
+    assert_eq!(strings(masked.clone(), "ssn"), ["***-**-6789", ""]);
+    assert_eq!(strings(masked, "id"), ["007", "8"]);
+    let receipt = &sandbox.receipts()[0];
+    assert_eq!((&receipt["output"]["format"], &receipt["rows_out"]), (&"parquet".into(), &2.into()));
+    let reasons = sandbox.quarantined();
+    let of = |name: &str| reasons.iter().find(|it| it["original_name"] == name).unwrap();
+    assert_eq!(of("cut.parquet")["code"], "malformed_file");
+    assert_eq!((&of("mistyped.parquet")["row"], &of("mistyped.parquet")["column"]), (&2.into(), &"dob".into()));
+    for path in files_below(sandbox.dir.path()) {
+        if path.file_name().is_some_and(|name| name != "original") {
+            let bytes = fs::read(&path).unwrap();
+            assert!(!bytes.windows(9).any(|it| it == CANARY.as_bytes()), "a value in {}", path.display());
+        }
+    }
+    sandbox.assert_audit_holds();
 }
 
 const JSON_POLICY: &str = r#"

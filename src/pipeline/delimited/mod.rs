@@ -121,7 +121,10 @@ fn fates<'a>(plan: Plan, keys: &MaskingKeys) -> (Fates<'a>, Vec<ColumnReport>) {
                 Fate::Mask { apply: Box::new(apply), beside: column.beside }
             };
             let mask = column.mask.name().to_owned();
-            ((column.public_name.clone(), fate), ColumnReport { name: column.public_name, mask, key_version })
+            (
+                (column.public_name.clone(), fate),
+                ColumnReport { name: column.public_name, mask, key_version, type_change: None },
+            )
         })
         .unzip()
 }

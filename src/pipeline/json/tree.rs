@@ -345,7 +345,8 @@ impl<'k> Tree<'k> {
             };
             let masks = node.column.map(|column| &self.columns[column as usize].masks[output]);
             let key_version = masks.and_then(Option::as_ref).and_then(|mask| mask.prepared.key_version());
-            let report = ColumnReport { name: self.public_path(id), mask: mask.to_owned(), key_version };
+            let report =
+                ColumnReport { name: self.public_path(id), mask: mask.to_owned(), key_version, type_change: None };
             if seen.insert((report.name.clone(), report.mask.clone())) {
                 reports.push(report);
             }

@@ -1,0 +1,131 @@
+//! Columnar files: Parquet and Arrow IPC.
+//!
+//! Owns the way from a file that is read at any place to each output's bytes. Columns that no rule touches keep value
+//! and type; what is written of a masked column, its statistics included, is made from the masked values alone.
+
+#![allow(clippy::result_large_err, reason = "failures are rare, and their shape is the pipeline's contract")]
+
+mod parquet;
+mod plan;
+mod schema;
+mod tap;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use self::tap::Tap;
+use super::drain::Outlet;
+use super::fault::{internal, of_file};
+use super::source::{Digester, retry};
+use super::survey::{Sample, Surveyed};
+use super::{ColumnReport, DigestKind, Failure, Format, InputReport, Output, Reading, Report};
+use crate::keys::MaskingKeys;
+use crate::policy::Policy;
+
+/// Bytes read at a time for the digest.
+const BLOCK: usize = 1 << 20;
+
+/// What an input is, by its first bytes, if it is columnar.
+pub(super) fn recognise(file: &File) -> Result<Option<Format>, Failure> {
+    let mut head = [0; 8];
+    let mut filled = 0;
+    while filled < head.len() {
+        match file.read_at(&mut head[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(retry("read the input", &error)),
+        }
+    }
+    Ok(format_of(&head[..filled]))
+}
+
+/// The format that begins so.
+pub(super) fn format_of(head: &[u8]) -> Option<Format> {
+    head.starts_with(b"PAR1").then_some(Format::Parquet)
+}
+
+/// A file open for reading at any place.
+struct Opened<'a> {
+    file: Arc<File>,
+    len: u64,
+    reading: &'a Reading,
+    policies: Vec<Policy>,
+    keys: &'a MaskingKeys,
+    progress: &'a (dyn Fn(u64) + Sync),
+}
+
+/// What a run has read and made.
+struct Ran {
+    rows: u64,
+    outputs: Vec<(Tap, Vec<ColumnReport>)>,
+}
+
+pub(super) fn process(
+    file: File,
+    format: Format,
+    reading: &Reading,
+    digest_kind: DigestKind,
+    outputs: Vec<Output>,
+    keys: &MaskingKeys,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Report, Failure> {
+    let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
+    let policies = outputs.iter().map(|output| output.policy.clone()).collect();
+    let taps = outputs.into_iter().map(|output| Outlet::open_binary(output.sink, output.compress).map(Tap::new));
+    let taps = taps.collect::<Result<Vec<_>, _>>()?;
+    let opened = Opened { file: Arc::new(file), len, reading, policies, keys, progress };
+    // The libraries are not made for hostile files everywhere; a panic's payload is dropped, it may hold a value.
+    let ran = catch_unwind(AssertUnwindSafe(|| parquet::run(&opened, taps)));
+    let ran = ran.unwrap_or_else(|_| Err(Failure::Reject(panicked(format))))?;
+    let digest = digest(&opened, digest_kind)?;
+    let finish = |(tap, columns): (Tap, Vec<ColumnReport>)| tap.outlet.finish(format, ran.rows, columns);
+    let outputs = ran.outputs.into_iter().map(finish).collect::<Result<Vec<_>, _>>()?;
+    let format = format.name().to_owned();
+    Ok(Report { input: InputReport { digest, digest_kind, bytes: len, format }, rows_in: ran.rows, outputs })
+}
+
+/// A look at a whole file.
+pub(super) fn survey(file: File, format: Format, reading: &Reading, sample: Sample) -> Result<Surveyed, Failure> {
+    let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
+    // Nothing is masked.
+    let keys = MaskingKeys::parse(&MaskingKeys::generate(Timestamp::UNIX_EPOCH)).expect("a new key can be read");
+    let opened = Opened { file: Arc::new(file), len, reading, policies: Vec::new(), keys: &keys, progress: &|_| {} };
+    let surveyed = catch_unwind(AssertUnwindSafe(|| parquet::survey(&opened, sample)));
+    surveyed.unwrap_or_else(|_| Err(Failure::Reject(panicked(format))))
+}
+
+fn panicked(format: Format) -> super::Fault {
+    let sentence = format!("the file is no {} that can be read: its reader gave up", format.title());
+    of_file("malformed_file", &sentence, "Have the file sent again, whole, or written by another program.")
+}
+
+/// The digest of the bytes as they came.
+fn digest(opened: &Opened<'_>, kind: DigestKind) -> Result<Option<String>, Failure> {
+    let mut digester = Digester::new(kind, opened.keys);
+    let (mut block, mut at) = (vec![0; BLOCK], 0);
+    if kind != DigestKind::None {
+        loop {
+            match opened.file.read_at(&mut block, at) {
+                Ok(0) => break,
+                Ok(count) => {
+                    digester.update(&block[..count]);
+                    at += count as u64;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(retry("read the input", &error)),
+            }
+        }
+        if at != opened.len {
+            return Err(internal("the file changed while it was read"));
+        }
+    }
+    Ok(digester.finish())
+}

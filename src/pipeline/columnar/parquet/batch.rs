@@ -1,0 +1,173 @@
+//! Some records of one column: read with their levels, masked as text, written.
+//!
+//! Levels say where a value is missing and where lists begin; a mask touches only the values between them, so nested
+//! columns are masked like flat ones.
+
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::column::writer::{ColumnWriter, ColumnWriterImpl};
+use parquet::data_type::DataType;
+use parquet::errors::Result;
+use parquet::schema::types::ColumnDescriptor;
+
+use super::super::plan::LeafMask;
+use super::types::{Kind, Target};
+use super::values::{Made, Values};
+use crate::mask::{Mask, OnMistyped, REDACTED};
+
+/// Most records read at a time, and how many at first.
+const MOST_RECORDS: usize = 8192;
+const FIRST_RECORDS: usize = 256;
+/// Bytes of text that a batch should not pass by far.
+const BATCH_BYTES: usize = 16 << 20;
+
+/// How many records are read at a time: fewer where values are long.
+pub(super) struct Pace {
+    records: usize,
+}
+
+impl Pace {
+    pub(super) fn new() -> Pace {
+        Pace { records: FIRST_RECORDS }
+    }
+
+    pub(super) fn adapt(&mut self, batch: &Batch) {
+        let bytes_each = (batch.values.bytes() / batch.records.max(1)).max(1);
+        self.records = (BATCH_BYTES / bytes_each).clamp(1, (self.records * 4).min(MOST_RECORDS));
+    }
+}
+
+pub(super) struct Batch {
+    pub values: Values,
+    /// Present where something in or above the column can be missing.
+    pub definition: Option<Vec<i16>>,
+    /// Present within lists.
+    pub repetition: Option<Vec<i16>>,
+    pub records: usize,
+}
+
+/// A value that a mask cannot take, by its index among the values of the batch.
+pub(super) struct Refused {
+    pub index: usize,
+    pub expected: &'static str,
+}
+
+impl Batch {
+    /// Reads on; no records at the column's end.
+    pub(super) fn read(reader: &mut ColumnReader, column: &ColumnDescriptor, pace: &Pace) -> Result<Batch> {
+        let definition = (column.max_def_level() > 0).then(Vec::new);
+        let repetition = (column.max_rep_level() > 0).then(Vec::new);
+        let mut batch = Batch { values: Values::Bool(Vec::new()), definition, repetition, records: 0 };
+        batch.values = match reader {
+            ColumnReader::BoolColumnReader(reader) => Values::Bool(batch.fill(reader, pace)?),
+            ColumnReader::Int32ColumnReader(reader) => Values::Int32(batch.fill(reader, pace)?),
+            ColumnReader::Int64ColumnReader(reader) => Values::Int64(batch.fill(reader, pace)?),
+            ColumnReader::Int96ColumnReader(reader) => Values::Int96(batch.fill(reader, pace)?),
+            ColumnReader::FloatColumnReader(reader) => Values::Float(batch.fill(reader, pace)?),
+            ColumnReader::DoubleColumnReader(reader) => Values::Double(batch.fill(reader, pace)?),
+            ColumnReader::ByteArrayColumnReader(reader) => Values::Bytes(batch.fill(reader, pace)?),
+            ColumnReader::FixedLenByteArrayColumnReader(reader) => Values::Fixed(batch.fill(reader, pace)?),
+        };
+        Ok(batch)
+    }
+
+    fn fill<T: DataType>(&mut self, reader: &mut ColumnReaderImpl<T>, pace: &Pace) -> Result<Vec<T::T>> {
+        let mut values = Vec::new();
+        let (definition, repetition) = (self.definition.as_mut(), self.repetition.as_mut());
+        self.records = reader.read_records(pace.records, definition, repetition, &mut values)?.0;
+        Ok(values)
+    }
+
+    /// The record, from 0, that holds a value.
+    pub(super) fn record_of(&self, value: usize, max_definition: i16) -> usize {
+        let level = match &self.definition {
+            None => value,
+            Some(levels) => {
+                let mut present = levels.iter().enumerate().filter(|(_, level)| **level == max_definition);
+                present.nth(value).map_or(0, |(index, _)| index)
+            }
+        };
+        match &self.repetition {
+            None => level,
+            Some(levels) => levels.iter().take(level + 1).filter(|level| **level == 0).count().saturating_sub(1),
+        }
+    }
+
+    /// The masked values, with levels that fit what they have become.
+    pub(super) fn masked(
+        &self,
+        kind: Kind,
+        column: &ColumnDescriptor,
+        leaf: &LeafMask,
+        target: Target,
+    ) -> std::result::Result<Batch, Refused> {
+        let reads = !matches!(leaf.mask, Mask::Null | Mask::Redact { .. });
+        let cells = self.values.texts(kind, reads);
+        if let Some(index) = cells.first_null().filter(|_| leaf.mistyped == OnMistyped::Reject) {
+            return Err(Refused { index, expected: "a value that reads as text" });
+        }
+        let masked = leaf.prepared.apply(&cells, leaf.mistyped);
+        let masked = masked.map_err(|it| Refused { index: it.index, expected: it.expected })?;
+        let mut made = Made::new(&self.values, kind, column.self_type(), target);
+        let mut kept = Vec::with_capacity(cells.len());
+        let inputs = cells.downcast_iter().flat_map(|chunk| chunk.iter());
+        let outputs = masked.downcast_iter().flat_map(|chunk| chunk.iter());
+        for (index, (input, output)) in inputs.zip(outputs).enumerate() {
+            let output = match (input, leaf.mistyped) {
+                _ if leaf.mask == Mask::Null => None,
+                (None, OnMistyped::Redact) => Some(REDACTED),
+                (None, _) => None,
+                // What a mask takes away is missing; what was empty stays so.
+                (Some(input), _) => output.filter(|output| !output.is_empty() || input.is_empty()),
+            };
+            match made.push(output, leaf.mistyped) {
+                Some(is_there) => kept.push(is_there),
+                None => return Err(Refused { index, expected: "a mask's value that fits the column's type" }),
+            }
+        }
+        if kept.len() != cells.len() {
+            return Err(Refused { index: kept.len(), expected: "a mask's value for every one" });
+        }
+        let definition = fitted(self.definition.as_deref(), &kept, column.max_def_level(), target);
+        Ok(Batch { values: made.into_values(), definition, repetition: self.repetition.clone(), records: self.records })
+    }
+
+    /// Writes the batch; false when the column is of another type.
+    pub(super) fn write(&self, writer: &mut ColumnWriter<'_>) -> Result<bool> {
+        match (&self.values, writer) {
+            (Values::Bool(values), ColumnWriter::BoolColumnWriter(writer)) => self.put(values, writer),
+            (Values::Int32(values), ColumnWriter::Int32ColumnWriter(writer)) => self.put(values, writer),
+            (Values::Int64(values), ColumnWriter::Int64ColumnWriter(writer)) => self.put(values, writer),
+            (Values::Int96(values), ColumnWriter::Int96ColumnWriter(writer)) => self.put(values, writer),
+            (Values::Float(values), ColumnWriter::FloatColumnWriter(writer)) => self.put(values, writer),
+            (Values::Double(values), ColumnWriter::DoubleColumnWriter(writer)) => self.put(values, writer),
+            (Values::Bytes(values), ColumnWriter::ByteArrayColumnWriter(writer)) => self.put(values, writer),
+            (Values::Fixed(values), ColumnWriter::FixedLenByteArrayColumnWriter(writer)) => self.put(values, writer),
+            _ => Ok(false),
+        }
+    }
+
+    fn put<T: DataType>(&self, values: &[T::T], writer: &mut ColumnWriterImpl<'_, T>) -> Result<bool> {
+        writer.write_batch(values, self.definition.as_deref(), self.repetition.as_deref())?;
+        Ok(true)
+    }
+}
+
+/// Definition levels for values some of which are missing now.
+fn fitted(levels: Option<&[i16]>, kept: &[bool], max: i16, target: Target) -> Option<Vec<i16>> {
+    let there = max + i16::from(target.becomes_optional);
+    let Some(levels) = levels else {
+        return target.becomes_optional.then(|| kept.iter().map(|kept| i16::from(*kept)).collect());
+    };
+    let mut kept = kept.iter();
+    let fit = |level: &i16| match *level {
+        level if level == max => {
+            if kept.next() == Some(&true) {
+                there
+            } else {
+                there - 1
+            }
+        }
+        missing => missing,
+    };
+    Some(levels.iter().map(fit).collect())
+}

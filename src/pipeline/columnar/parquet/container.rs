@@ -1,0 +1,117 @@
+//! What a Parquet file says about itself, checked before anything is believed of it.
+
+use std::sync::Arc;
+
+use parquet::basic::{Compression, CompressionCodec};
+use parquet::column::page::PageReader;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
+};
+use parquet::file::reader::ChunkReader;
+use parquet::file::serialized_reader::SerializedPageReader;
+
+use super::super::Opened;
+use super::window::Window;
+use super::{Place, malformed};
+use crate::pipeline::Failure;
+use crate::pipeline::fault::of_file;
+use crate::pipeline::source::retry;
+
+/// Bytes of the footer behind its metadata: a length and a magic.
+const TAIL: u64 = 8;
+
+pub(super) struct Container {
+    pub window: Window,
+    pub metadata: ParquetMetaData,
+    /// Some column has a page index.
+    pub has_index: bool,
+}
+
+impl Container {
+    pub(super) fn open(opened: &Opened<'_>) -> Result<Container, Failure> {
+        let window = Window::new(opened.file.clone(), opened.len);
+        let blame = |error: ParquetError| match window.take_failure() {
+            Some(failure) => retry("read the input", &failure),
+            None => Failure::Reject(malformed(error)),
+        };
+        let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
+        let reader = ParquetMetaDataReader::new()
+            .with_page_index_policy(PageIndexPolicy::Optional)
+            .with_metadata_options(Some(options));
+        let metadata = reader.parse_and_finish(&window).map_err(blame)?;
+        let tail = opened.len.checked_sub(TAIL).ok_or_else(|| Failure::Reject(inconsistent()))?;
+        let length = window.get_bytes(tail, 4).map_err(blame)?;
+        let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]);
+        let chunks = || metadata.row_groups().iter().flat_map(|group| group.columns());
+        let has_index = chunks().any(|chunk| chunk.offset_index_offset().is_some());
+        if !is_consistent(&metadata, tail.saturating_sub(u64::from(length))) {
+            return Err(Failure::Reject(inconsistent()));
+        }
+        Ok(Container { window, metadata, has_index })
+    }
+
+    pub(super) fn rows(&self, group: usize) -> u64 {
+        self.metadata.row_group(group).num_rows().unsigned_abs()
+    }
+
+    /// Walks over the pages of a chunk that is going to be copied: they must fill it, and hold what it says.
+    pub(super) fn check_pages(&self, place: Place) -> Result<(), ParquetError> {
+        let chunk = self.metadata.row_group(place.group).column(place.column);
+        let rows = self.rows(place.group) as usize;
+        let mut pages = SerializedPageReader::new(Arc::new(self.window.clone()), chunk, rows, None)?;
+        let mut values = 0;
+        while let Some(page) = pages.peek_next_page()? {
+            if !page.is_dict {
+                values += page.num_levels.or(page.num_rows).unwrap_or(0) as i64;
+            }
+            pages.skip_next_page()?;
+        }
+        if values != chunk.num_values() {
+            return Err(ParquetError::General("the pages hold another number of values".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn inconsistent() -> crate::pipeline::Fault {
+    let sentence = "what the footer of the Parquet file says about its row groups cannot be";
+    of_file("malformed_file", sentence, super::ADVICE)
+}
+
+/// Whether the chunks lie in the file one beside the other: one that reached into another would carry it along when it
+/// is copied.
+fn is_consistent(metadata: &ParquetMetaData, end: u64) -> bool {
+    let columns = metadata.file_metadata().schema_descr().num_columns();
+    let mut ranges = Vec::new();
+    for group in metadata.row_groups() {
+        if group.num_columns() != columns || group.num_rows() < 0 {
+            return false;
+        }
+        for chunk in group.columns() {
+            let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+            let (Ok(start), Ok(length)) = (u64::try_from(start), u64::try_from(chunk.compressed_size())) else {
+                return false;
+            };
+            let is_flat = chunk.column_descr().max_rep_level() == 0;
+            let is_elsewhere = chunk.file_path().is_some();
+            let in_order = chunk.data_page_offset() >= start as i64;
+            if is_elsewhere || !in_order || (is_flat && chunk.num_values() != group.num_rows()) {
+                return false;
+            }
+            ranges.push((start, start.saturating_add(length)));
+        }
+    }
+    ranges.sort_unstable();
+    let apart = ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0);
+    apart && ranges.first().is_none_or(|first| first.0 >= 4) && ranges.last().is_none_or(|last| last.1 <= end)
+}
+
+/// The compression of a masked column's new chunk.
+pub(super) fn codec(chunk: &ColumnChunkMetaData) -> Compression {
+    match chunk.compression_codec() {
+        // The framing that was given up; readers of either read its successor.
+        CompressionCodec::LZ4 => Compression::LZ4_RAW,
+        codec => codec.into(),
+    }
+}

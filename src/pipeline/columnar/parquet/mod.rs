@@ -1,0 +1,290 @@
+//! Parquet: masked columns are read, masked and written again, the chunks of all others copied as they are.
+//!
+//! Row groups, compression and the types of untouched columns stay. Statistics, dictionaries and indexes of masked
+//! columns are made anew from the masked values; their bloom filters and the file's free metadata are left out.
+
+mod batch;
+mod container;
+mod metadata;
+mod survey;
+mod types;
+mod values;
+mod window;
+
+pub(super) use self::survey::survey;
+
+use std::sync::Arc;
+
+use parquet::bloom_filter::Sbbf;
+use parquet::column::reader::get_column_reader;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+
+use self::batch::{Batch, Pace, Refused};
+use self::container::Container;
+use self::types::{Kind, Target};
+use super::plan::{Fate, Leaf, LeafMask, plan};
+use super::tap::{Mishap, Tap};
+use super::{Opened, Ran};
+use crate::pipeline::fault::{internal, of_file};
+use crate::pipeline::source::retry;
+use crate::pipeline::{ColumnReport, Failure, Fault};
+use crate::policy::Policy;
+
+const ADVICE: &str = "Have the file sent again, whole, or written by another program.";
+
+/// What the library says is dropped: it may quote values.
+fn malformed(error: ParquetError) -> Fault {
+    match error {
+        ParquetError::NYI(_) => of_file("unsupported_file", "the Parquet file uses what is not read here", ADVICE),
+        _ => of_file("malformed_file", "the schema or the footer of the Parquet file cannot be read", ADVICE),
+    }
+}
+
+/// One output under construction.
+struct Making {
+    writer: SerializedFileWriter<Tap>,
+    leaves: Vec<Leaf>,
+    /// What becomes of each masked column.
+    targets: Vec<Option<Target>>,
+    mishap: Mishap,
+}
+
+/// Where in the file something is done.
+#[derive(Clone, Copy)]
+struct Place {
+    group: usize,
+    column: usize,
+    /// Number of the group's first row, from 1.
+    first_row: u64,
+}
+
+pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
+    let container = Container::open(opened)?;
+    let file = container.metadata.file_metadata();
+    let schema = types::schema(file.schema(), opened.reading.limits).map_err(Failure::Reject)?;
+    if schema.leaves.len() != file.schema_descr().num_columns() {
+        return Err(internal("the schema's columns were miscounted"));
+    }
+    let mut makings = Vec::with_capacity(taps.len());
+    for (tap, policy) in taps.into_iter().zip(&opened.policies) {
+        let leaves =
+            plan(&schema, policy, opened.keys).map_err(|fault| Failure::Reject(named(fault, policy, opened)))?;
+        makings.push(container.begin(tap, leaves)?);
+    }
+    let mut rows = 0;
+    for (group, found) in container.metadata.row_groups().iter().enumerate() {
+        let first_row = rows + 1;
+        for column in 0..found.num_columns() {
+            let place = Place { group, column, first_row };
+            if makings.iter().any(|making| matches!(making.leaves[column].fate, Fate::Keep)) {
+                container.check_pages(place).map_err(|error| container.blame(error, None, place, "?"))?;
+            }
+        }
+        for making in &mut makings {
+            container.write_group(making, group, first_row)?;
+        }
+        rows += container.rows(group);
+        let last = found.columns().iter().map(|chunk| chunk.byte_range()).map(|(start, length)| start + length).max();
+        (opened.progress)(last.unwrap_or(0).min(opened.len));
+    }
+    let finished = makings.into_iter().map(|making| {
+        let columns = container.reports(&making);
+        let end = |error| container.blame_writer(error, &making.mishap);
+        Ok((making.writer.into_inner().map_err(end)?, columns))
+    });
+    Ok(Ran { rows, outputs: finished.collect::<Result<Vec<_>, Failure>>()? })
+}
+
+/// With several outputs it matters whose policy refuses a schema.
+fn named(fault: Fault, policy: &Policy, opened: &Opened<'_>) -> Fault {
+    if opened.policies.len() < 2 {
+        return fault;
+    }
+    Fault { sentence: format!("{} (policy {:?})", fault.sentence, policy.name), ..fault }
+}
+
+impl Container {
+    fn begin(&self, tap: Tap, leaves: Vec<Leaf>) -> Result<Making, Failure> {
+        let file = self.metadata.file_metadata();
+        let keys = types::map_keys(file.schema());
+        let mut targets = Vec::with_capacity(leaves.len());
+        for ((leaf, column), is_key) in leaves.iter().zip(file.schema_descr().columns()).zip(keys) {
+            targets.push(match &leaf.fate {
+                Fate::Mask(mask) => {
+                    let target = Target::of(column.self_type(), is_key, mask);
+                    Some(target.ok_or_else(|| Failure::Reject(must_be_there(&leaf.public_path)))?)
+                }
+                _ => None,
+            });
+        }
+        let schema = types::output(&file.schema_descr().root_schema_ptr(), &leaves, &targets);
+        let properties = self.properties(&leaves, &targets);
+        let mishap = tap.mishap.clone();
+        let writer = SerializedFileWriter::new(tap, schema.map_err(Failure::Reject)?, Arc::new(properties));
+        let writer = writer.map_err(|error| self.blame_writer(error, &mishap))?;
+        Ok(Making { writer, leaves, targets, mishap })
+    }
+
+    fn properties(&self, leaves: &[Leaf], targets: &[Option<Target>]) -> WriterProperties {
+        let file = self.metadata.file_metadata();
+        let version = if file.version() >= 2 { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 };
+        let statistics = if self.has_index { EnabledStatistics::Page } else { EnabledStatistics::Chunk };
+        let key_values = metadata::key_values(file, leaves, targets);
+        let mut builder = WriterProperties::builder()
+            .set_writer_version(version)
+            .set_created_by(metadata::created_by(file))
+            .set_statistics_enabled(statistics)
+            .set_offset_index_disabled(!self.has_index)
+            .set_key_value_metadata((!key_values.is_empty()).then_some(key_values));
+        if let Some(group) = self.metadata.row_groups().first() {
+            for chunk in group.columns() {
+                builder = builder.set_column_compression(chunk.column_path().clone(), container::codec(chunk));
+            }
+        }
+        builder.build()
+    }
+
+    fn write_group(&self, making: &mut Making, group: usize, first_row: u64) -> Result<(), Failure> {
+        let Making { writer, leaves, targets, mishap } = making;
+        let blame = |error| self.blame_writer(error, mishap);
+        let mut written = writer.next_row_group().map_err(blame)?;
+        for (column, leaf) in leaves.iter().enumerate() {
+            let place = Place { group, column, first_row };
+            match (&leaf.fate, targets[column]) {
+                (Fate::Drop, _) => {}
+                (Fate::Mask(mask), Some(target)) => self.mask(&mut written, place, leaf, mask, target, mishap)?,
+                _ => {
+                    let copied = self.copy(&mut written, place);
+                    copied.map_err(|error| self.blame(error, Some(mishap), place, &leaf.public_path))?;
+                }
+            }
+        }
+        written.close().map(|_| ()).map_err(blame)
+    }
+
+    /// Copies a column's chunk as it is, with what the file says about it.
+    fn copy(&self, group: &mut SerializedRowGroupWriter<'_, Tap>, place: Place) -> Result<(), ParquetError> {
+        let chunk = self.metadata.row_group(place.group).column(place.column);
+        let index = self.metadata.page_index_for_row_group(place.group);
+        let close = ColumnCloseResult {
+            bytes_written: chunk.byte_range().1,
+            rows_written: self.rows(place.group),
+            metadata: chunk.clone(),
+            bloom_filter: Sbbf::read_from_column_chunk(chunk, &self.window)?,
+            column_index: index.column_index(place.column).cloned(),
+            offset_index: index.offset_index(place.column).cloned(),
+        };
+        group.append_column(&self.window, close)
+    }
+
+    fn mask(
+        &self,
+        group: &mut SerializedRowGroupWriter<'_, Tap>,
+        place: Place,
+        leaf: &Leaf,
+        mask: &LeafMask,
+        target: Target,
+        mishap: &Mishap,
+    ) -> Result<(), Failure> {
+        let blame = |error| self.blame(error, Some(mishap), place, &leaf.public_path);
+        let chunk = self.metadata.row_group(place.group).column(place.column);
+        let column = chunk.column_descr_ptr();
+        let kind = Kind::of(column.self_type());
+        let rows = self.rows(place.group);
+        let pages = SerializedPageReader::new(Arc::new(self.window.clone()), chunk, rows as usize, None);
+        let mut reader = get_column_reader(column.clone(), Box::new(pages.map_err(blame)?));
+        let writer = group.next_column().map_err(blame)?;
+        let mut writer = writer.ok_or_else(|| internal("an output has fewer columns than its plan"))?;
+        let (mut done, mut pace) = (0, Pace::new());
+        loop {
+            let batch = Batch::read(&mut reader, &column, &pace).map_err(blame)?;
+            if batch.records == 0 {
+                break;
+            }
+            let masked = batch.masked(kind, &column, mask, target).map_err(|refused| {
+                let row = place.first_row + done + batch.record_of(refused.index, column.max_def_level()) as u64;
+                Failure::Reject(mistyped(&refused, row, &leaf.public_path))
+            })?;
+            if !masked.write(writer.untyped()).map_err(blame)? {
+                return Err(internal("a masked column has another type than its schema"));
+            }
+            pace.adapt(&batch);
+            done += batch.records as u64;
+        }
+        if done != rows {
+            return Err(Failure::Reject(unreadable(place, &leaf.public_path)));
+        }
+        writer.close().map_err(blame)
+    }
+
+    fn reports(&self, making: &Making) -> Vec<ColumnReport> {
+        let columns = self.metadata.file_metadata().schema_descr().columns();
+        let all = making.leaves.iter().zip(&making.targets).zip(columns);
+        let report = |((leaf, target), column): ((&Leaf, &Option<Target>), &parquet::schema::types::ColumnDescPtr)| {
+            let changes = target.filter(|target| target.is_text);
+            leaf.report(changes.map(|_| format!("{} to text", types::name(column.self_type()))))
+        };
+        all.map(report).collect()
+    }
+
+    /// Whose fault it is when reading or writing a column fails.
+    fn blame(&self, error: ParquetError, mishap: Option<&Mishap>, place: Place, public_path: &str) -> Failure {
+        if let Some(failure) = self.window.take_failure() {
+            return retry("read the input", &failure);
+        }
+        if let Some(failure) = mishap.and_then(Mishap::take) {
+            return failure;
+        }
+        match error {
+            ParquetError::NYI(_) => Failure::Reject(malformed(error)),
+            _ => Failure::Reject(unreadable(place, public_path)),
+        }
+    }
+
+    fn blame_writer(&self, error: ParquetError, mishap: &Mishap) -> Failure {
+        let _ = self.window.take_failure();
+        mishap.take().unwrap_or_else(|| Failure::Reject(malformed(error)))
+    }
+}
+
+fn unreadable(place: Place, public_path: &str) -> Fault {
+    let column = if public_path == "?" { format!("column {}", place.column + 1) } else { public_path.to_owned() };
+    Fault {
+        code: "malformed_file".to_owned(),
+        sentence: format!(
+            "the pages of {column} in row group {} cannot be read, from row {} on",
+            place.group + 1,
+            place.first_row
+        ),
+        row: Some(place.first_row),
+        column: Some(column),
+        byte_offset: None,
+        advice: ADVICE.to_owned(),
+    }
+}
+
+fn mistyped(refused: &Refused, row: u64, public_path: &str) -> Fault {
+    Fault {
+        code: "mistyped_cell".to_owned(),
+        sentence: format!("{} expected in row {row}, {public_path}", refused.expected),
+        row: Some(row),
+        column: Some(public_path.to_owned()),
+        byte_offset: None,
+        advice: "Correct the value, choose a mask that fits it, or set `mistyped` to null or redact.".to_owned(),
+    }
+}
+
+fn must_be_there(public_path: &str) -> Fault {
+    Fault {
+        code: "unmaskable_column".to_owned(),
+        sentence: format!("{public_path} must have a value in every place, so it cannot be nulled"),
+        row: None,
+        column: Some(public_path.to_owned()),
+        byte_offset: None,
+        advice: "Choose another mask, or drop what the column belongs to.".to_owned(),
+    }
+}

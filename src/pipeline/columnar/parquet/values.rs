@@ -1,0 +1,214 @@
+//! Values of one column as text, and text as values of its type again.
+
+use bytes::Bytes;
+use parquet::data_type::{ByteArray, FixedLenByteArray, Int96};
+use parquet::schema::types::Type;
+use polars::prelude::{NewChunkedArray, StringChunked};
+
+use super::super::text;
+use super::types::{Kind, Target};
+use crate::mask::OnMistyped;
+
+/// Days from the epoch of Julian days to 1970.
+const JULIAN_1970: i64 = 2_440_588;
+
+/// Values of a column, without the missing ones.
+pub(super) enum Values {
+    Bool(Vec<bool>),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
+    Int96(Vec<Int96>),
+    Float(Vec<f32>),
+    Double(Vec<f64>),
+    Bytes(Vec<ByteArray>),
+    Fixed(Vec<FixedLenByteArray>),
+}
+
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Values::Bool(values) => values.len(),
+            Values::Int32(values) => values.len(),
+            Values::Int64(values) => values.len(),
+            Values::Int96(values) => values.len(),
+            Values::Float(values) => values.len(),
+            Values::Double(values) => values.len(),
+            Values::Bytes(values) => values.len(),
+            Values::Fixed(values) => values.len(),
+        }
+    }
+
+    /// Bytes of all values together, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Values::Bytes(values) => values.iter().map(ByteArray::len).sum(),
+            Values::Fixed(values) => values.iter().map(|value| value.len()).sum(),
+            others => others.len() * 16,
+        }
+    }
+
+    /// The values as text, null where one cannot be read as such; with `reads` false something stands in its place.
+    pub(super) fn texts(&self, kind: Kind, reads: bool) -> StringChunked {
+        if let (Values::Bytes(values), Kind::Text | Kind::SpecialText | Kind::Bytes) = (self, kind) {
+            let text = |value: &'_ ByteArray| simdutf8::basic::from_utf8(value.data()).ok().map(str::to_owned);
+            let plain = |value| simdutf8::basic::from_utf8(ByteArray::data(value)).ok();
+            if values.iter().all(|value| plain(value).is_some()) {
+                return StringChunked::from_iter_values("".into(), values.iter().filter_map(plain));
+            }
+            let stand_in = || (!reads).then(|| "x".to_owned());
+            return StringChunked::from_iter_options("".into(), values.iter().map(|it| text(it).or_else(stand_in)));
+        }
+        let mut cell = String::new();
+        let texts = (0..self.len()).map(|index| {
+            cell.clear();
+            let readable = self.push_text(index, kind, &mut cell);
+            if readable { Some(cell.clone()) } else { (!reads).then(|| "x".to_owned()) }
+        });
+        StringChunked::from_iter_options("".into(), texts)
+    }
+
+    fn push_text(&self, index: usize, kind: Kind, out: &mut String) -> bool {
+        use std::fmt::Write as _;
+        match self {
+            Values::Bool(values) => write!(out, "{}", values[index]).is_ok(),
+            Values::Float(values) => write!(out, "{}", values[index]).is_ok(),
+            Values::Double(values) => write!(out, "{}", values[index]).is_ok(),
+            Values::Int32(values) if kind == Kind::Unsigned => write!(out, "{}", values[index].cast_unsigned()).is_ok(),
+            Values::Int64(values) if kind == Kind::Unsigned => write!(out, "{}", values[index].cast_unsigned()).is_ok(),
+            Values::Int32(values) => push_integer(i64::from(values[index]), kind, out),
+            Values::Int64(values) => push_integer(values[index], kind, out),
+            Values::Int96(values) => {
+                let [low, high, day] = values[index].data() else { return false };
+                let nanos = (i64::from(*high) << 32) | i64::from(*low);
+                text::push_date(i64::from(*day) - JULIAN_1970, out) && {
+                    out.push('T');
+                    text::push_time(nanos, 1_000_000_000, out)
+                }
+            }
+            Values::Bytes(values) => push_bytes(values[index].data(), kind, out),
+            Values::Fixed(values) => push_bytes(values[index].data(), kind, out),
+        }
+    }
+}
+
+fn push_integer(value: i64, kind: Kind, out: &mut String) -> bool {
+    use std::fmt::Write as _;
+    match kind {
+        Kind::Date => text::push_date(value, out),
+        Kind::Time { per_second } => text::push_time(value, per_second, out),
+        Kind::Timestamp { per_second, utc } => text::push_timestamp(value, per_second, utc, out),
+        Kind::Decimal { scale } => {
+            text::push_decimal(i128::from(value), scale, out);
+            true
+        }
+        _ => write!(out, "{value}").is_ok(),
+    }
+}
+
+fn push_bytes(bytes: &[u8], kind: Kind, out: &mut String) -> bool {
+    match kind {
+        Kind::Decimal { scale } => match text::big_endian(bytes) {
+            Some(number) => {
+                text::push_decimal(number, scale, out);
+                true
+            }
+            None => false,
+        },
+        Kind::Uuid => text::push_uuid(bytes, out),
+        _ => {
+            text::push_hex(bytes, out);
+            true
+        }
+    }
+}
+
+/// Masked values under construction.
+pub(super) struct Made {
+    values: Values,
+    kind: Kind,
+    target: Target,
+    fixed_length: usize,
+    /// Texts, one behind the other, and where each ends.
+    texts: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Made {
+    pub(super) fn new(originals: &Values, kind: Kind, column: &Type, target: Target) -> Made {
+        let values = match originals {
+            _ if target.is_text => Values::Bytes(Vec::new()),
+            Values::Bool(_) => Values::Bool(Vec::new()),
+            Values::Int32(_) => Values::Int32(Vec::new()),
+            Values::Int64(_) => Values::Int64(Vec::new()),
+            Values::Int96(_) => Values::Int96(Vec::new()),
+            Values::Float(_) => Values::Float(Vec::new()),
+            Values::Double(_) => Values::Double(Vec::new()),
+            Values::Bytes(_) => Values::Bytes(Vec::new()),
+            Values::Fixed(_) => Values::Fixed(Vec::new()),
+        };
+        let length = match column {
+            Type::PrimitiveType { type_length, .. } => usize::try_from(*type_length).unwrap_or(0),
+            Type::GroupType { .. } => 0,
+        };
+        Made { values, kind, target, fixed_length: length, texts: Vec::new(), ends: Vec::new() }
+    }
+
+    /// Takes a value; whether one is there, or `None` for what the column cannot hold.
+    pub(super) fn push(&mut self, text: Option<&str>, mistyped: OnMistyped) -> Option<bool> {
+        let is_text = self.target.is_text || matches!(self.kind, Kind::Text | Kind::Bytes);
+        match text {
+            Some(text) if is_text => {
+                self.texts.extend_from_slice(text.as_bytes());
+                self.ends.push(self.texts.len());
+                Some(true)
+            }
+            Some(text) if self.push_number(text).is_some() => Some(true),
+            Some(_) if mistyped == OnMistyped::Reject => None,
+            _ if self.target.is_nullable => Some(false),
+            None if is_text => {
+                self.ends.push(self.texts.len());
+                Some(true)
+            }
+            _ => None,
+        }
+    }
+
+    fn push_number(&mut self, text: &str) -> Option<()> {
+        match (&mut self.values, self.kind) {
+            (Values::Int32(values), Kind::Unsigned) => values.push(text.parse::<u32>().ok()?.cast_signed()),
+            (Values::Int64(values), Kind::Unsigned) => values.push(text.parse::<u64>().ok()?.cast_signed()),
+            (Values::Int32(values), Kind::Int) => values.push(text.parse().ok()?),
+            (Values::Int64(values), Kind::Int) => values.push(text.parse().ok()?),
+            (Values::Int32(values), Kind::Decimal { scale }) => {
+                values.push(text::decimal(text, scale)?.try_into().ok()?)
+            }
+            (Values::Int64(values), Kind::Decimal { scale }) => {
+                values.push(text::decimal(text, scale)?.try_into().ok()?)
+            }
+            (Values::Float(values), Kind::Float) => values.push(text.parse().ok()?),
+            (Values::Double(values), Kind::Float) => values.push(text.parse().ok()?),
+            (Values::Fixed(values), Kind::Decimal { scale }) => {
+                values.push(text::to_big_endian(text::decimal(text, scale)?, self.fixed_length)?.into());
+            }
+            (Values::Bytes(values), Kind::Decimal { scale }) => {
+                values.push(text::to_big_endian(text::decimal(text, scale)?, 16)?.into());
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    pub(super) fn into_values(self) -> Values {
+        if self.ends.is_empty() {
+            return self.values;
+        }
+        let all = Bytes::from(self.texts);
+        let mut start = 0;
+        let cut = |end: usize| {
+            let text = ByteArray::from(all.slice(start..end));
+            start = end;
+            text
+        };
+        Values::Bytes(self.ends.into_iter().map(cut).collect())
+    }
+}

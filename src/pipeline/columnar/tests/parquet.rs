@@ -1,0 +1,317 @@
+//! Parquet.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{ListBuilder, StringBuilder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, FixedSizeBinaryArray, Float64Array,
+    Int32Array, Int64Array, MapArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+};
+use arrow_schema::{DataType, Field};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+
+use crate::pipeline::tests::{fault, policy, run};
+use crate::pipeline::{Compress, Reading, Report};
+use crate::policy::{OnMissing, OnUnlisted, Policy};
+
+/// A value that must not be in an output whose column is masked.
+const CANARY: &str = "canary";
+
+fn properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::UNCOMPRESSED)
+        .set_column_compression("name".into(), Compression::ZSTD(ZstdLevel::default()))
+        .set_bloom_filter_enabled(true)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_write_page_header_statistics(true)
+        .set_max_row_group_row_count(Some(400))
+        .set_key_value_metadata(Some(vec![
+            KeyValue::new("pandas".to_owned(), format!("{{\"index\":\"{CANARY}-pandas\"}}")),
+            KeyValue::new("org.apache.spark.sql.parquet.row.metadata".to_owned(), format!("{CANARY}-spark")),
+        ]))
+        .build()
+}
+
+fn written(batch: &RecordBatch, properties: WriterProperties) -> Vec<u8> {
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+    writer.write(batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+fn read(file: &[u8]) -> RecordBatch {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(file)).unwrap();
+    let schema = builder.schema().clone();
+    let batches: Vec<_> = builder.with_batch_size(1 << 20).build().unwrap().map(Result::unwrap).collect();
+    arrow_select::concat::concat_batches(&schema, &batches).unwrap()
+}
+
+fn metadata(file: &[u8]) -> ParquetMetaData {
+    SerializedFileReader::new(Bytes::copy_from_slice(file)).unwrap().metadata().clone()
+}
+
+fn masked(file: &[u8], policy: &Policy) -> (Vec<u8>, Report) {
+    run(file, &Reading::default(), policy, Compress::Same).unwrap()
+}
+
+fn holds(file: &[u8], text: &str) -> bool {
+    file.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+fn people(rows: usize) -> RecordBatch {
+    let names: StringArray = (0..rows).map(|row| (row % 7 != 0).then(|| format!("{CANARY}-name-{row}"))).collect();
+    let cities: DictionaryArray<Int32Type> = (0..rows).map(|row| ["Łódź", "Bonn", ""][row % 3]).collect();
+    let streets: StringArray = (0..rows).map(|row| Some(format!("{CANARY}-street-{}", row % 5))).collect();
+    let zips: Int32Array = (0..rows).map(|row| Some(10_000 + row as i32)).collect();
+    let mut phones = ListBuilder::new(StringBuilder::new());
+    for row in 0..rows {
+        for phone in 0..row % 3 {
+            phones.values().append_value(format!("{CANARY}-phone-{row}-{phone}"));
+        }
+        if row % 4 == 3 {
+            phones.values().append_null();
+        }
+        phones.append(row % 5 != 4);
+    }
+    let address: StructArray = vec![
+        (Arc::new(Field::new("street", DataType::Utf8, true)), Arc::new(streets) as ArrayRef),
+        (Arc::new(Field::new("zip", DataType::Int32, true)), Arc::new(zips) as ArrayRef),
+    ]
+    .into();
+    let stamps = TimestampMicrosecondArray::from_iter_values((0..rows).map(|row| row as i64 * 86_400_000_001));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(Int64Array::from_iter_values((0..rows).map(|row| row as i64 - 5)))),
+        ("name", Arc::new(names)),
+        ("city", Arc::new(cities)),
+        ("born", Arc::new(Date32Array::from_iter_values((0..rows).map(|row| row as i32)))),
+        ("seen", Arc::new(stamps.with_timezone("Europe/Berlin"))),
+        ("score", Arc::new(Float64Array::from_iter_values((0..rows).map(|row| row as f64 / 3.0)))),
+        ("active", Arc::new(BooleanArray::from_iter((0..rows).map(|row| Some(row % 2 == 0))))),
+        (
+            "balance",
+            Arc::new(
+                Decimal128Array::from_iter_values((0..rows).map(|row| row as i128 * 101 - 3))
+                    .with_precision_and_scale(12, 2)
+                    .unwrap(),
+            ),
+        ),
+        ("address", Arc::new(address)),
+        ("phones", Arc::new(phones.finish())),
+    ];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+const KEEP_ALL: [&str; 11] = [
+    "id=keep",
+    "name=keep",
+    "city=keep",
+    "born=keep",
+    "seen=keep",
+    "score=keep",
+    "active=keep",
+    "balance=keep",
+    "address.street=keep",
+    "address.zip=keep",
+    "phones[*]=keep",
+];
+
+fn rules<'a>(changed: &[&'a str]) -> Vec<&'a str> {
+    let path = |rule: &&str| rule.rsplit_once('=').unwrap().0.to_owned();
+    let kept = KEEP_ALL.iter().filter(|rule| !changed.iter().any(|other| path(other) == path(rule)));
+    kept.copied().chain(changed.iter().copied()).collect()
+}
+
+#[test]
+fn untouched_files_keep_everything() {
+    let batch = people(1000);
+    let input = written(&batch, properties());
+    let (output, report) = masked(&input, &policy(&KEEP_ALL));
+    assert_eq!((report.rows_in, report.input.format.as_str()), (1000, "parquet"));
+    assert_eq!(read(&output), read(&input));
+    let (before, after) = (metadata(&input), metadata(&output));
+    assert_eq!(after.num_row_groups(), 3);
+    for (before, after) in before.row_groups().iter().zip(after.row_groups()) {
+        assert_eq!(before.num_rows(), after.num_rows());
+        for (before, after) in before.columns().iter().zip(after.columns()) {
+            assert_eq!(before.compression_codec(), after.compression_codec());
+            assert_eq!(before.statistics(), after.statistics());
+            let chunk =
+                |file: &[u8], (start, length): (u64, u64)| file[start as usize..(start + length) as usize].to_vec();
+            assert_eq!(chunk(&input, before.byte_range()), chunk(&output, after.byte_range()));
+            assert!(after.bloom_filter_offset().is_some() == before.bloom_filter_offset().is_some());
+            assert!(after.column_index_offset().is_some());
+        }
+    }
+    assert!(holds(&output, "canary-pandas"));
+}
+
+#[test]
+fn masked_columns_leave_no_trace_and_others_stay() {
+    let batch = people(1000);
+    let input = written(&batch, properties());
+    let plan = policy(&rules(&["name=hash", "address.street=redact", "phones[*]=partial"]));
+    let (output, report) = masked(&input, &plan);
+    assert!(holds(&input, CANARY) && !holds(&output, CANARY), "a byte of a masked column is left");
+    let (before, after) = (read(&input), read(&output));
+    for kept in ["id", "city", "born", "seen", "score", "active", "balance"] {
+        assert_eq!(before.column_by_name(kept), after.column_by_name(kept), "{kept}");
+        let field = |batch: &RecordBatch| batch.schema().field_with_name(kept).unwrap().clone();
+        assert_eq!(field(&before), field(&after));
+    }
+    let names = |batch: &RecordBatch| batch.column_by_name("name").unwrap().as_string::<i32>().clone();
+    let (plain, hashed) = (names(&before), names(&after));
+    for row in 0..1000 {
+        assert_eq!(plain.is_null(row), hashed.is_null(row));
+        assert!(plain.is_null(row) || hashed.value(row).len() >= 11);
+    }
+    let phones = |batch: &RecordBatch| batch.column_by_name("phones").unwrap().as_list::<i32>().clone();
+    let (plain, hidden) = (phones(&before), phones(&after));
+    assert_eq!(plain.offsets(), hidden.offsets());
+    assert_eq!(plain.nulls(), hidden.nulls());
+    assert_eq!(plain.values().null_count(), hidden.values().null_count());
+    let address = |batch: &RecordBatch| batch.column_by_name("address").unwrap().as_struct().clone();
+    assert_eq!(address(&before).column(1), address(&after).column(1));
+    assert!(address(&after).column(0).as_string::<i32>().iter().all(|street| street == Some("[REDACTED]")));
+    let name = metadata(&output).row_group(0).column(1).clone();
+    assert_eq!(name.compression_codec(), metadata(&input).row_group(0).column(1).compression_codec());
+    assert!(name.bloom_filter_offset().is_none() && name.statistics().is_some());
+    let columns = &report.outputs[0].columns;
+    let masks: Vec<_> = columns.iter().map(|column| (column.name.as_str(), column.mask.as_str())).collect();
+    assert!(masks.contains(&("address.street", "redact")) && masks.contains(&("phones[*]", "partial")));
+    assert!(columns.iter().all(|column| column.type_change.is_none()));
+}
+
+#[test]
+fn numbers_stay_numbers_and_other_types_become_text() {
+    let batch = people(100);
+    let input = written(&batch, WriterProperties::builder().build());
+    let plan = policy(&rules(&["id=clamp", "born=date", "score=clamp", "balance=clamp", "seen=date", "active=hash"]));
+    let (output, report) = masked(&input, &plan);
+    let after = read(&output);
+    let column = |name: &str| after.column_by_name(name).unwrap().clone();
+    let ids = column("id");
+    assert_eq!(ids.as_primitive::<Int64Type>().values().iter().max(), Some(&50));
+    assert_eq!(column("score").data_type(), &DataType::Float64);
+    let balances = column("balance");
+    let balances = balances.as_any().downcast_ref::<Decimal128Array>().unwrap();
+    assert_eq!((balances.value(0), balances.value(99)), (-3, 5000));
+    assert_eq!(column("born").as_string::<i32>().value(99), "1970");
+    assert_eq!(column("seen").as_string::<i32>().value(99), "1970");
+    assert_eq!(column("active").data_type(), &DataType::Utf8);
+    let changes = report.outputs[0].columns.iter().filter_map(|column| column.type_change.as_deref());
+    assert_eq!(changes.collect::<Vec<_>>(), ["date to text", "timestamp to text", "boolean to text"]);
+}
+
+#[test]
+fn nulled_and_dropped_columns() {
+    let required = Field::new("n", DataType::Int32, false);
+    let uuid = FixedSizeBinaryArray::try_from_iter((0..10_u8).map(|byte| [byte; 16])).unwrap();
+    let batch = RecordBatch::try_new(
+        Arc::new(arrow_schema::Schema::new(vec![
+            required,
+            Field::new("u", DataType::FixedSizeBinary(16), false),
+            Field::new("k", DataType::Utf8, false),
+        ])),
+        vec![
+            Arc::new(Int32Array::from_iter_values(0..10)),
+            Arc::new(uuid),
+            Arc::new(StringArray::from_iter_values((0..10).map(|n| format!("{CANARY}{n}")))),
+        ],
+    )
+    .unwrap();
+    let input = written(&batch, properties());
+    let (output, _) = masked(&input, &policy(&["n=null", "u=null", "k=drop"]));
+    let after = read(&output);
+    assert_eq!(after.num_columns(), 2);
+    assert!(after.columns().iter().all(|column| column.null_count() == 10));
+    assert_eq!(after.column(0).data_type(), &DataType::Int32);
+    assert!(!holds(&output, CANARY));
+    let (output, _) = masked(&input, &policy(&["n=round", "u=hash", "k=drop"]));
+    let after = read(&output);
+    assert!(!after.schema().field(0).is_nullable());
+    assert_eq!(after.column(0).as_primitive::<Int32Type>().values()[..], [0, 0, 0, 0, 0, 10, 10, 10, 10, 10]);
+}
+
+#[test]
+fn maps_keep_their_keys_and_values_together() {
+    let map = MapArray::new_from_strings(
+        ["a", "b"].into_iter(),
+        &StringArray::from(vec!["canary-1", "canary-2"]),
+        &[0, 1, 2],
+    )
+    .unwrap();
+    let batch = RecordBatch::try_from_iter([("tags", Arc::new(map) as ArrayRef)]).unwrap();
+    let input = written(&batch, properties());
+    let value = |rule: &str| format!("tags[*].{rule}");
+    let fields = metadata(&input).file_metadata().schema().get_fields()[0].get_fields()[0].get_fields().to_vec();
+    let (key, item) = (value(fields[0].name()), value(fields[1].name()));
+    let (output, _) = masked(&input, &policy(&[&format!("{key}=keep"), &format!("{item}=redact")]));
+    let after = read(&output);
+    let entries = after.column(0).as_map().entries().clone();
+    assert_eq!(entries.column(0).as_string::<i32>().value(1), "b");
+    assert_eq!(entries.column(1).as_string::<i32>().value(1), "[REDACTED]");
+    let code = |rules: [String; 2]| fault(&input, &Reading::default(), &policy(&[&rules[0], &rules[1]])).code;
+    assert_eq!(code([format!("{key}=drop"), format!("{item}=redact")]), "unmaskable_column");
+    assert_eq!(code([format!("{key}=null"), format!("{item}=keep")]), "unmaskable_column");
+}
+
+#[test]
+fn the_policy_decides_over_paths() {
+    let input = written(&people(50), properties());
+    let code = |policy: &Policy| fault(&input, &Reading::default(), policy).code;
+    assert_eq!(code(&policy(&rules(&[])[1..])), "unlisted_column");
+    assert_eq!(code(&policy(&[&rules(&[])[..], &["ssn=redact"]].concat())), "missing_column");
+    assert_eq!(code(&policy(&["**=keep", "address=redact"])), "mistyped_cell");
+    let (_, any) = masked(&input, &policy(&["**=keep"]));
+    assert_eq!(any.outputs[0].columns[1].name, "column 2", "a rule that takes any name knows none");
+    let ignoring = Policy { missing: OnMissing::Ignore, ..policy(&["ssn=redact", "**=keep"]) };
+    masked(&input, &ignoring);
+    let (output, report) = masked(&input, &policy(&["**=keep", "address=drop", "phones[*]=drop"]));
+    assert_eq!(read(&output).num_columns(), 8);
+    assert_eq!(report.outputs[0].columns[8].mask, "drop");
+    let redacting = Policy { unlisted: OnUnlisted::Redact, ..policy(&["id=keep"]) };
+    let (output, _) = masked(&input, &redacting);
+    assert!(!holds(&output, CANARY));
+    let mistyped = fault(&input, &Reading::default(), &policy(&rules(&["city=clamp"])));
+    assert_eq!((mistyped.code.as_str(), mistyped.row), ("mistyped_cell", Some(1)));
+    assert!(!format!("{mistyped:?}").contains("Łódź"));
+    let later =
+        fault(&written(&people(1000), properties()), &Reading::default(), &policy(&rules(&["phones[*]=clamp"])));
+    assert_eq!(later.row, Some(2), "row 1 has no phone");
+}
+
+#[test]
+fn a_survey_sees_every_path() {
+    let input = written(&people(1000), properties());
+    let file = crate::pipeline::tests::file(&input);
+    let mut surveyed = crate::pipeline::survey(file, &Reading::default(), true).unwrap();
+    assert_eq!((surveyed.rows, surveyed.rows_looked_at, surveyed.is_rectangular), (1000, 1000, true));
+    let columns: Vec<_> = surveyed.columns.iter_mut().map(|it| (it.name.clone(), it.survey.cells())).collect();
+    assert_eq!(columns[1], ("name".to_owned(), (1000, 857)));
+    assert_eq!(columns[8].0, "address.street");
+    assert_eq!(columns[10].0, "phones[*]");
+}
+
+#[test]
+fn damaged_files_are_refused() {
+    let input = written(&people(1000), properties());
+    let rules = rules(&["name=hash", "phones[*]=hash"]);
+    let plan = policy(&rules);
+    for cut in [4, 11, 12, 100, input.len() / 2, input.len() - 1] {
+        assert_eq!(fault(&input[..cut], &Reading::default(), &plan).code, "malformed_file", "{cut}");
+    }
+    // Whatever byte changes: never a failure that would be tried again.
+    for at in (0..input.len()).step_by(97) {
+        let mut damaged = input.clone();
+        damaged[at] ^= 0x55;
+        let result = run(&damaged, &Reading::default(), &plan, Compress::Same);
+        assert!(!matches!(result, Err(crate::pipeline::Failure::Retry { .. })), "byte {at}: {result:?}");
+    }
+}
