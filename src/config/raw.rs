@@ -374,17 +374,19 @@ pub struct Column {
     pub length: Option<u32>,
     /// `hash`: `hex`, `base32` or `base64url`.
     pub encoding: Option<String>,
-    /// `hash`, `token`, `fpe`, `date_shift` (of the subject): columns of one namespace join; the column's name when absent.
+    /// `hash`, `token`, `fpe`, `fake`, `date_shift` (of the subject): columns of one namespace join; the column's name when absent.
     pub namespace: Option<String>,
-    /// `hash`, `token`, `fpe`, `date_shift` (of the subject): spellings that count as one value: a list of `nfc`, `trim`, `lowercase` and `digits`.
+    /// `hash`, `token`, `fpe`, `fake`, `date_shift` (of the subject): spellings that count as one value: a list of `nfc`, `trim`, `lowercase` and `digits`.
     pub normalize: Option<Vec<String>>,
     /// `fpe`: `digits`, `hex`, `lowercase`, `uppercase`, `alphanumeric`, or the characters themselves.
     pub alphabet: Option<String>,
     /// `fpe`: a value outside the alphabet, or too short: `reject` (it is mistyped), `redact` or `hash`.
     pub short: Option<String>,
+    /// `fake`: `en`, `de`, `fr`, `it`, `nl`, `pt-PT`, `pt-BR`, `cy`, `ja`, `zh-CN`, `zh-TW`, `ar` or `fa`.
+    pub locale: Option<String>,
     /// `truncate`: characters, or bits of an IPv4 address, that stay.
     pub keep: Option<u32>,
-    /// `truncate`: `prefix`, `zip3`, `ip` or `geohash`; `fpe`: `text`, `card` or `iban`.
+    /// `truncate`: `prefix`, `zip3`, `ip` or `geohash`; `fpe`: `text`, `card` or `iban`; `fake`: `name`, `first_name`, `last_name`, `email`, `username`, `phone`, `street`, `city`, `address` or `company`.
     pub kind: Option<String>,
     /// `round`: multiples of this; `date`: `year`, `quarter`, `month`, `week`, `decade` or `age_band`.
     #[serde(default)]
@@ -445,6 +447,7 @@ impl Column {
             normalize: self.normalize.clone(),
             alphabet: self.alphabet.clone(),
             short: self.short.clone(),
+            locale: self.locale.clone(),
             keep: self.keep,
             kind: self.kind.clone(),
             to: self.to.clone(),

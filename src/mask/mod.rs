@@ -13,6 +13,8 @@ use crate::keys::MaskingKeys;
 mod cells;
 mod date;
 mod date_shift;
+mod fake;
+mod fake_locale;
 mod ff1;
 mod fpe;
 mod generalize;
@@ -53,6 +55,7 @@ pub struct MaskParams {
     pub normalize: Option<Vec<String>>,
     pub alphabet: Option<String>,
     pub short: Option<String>,
+    pub locale: Option<String>,
     pub keep: Option<u32>,
     pub kind: Option<String>,
     pub to: Option<toml::Value>,
@@ -85,6 +88,7 @@ pub enum Mask {
     Hash(hash::HashMask),
     Token(token::TokenMask),
     Fpe(fpe::FpeMask),
+    Fake(fake::FakeMask),
     Truncate(truncate::TruncateMask),
     Generalize(generalize::GeneralizeMask),
     Pattern(pattern::PatternMask),
@@ -122,6 +126,7 @@ impl Mask {
             Mask::Hash(_) => "hash",
             Mask::Token(_) => "token",
             Mask::Fpe(_) => "fpe",
+            Mask::Fake(_) => "fake",
             Mask::Truncate(_) => "truncate",
             Mask::Generalize(_) => "generalize",
             Mask::Pattern(_) => "pattern",
@@ -139,6 +144,7 @@ impl Mask {
             Mask::Hash(hash) => hash.namespace.as_deref(),
             Mask::Token(token) => token.namespace.as_deref(),
             Mask::Fpe(fpe) => fpe.namespace.as_deref(),
+            Mask::Fake(fake) => fake.namespace.as_deref(),
             Mask::DateShift(shift) => shift.namespace.as_deref(),
             _ => None,
         }
@@ -187,6 +193,9 @@ impl Mask {
                 let namespace = fpe.namespace.as_deref().unwrap_or(namespace);
                 Tool::Fpe(Box::new(fpe::Encryptor::new(fpe, namespace, keys)))
             }
+            Mask::Fake(fake) => {
+                Tool::Fake(fake::Faker::new(fake, fake.namespace.as_deref().unwrap_or(namespace), keys))
+            }
             Mask::Truncate(truncate) => Tool::Truncate(truncate.clone()),
             Mask::Generalize(generalize) => Tool::Generalize(generalize.clone()),
             Mask::Pattern(pattern) => {
@@ -213,6 +222,7 @@ enum Tool {
     Hash(hash::Keyed, u32),
     Token(token::Tokenizer),
     Fpe(Box<fpe::Encryptor>),
+    Fake(fake::Faker),
     Truncate(truncate::TruncateMask),
     Generalize(generalize::GeneralizeMask),
     Pattern(pattern::Replacer),
@@ -231,6 +241,7 @@ impl Prepared {
             Tool::Token(tokenizer) => Some(tokenizer.version()),
             Tool::Fpe(encryptor) => Some(encryptor.version()),
             Tool::DateShift(shifter) => Some(shifter.version()),
+            Tool::Fake(faker) => Some(faker.version()),
             _ => None,
         }
     }
@@ -290,6 +301,9 @@ impl Prepared {
                 normalized(column, mistyped, encryptor.normalize, encryptor.expected, |value, out| {
                     encryptor.mask_into(value, out)
                 })
+            }
+            Tool::Fake(faker) => {
+                normalized(column, mistyped, faker.normalize, LEFT_OVER, |value, out| faker.mask_into(value, out))
             }
             Tool::Truncate(truncate) => {
                 masked(column, mistyped, truncate.expected(), |value, out| truncate.mask_into(value, out))

@@ -2,6 +2,7 @@
 
 use super::date::{DateMask, DateTo};
 use super::date_shift::DateShiftMask;
+use super::fake::FakeMask;
 use super::fpe::FpeMask;
 use super::generalize::GeneralizeMask;
 use super::hash::{Algorithm, Encoding, HashMask};
@@ -16,7 +17,7 @@ use super::{Mask, MaskParams};
 use crate::detect::{Class, is_found_in_text};
 
 /// Masks of today, for suggestions.
-pub const MASKS: [&str; 16] = [
+pub const MASKS: [&str; 17] = [
     "keep",
     "drop",
     "null",
@@ -25,6 +26,7 @@ pub const MASKS: [&str; 16] = [
     "hash",
     "token",
     "fpe",
+    "fake",
     "truncate",
     "generalize",
     "pattern",
@@ -35,7 +37,7 @@ pub const MASKS: [&str; 16] = [
     "clamp",
 ];
 /// Masks that later versions will have.
-const NOT_BUILT: [&str; 2] = ["fake", "noise"];
+const NOT_BUILT: [&str; 1] = ["noise"];
 
 /// Text that stands for a suppressed value unless the rule says otherwise.
 pub const REDACTED: &str = "[REDACTED]";
@@ -65,6 +67,10 @@ pub(super) fn from_params(mask: &str, params: &MaskParams) -> Result<Mask, Strin
         "fpe" => {
             takes(&["kind", "alphabet", "keep_first", "keep_last", "length", "short", "namespace", "normalize"])?;
             FpeMask::from_params(params).map(Mask::Fpe)
+        }
+        "fake" => {
+            takes(&["kind", "locale", "namespace", "normalize"])?;
+            FakeMask::from_params(params).map(Mask::Fake)
         }
         "truncate" => {
             takes(&["keep", "kind"])?;
@@ -130,6 +136,7 @@ fn only(mask: &str, params: &MaskParams, takes: &[&str]) -> Result<(), String> {
         ("normalize", params.normalize.is_some()),
         ("alphabet", params.alphabet.is_some()),
         ("short", params.short.is_some()),
+        ("locale", params.locale.is_some()),
         ("keep", params.keep.is_some()),
         ("kind", params.kind.is_some()),
         ("to", params.to.is_some()),

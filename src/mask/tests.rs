@@ -26,6 +26,8 @@ fn masks() -> Vec<Mask> {
         ("fpe", MaskParams { alphabet: text("alphanumeric"), short: text("hash"), ..none() }),
         ("fpe", MaskParams { short: text("redact"), ..kind("card") }),
         ("fpe", kind("iban")),
+        ("fake", kind("name")),
+        ("fake", MaskParams { locale: text("de"), ..kind("address") }),
         ("truncate", MaskParams { keep: Some(2), ..none() }),
         ("truncate", kind("zip3")),
         ("truncate", kind("ip")),

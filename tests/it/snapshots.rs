@@ -171,6 +171,8 @@ column = [
   { name = "fpe", mask = "fpe", length = 9 },
   { name = "fpe card", mask = "fpe", kind = "card", keep_first = 6, short = "redact" },
   { name = "fpe iban", mask = "fpe", kind = "iban", short = "hash" },
+  { name = "fake name", mask = "fake", kind = "name" },
+  { name = "fake address de", mask = "fake", kind = "address", locale = "de" },
   { name = "truncate 2", mask = "truncate", keep = 2 },
   { name = "truncate zip3", mask = "truncate", kind = "zip3" },
   { name = "truncate ip", mask = "truncate", kind = "ip" },
@@ -187,7 +189,7 @@ column = [
   { name = "clamp 89", mask = "clamp", max = 89 },
 ]
 "#;
-const CELLS: [[&str; 3]; 26] = [
+const CELLS: [[&str; 3]; 28] = [
     ["007", "\"a, b\"", ""],
     ["x", "y", ""],
     ["x", "\"\"", ""],
@@ -200,6 +202,8 @@ const CELLS: [[&str; 3]; 26] = [
     ["123-45-6789", "12345678", ""],
     ["4111 1111 1111 1111", "4111 1111 1111 1112", ""],
     ["DE89 3704 0044 0532 0130 00", "DE88", ""],
+    ["Ann Lee", "Bob Ray", ""],
+    ["Hauptstraße 1", "-", ""],
     ["Łukasz", "J", ""],
     ["02139-4307", "05901", ""],
     ["192.0.2.77", "2001:db8:1:2::77", ""],
