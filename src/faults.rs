@@ -144,6 +144,11 @@ mod disarmed {
         default
     }
 
+    /// Release builds read in their own sizes only.
+    pub fn with_sizes<T>(_first: usize, _block: usize, work: impl FnOnce() -> T) -> T {
+        work()
+    }
+
     #[inline(always)]
     pub fn sizes(default: (usize, usize)) -> (usize, usize) {
         default

@@ -14,6 +14,7 @@
 //! - `worker.rs`: workers that die, crash, panic, hang, need too much, or are left behind.
 //! - `trail.rs`: the audit trail in an auditor's hands.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
+//! - `soak.rs`: everything at random for a while, for as long as one likes.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
 //! - `retry.rs`: rejected files on their way back, through kills at every step.
 //! - `versions.rs`: what earlier versions left behind, kept in `tests/fixtures/`.
@@ -56,6 +57,7 @@ mod retry;
 mod sandbox;
 mod site;
 mod snapshots;
+mod soak;
 mod status;
 mod stop;
 mod systemd;

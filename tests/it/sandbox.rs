@@ -287,10 +287,15 @@ impl Sandbox {
     }
 
     pub fn landing_is_empty(&self) -> bool {
-        let left =
-            fs::read_dir(self.site("landing")).unwrap().filter(|it| it.as_ref().unwrap().file_name() != ".veild");
-        let spool = self.site("landing/.veild");
-        left.count() == 0 && (!spool.exists() || fs::read_dir(spool).unwrap().count() == 0)
+        self.is_empty("landing")
+    }
+
+    /// Whether a landing and its spool hold nothing.
+    pub fn is_empty(&self, landing: &str) -> bool {
+        let held = |dir: &Path| {
+            fs::read_dir(dir).map_or(0, |it| it.filter(|it| it.as_ref().unwrap().file_name() != ".veild").count())
+        };
+        held(&self.site(landing)) == 0 && held(&self.site(landing).join(".veild")) == 0
     }
 }
 
@@ -340,6 +345,14 @@ impl Daemon {
         let processes = fs::read_dir("/proc").unwrap().filter_map(|it| it.unwrap().file_name().to_str()?.parse().ok());
         let is_ours = |id: &i32| fs::read_to_string(format!("/proc/{id}/status")).is_ok_and(|it| it.contains(&ours));
         processes.filter(is_ours).filter_map(rustix::process::Pid::from_raw).collect()
+    }
+
+    /// Resident KiB and open files.
+    pub fn size(&self) -> (u64, usize) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kib = resident.trim().split(' ').next().unwrap().parse().unwrap();
+        (kib, fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count())
     }
 
     /// Whether any readable byte of its memory holds this.
