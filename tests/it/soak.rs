@@ -18,7 +18,9 @@ const HEADER: &str = "id,name,ssn,email,dob,country,notes\n";
 const ROW: &str = "1,Ann,123-45-6789,a@example.com,1987-04-12,US,\"two\nlines\"\n";
 /// Each has a file system of its own, where one can be mounted, so that it can be filled.
 const FILLED: [&str; 4] = ["landing", "vault", "audit", "state"];
+/// At the least; what stays in the vault comes on top.
 const DISK_BYTES: u64 = 192 << 20;
+const DISK_BYTES_PER_SECOND: u64 = 512 << 10;
 /// Every second of so many phases is calm: nothing ends the daemon, so that it would show what it does not let go.
 const PHASES: u32 = 6;
 const CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -41,9 +43,12 @@ struct Soak {
 }
 
 impl Soak {
-    fn new(seed: u64) -> Soak {
+    fn new(seconds: u64, seed: u64) -> Soak {
         let sandbox = Sandbox::new();
-        let disks = FILLED.iter().map_while(|name| disk(&sandbox.site(name))).collect();
+        let disks = FILLED
+            .iter()
+            .map_while(|name| disk(&sandbox.site(name), DISK_BYTES + seconds * DISK_BYTES_PER_SECOND))
+            .collect();
         sandbox.edit_config("min_free = \"64MiB\"", "min_free = \"1MiB\"\nmax_attempts = 100");
         let clock = Path::new(CLOCK).exists();
         if !clock {
@@ -76,7 +81,7 @@ impl Soak {
     fn upload(&mut self) {
         self.uploads += 1;
         let name = format!("f{}.csv", self.uploads);
-        let rows = [1, 30, 3000][self.random(3) as usize];
+        let rows = [1, 30, 300][self.random(3) as usize];
         let content = format!("{HEADER}{}", ROW.repeat(rows));
         let landing = if self.extra_landing && self.random(4) == 0 { "extra" } else { "landing" };
         let to = self.sandbox.site(landing).join(&name);
@@ -274,11 +279,11 @@ impl Soak {
 }
 
 /// A file system below a directory of the site, which keeps what it holds and its mode.
-fn disk(at: &Path) -> Option<Mount> {
+fn disk(at: &Path, bytes: u64) -> Option<Mount> {
     let mode = run("stat", &["-c", "%a", at.to_str().unwrap()]).unwrap();
     let held = at.with_extension("held");
     run("cp", &["-a", at.to_str().unwrap(), held.to_str().unwrap()]).unwrap();
-    let mount = Mount::tmpfs(at, &format!("size={DISK_BYTES},mode={mode}"))?;
+    let mount = Mount::tmpfs(at, &format!("size={bytes},mode={mode}"))?;
     run("cp", &["-a", &format!("{}/.", held.display()), at.to_str().unwrap()]).unwrap();
     Some(mount)
 }
@@ -289,7 +294,7 @@ fn everything_at_random_loses_and_doubles_nothing() {
     let seconds = number("VEILD_SOAK_SECONDS").unwrap_or(12);
     let seed = number("VEILD_SOAK_SEED").unwrap_or(0x2545_F491_4F6C_DD1D);
     println!("VEILD_SOAK_SECONDS={seconds} VEILD_SOAK_SEED={seed}");
-    let mut soak = Soak::new(seed);
+    let mut soak = Soak::new(seconds, seed);
     soak.start();
     let phase = Duration::from_secs(seconds) / PHASES;
     for _ in 0..PHASES / 2 {
