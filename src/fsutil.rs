@@ -12,7 +12,7 @@ const PROBE_BYTES: usize = 64 << 10;
 
 /// An I/O error with the path it happened on and what was being done.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {doing} {}", path.display())]
+#[error("cannot {doing} {}", printable_path(path))]
 pub struct PathError {
     /// A verb phrase: "open", "rename", "make durable".
     pub doing: &'static str,
@@ -191,6 +191,11 @@ pub fn printable_name(name: &std::ffi::OsStr) -> String {
     text
 }
 
+/// As [`printable_name`], for a whole path: an uploader may have named some part of it.
+pub fn printable_path(path: &Path) -> String {
+    printable_name(path.as_os_str())
+}
+
 /// Characters that make a terminal or browser show a name in another order than it is stored.
 fn is_bidi_override(character: char) -> bool {
     matches!(character, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
@@ -208,6 +213,8 @@ mod tests {
         assert_eq!(printable_name(OsStr::new("Łukasz 1.csv")), "Łukasz 1.csv");
         assert_eq!(printable_name(OsStr::from_bytes(b"a\xff\n%.csv")), "a%FF%0A%25.csv");
         assert_eq!(printable_name(OsStr::new("a\u{202E}vsc.exe")), "a%E2%80%AEvsc.exe");
+        let error = Err::<(), _>(io::Error::other("x")).at("open", Path::new("/srv/a\x1b[2J\n/b")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot open /srv/a%1B[2J%0A/b");
     }
 
     #[test]

@@ -18,7 +18,7 @@
 //! look at files with it.
 //!
 //! [`daemon`] owns the loop that drives all this, and pauses what depends on a disk in trouble ([`daemon::places`]);
-//! [`config`], [`keys`], [`telemetry`], [`fsutil`] and [`job`] serve
+//! [`config`], [`keys`], [`telemetry`], [`plaintext`], [`fsutil`] and [`job`] serve
 //! every step. [`cli`] holds one file per command.
 //!
 //! # What is deliberately absent
@@ -41,6 +41,7 @@ pub mod keys;
 pub mod ledger;
 pub mod mask;
 pub mod pipeline;
+pub mod plaintext;
 pub mod policy;
 pub mod quarantine;
 pub mod seal;

@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::reading::ReadingArguments;
 use crate::detect::{Finding, looks_like_data};
+use crate::fsutil::printable_path;
 use crate::pipeline::{Surveyed, survey};
 
 #[derive(clap::Args)]
@@ -50,7 +51,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
         });
         return super::print_json(&answer);
     }
-    println!("{}: {}, {looked_at} looked at", arguments.file.display(), super::plural(rows, "row", "rows"));
+    println!("{}: {}, {looked_at} looked at", printable_path(&arguments.file), super::plural(rows, "row", "rows"));
     for column in &columns {
         if column.findings.is_empty() {
             println!("  {:<24} -", column.name);
@@ -71,16 +72,14 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Looks at a file's columns.
 pub fn survey_file(config: &Path, path: &Path, reading: &ReadingArguments, all_rows: bool) -> anyhow::Result<Surveyed> {
-    // A panic message may quote what it was working on.
-    std::panic::set_hook(Box::new(|_| {}));
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = File::open(path).with_context(|| format!("cannot open {}", printable_path(path)))?;
     let (reading, _) = reading.of(config, path)?;
     let surveyed =
-        survey(file, &reading, all_rows).map_err(|failure| anyhow::anyhow!("{}: {failure}", path.display()))?;
+        survey(file, &reading, all_rows).map_err(|failure| anyhow::anyhow!("{}: {failure}", printable_path(path)))?;
     if let Some(index) = surveyed.columns.iter().position(|column| looks_like_data(&column.name)) {
         anyhow::bail!(
             "{}: the name of column {} looks like personal data; has the file lost its header line, or are its keys values?",
-            path.display(),
+            printable_path(path),
             index + 1
         );
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::Usage;
 use super::progress::Progress;
-use crate::fsutil::{create_new, fsync_dir, printable_name, rename_noreplace, write_new_synced};
+use crate::fsutil::{create_new, fsync_dir, printable_name, printable_path, rename_noreplace, write_new_synced};
 use crate::job::JobId;
 use crate::keys::{MaskingKeys, SigningKey};
 use crate::pipeline::{Compress, DigestKind, Failure, Fault, Input, Output, Reading, Report, Sink, process};
@@ -77,24 +77,22 @@ pub fn process_file(
     (reading, compress): (Reading, Compress),
     sink: Sink,
 ) -> anyhow::Result<Report> {
-    // A panic message may quote what it was working on.
-    std::panic::set_hook(Box::new(|_| {}));
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let bytes = file.metadata().with_context(|| format!("cannot examine {}", path.display()))?.len();
+    let file = File::open(path).with_context(|| format!("cannot open {}", printable_path(path)))?;
+    let bytes = file.metadata().with_context(|| format!("cannot examine {}", printable_path(path)))?.len();
     // A bar would be torn by the text around it.
     let is_plain = matches!(sink, Sink::Plain(_));
     let to_terminal = is_plain && io::stdout().is_terminal();
     let input = Input { file, reading, digest: DigestKind::Keyed };
     let output = Output { policy: policy.clone(), compress, sink };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    let progress = (!to_terminal).then(|| Progress::start(format!("masking {}", printable_path(path))));
+    let progress = (!to_terminal).then(|| Progress::start(format!("masking {}", name_of(path))));
     let report = |done| progress.iter().for_each(|progress| progress.set(done, bytes));
     let processed = process(input, vec![output], keys, threads, &report);
     drop(progress);
     processed.map_err(|failure| {
         let error = match failure {
             Failure::Reject(fault) => Rejected { path: path.to_owned(), fault }.into(),
-            retry => anyhow::anyhow!("{}: {retry}", path.display()),
+            retry => anyhow::anyhow!("{}: {retry}", printable_path(path)),
         };
         if is_plain { error.context("what was written is not whole") } else { error }
     })
@@ -102,13 +100,13 @@ pub fn process_file(
 
 /// A file that the daemon would quarantine.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {fault}\nwhat to do: {}", path.display(), fault.advice)]
+#[error("{}: {fault}\nwhat to do: {}", printable_path(path), fault.advice)]
 pub struct Rejected {
     path: PathBuf,
     fault: Fault,
 }
 
-fn printable_path(path: &Path) -> String {
+fn name_of(path: &Path) -> String {
     printable_name(path.file_name().unwrap_or_default())
 }
 
@@ -133,7 +131,7 @@ fn seal_file(
         anyhow::ensure!(
             !taken.exists(),
             "{} is already there; remove it, or name another output with `-o`",
-            taken.display()
+            printable_path(taken)
         );
     }
     let temporary = with_suffix(&object, ".incoming");
@@ -168,13 +166,13 @@ fn publish(
         job: JobId::claimed_at(started),
         landing: "-".to_owned(),
         view: None,
-        original_name: printable_path(path),
+        original_name: name_of(path),
         arrived_at: started,
         claimed_at: started,
         sealed_at: Timestamp::now(),
         input: report.input,
         output: ReceiptOutput {
-            path: printable_path(object),
+            path: name_of(object),
             sha256: output.sha256,
             bytes: output.bytes,
             format: output.format,
@@ -196,7 +194,7 @@ fn publish(
     let dir = object.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fsync_dir(dir)?;
     let rows = super::plural(receipt.rows_out, "row", "rows");
-    eprintln!("{}: {rows} sealed as {}", path.display(), object.display());
+    eprintln!("{}: {rows} sealed as {}", printable_path(path), printable_path(object));
     Ok(())
 }
 

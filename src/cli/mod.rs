@@ -148,6 +148,18 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     if !matches!(arguments.command, Command::Run(_) | Command::Worker | Command::Demo(_)) {
         end_with_the_reader();
     }
+    let reads_plaintext = matches!(
+        arguments.command,
+        Command::Mask(_)
+            | Command::Detect(_)
+            | Command::Policy(_)
+            | Command::Quarantine(_)
+            | Command::Vault(_)
+            | Command::Token(_)
+    );
+    if reads_plaintext {
+        crate::plaintext::guard()?;
+    }
     let config = &arguments.config;
     match arguments.command {
         Command::Run(run) => run::run(config, &run),

@@ -6,7 +6,7 @@ use super::Problems;
 use super::mask::Rejected;
 use super::reading::ReadingArguments;
 use crate::detect::suggest;
-use crate::fsutil::printable_name;
+use crate::fsutil::{printable_name, printable_path};
 use crate::pipeline::Sink;
 
 #[derive(clap::Subcommand)]
@@ -98,7 +98,7 @@ fn test(
     if json {
         return super::print_json(&report);
     }
-    println!("{}: {}", file.display(), super::plural(report.rows_in, "row", "rows"));
+    println!("{}: {}", printable_path(file), super::plural(report.rows_in, "row", "rows"));
     for column in report.outputs.iter().flat_map(|output| &output.columns) {
         let change = column.type_change.as_ref().map_or_else(String::new, |change| format!("  ({change})"));
         println!("  {:<24} {}{change}", column.name, column.mask);

@@ -18,11 +18,9 @@ const WATCH_STACK_BYTES: usize = 64 << 10;
 
 /// Serves tasks from `socket` until it ends.
 pub fn serve(socket: &UnixStream) -> io::Result<()> {
-    // A panic message may quote what it was working on.
-    std::panic::set_hook(Box::new(|_| {}));
     ignore_signals();
     let _ = offer_to_oom_killer(); // without /proc there is nothing to raise
-    forbid_core_dumps()?;
+    crate::plaintext::guard()?;
     end_with(socket.try_clone()?)?;
     let Some((hello, _)) = receive::<Hello>(socket)? else { return Ok(()) };
     limit_memory(hello.memory_bytes)?;
@@ -67,17 +65,10 @@ fn end_with(socket: UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Under memory pressure the kernel takes a worker, not the daemon. Comes before [`forbid_core_dumps`], which makes
+/// Under memory pressure the kernel takes a worker, not the daemon. Comes before [`crate::plaintext::guard`], which makes
 /// this file root's.
 fn offer_to_oom_killer() -> io::Result<()> {
     File::options().write(true).open("/proc/self/oom_score_adj")?.write_all(b"500")
-}
-
-/// A piped core pattern ignores the size limit; only an undumpable process leaves no core, and no ptrace either.
-fn forbid_core_dumps() -> io::Result<()> {
-    rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)?;
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-    Ok(())
 }
 
 /// Limits what this process may allocate (RLIMIT_DATA: RLIMIT_AS would count mere reservations).

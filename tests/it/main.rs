@@ -12,6 +12,7 @@
 //! - `formats.rs`: every format, made and read by the stock tools.
 //! - `fidelity.rs`: byte identity, and masks against `reference.rs`, a slow second way through the same text.
 //! - `worker.rs`: workers that die, crash, panic, hang, need too much, or are left behind.
+//! - `names.rs`: names that do harm to whoever reads of them.
 //! - `trail.rs`: the audit trail in an auditor's hands.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
 //! - `soak.rs`: everything at random for a while, for as long as one likes.
@@ -47,6 +48,7 @@ mod leak;
 mod machine;
 mod main_way;
 mod mounts;
+mod names;
 mod network_fs;
 mod order;
 mod outputs;

@@ -109,7 +109,7 @@ impl State {
                         code = "watch_failed",
                         landing,
                         "no events of {}: {why}; its files are found by sweeps alone, every {every:?}",
-                        dir.display()
+                        fsutil::printable_path(dir)
                     );
                 }
             }
