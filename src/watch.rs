@@ -60,6 +60,7 @@ impl Watch {
         let reporter = Reporter(report);
         let report = move |event: notify::Result<notify::Event>| {
             let reporter = &reporter; // whole, or only its closure would live here
+            crate::faults::point("noticed");
             interpret(event).into_iter().for_each(&reporter.0);
         };
         // An uploader's link must not add watches outside the landing.

@@ -12,6 +12,7 @@
 //! - `formats.rs`: every format, made and read by the stock tools.
 //! - `fidelity.rs`: byte identity, and masks against `reference.rs`, a slow second way through the same text.
 //! - `worker.rs`: workers that die, crash, panic, hang, need too much, or are left behind.
+//! - `recipients.rs`: who can open what, and how policies name columns.
 //! - `names.rs`: names that do harm to whoever reads of them.
 //! - `trail.rs`: the audit trail in an auditor's hands.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
@@ -53,6 +54,7 @@ mod network_fs;
 mod order;
 mod outputs;
 mod pseudonyms;
+mod recipients;
 mod reference;
 mod reload;
 mod retry;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::crash::GOOD;
 use crate::mounts::{Mount, run};
 use crate::sandbox::Sandbox;
 use crate::uploaders::{assert_all_sealed, faithful, table};
@@ -231,4 +232,24 @@ fn watches_that_run_out_leave_the_sweeps_until_there_are_more() {
         daemon.stop();
         assert_all_sealed(&sandbox, &[("swept.csv", table("swept"))]);
     }
+}
+
+/// notify's thread says nothing when it ends.
+#[test]
+fn a_watcher_that_panics_is_replaced_and_nothing_is_missed() {
+    let sandbox = Sandbox::new();
+    sandbox.edit_config("quiet = ", "sweep = \"1h\"\nquiet = ");
+    let daemon = sandbox.daemon_with(&[("VEILD_FAULT", "noticed=panic")]);
+    sandbox.wait_until_ready();
+    sandbox.drop_file("first.csv", GOOD);
+    sandbox.wait_for_sealed(1);
+    sandbox.wait_for("what happened", || sandbox.log().contains("the watcher ended and was started again"));
+    assert_eq!(sandbox.status()["landings"][0]["noticed_by"], "events and sweeps");
+    for count in 2..5 {
+        // The next sweep is an hour away.
+        sandbox.drop_file(&format!("{count}.csv"), GOOD);
+        sandbox.wait_for_sealed(count);
+    }
+    daemon.stop();
+    assert_eq!(sandbox.log_lines("events_lost"), 1);
 }

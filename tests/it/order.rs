@@ -104,3 +104,48 @@ fn several_outputs_are_all_durable_before_the_first_is_shown() {
     then("the ledger's outcome", &["ledger.sqlite-wal"]);
     then("the source's removal", &["unlink", "good.csv"]);
 }
+
+const BAD: &str = "id,name,ssn,email,dob,country,notes\n1,Ann\n";
+
+#[test]
+fn a_rejected_original_is_durable_with_its_reason_before_its_source_goes() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("bad.csv", BAD);
+    let Some(mut steps) = steps(&sandbox) else { return };
+    let mut then = |what: &str, parts: &[&str]| steps.then(what, parts);
+    then("the claim", &["renameat", "site/landing>, \"bad.csv\"", ".veild/"]);
+    then("the claim's durability", &["fsync(", "landing/.veild/"]);
+    then("the landing's durability", &["fsync(", "site/landing>"]);
+    then("the ledger's attempt", &["ledger.sqlite-wal"]);
+    then("the entry's durability", &["fsync(", "state/quarantine>"]);
+    then("the original's content", &["fsync(", "/original.tmp>"]);
+    then("the original's name", &["rename(", "/original\""]);
+    then("its durability", &["fsync(", "state/quarantine/"]);
+    then("the reason's content", &["fsync(", "/reason.json.tmp>"]);
+    then("the reason's name", &["rename(", "/reason.json\""]);
+    then("its durability", &["fsync(", "state/quarantine/"]);
+    then("the audit record", &["fdatasync(", "audit/audit-"]);
+    then("the ledger's outcome", &["ledger.sqlite-wal"]);
+    then("the source's removal", &["unlink", "bad.csv"]);
+}
+
+#[test]
+fn a_sealed_original_is_durable_with_its_reason_before_its_source_goes() {
+    let sandbox = Sandbox::new();
+    sandbox.seal_quarantine();
+    sandbox.drop_file("bad.csv", BAD);
+    let Some(mut steps) = steps(&sandbox) else { return };
+    let mut then = |what: &str, parts: &[&str]| steps.then(what, parts);
+    then("the claim", &["renameat", "site/landing>, \"bad.csv\"", ".veild/"]);
+    then("the ledger's second attempt, to seal", &["ledger.sqlite-wal"]);
+    then("the entry's durability", &["fsync(", "state/quarantine>"]);
+    then("the sealed original's content", &["fsync(", ".original.age>"]);
+    then("its name", &["rename(", "/original.age\""]);
+    then("its durability", &["fsync(", "state/quarantine/"]);
+    then("the reason's content", &["fsync(", "/reason.json.tmp>"]);
+    then("the reason's name", &["rename(", "/reason.json\""]);
+    then("its durability", &["fsync(", "state/quarantine/"]);
+    then("the audit record", &["fdatasync(", "audit/audit-"]);
+    then("the ledger's outcome", &["ledger.sqlite-wal"]);
+    then("the source's removal", &["unlink", "bad.csv"]);
+}
