@@ -252,9 +252,9 @@ pub struct Limits {
     pub max_expanded: Option<ByteSize>,
     /// Most bytes out of each byte of a compressed file, above 16 MiB.
     pub max_expansion: Option<u64>,
-    /// Deepest nesting of JSON and Parquet.
+    /// Deepest nesting of JSON, Parquet and Arrow.
     pub max_depth: Option<usize>,
-    /// Most different paths in a file of JSON or Parquet.
+    /// Most different paths in a file of JSON, Parquet or Arrow.
     pub max_paths: Option<usize>,
 }
 

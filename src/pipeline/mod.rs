@@ -190,7 +190,7 @@ pub fn process(
     recognised(source, &reading, |source, format| match format {
         Format::Json | Format::Ndjson => json::process(source, &reading, digest, outputs, keys, threads),
         Format::Csv => delimited::process(source, &reading, digest, outputs, keys, threads),
-        Format::Parquet => Err(Failure::Reject(kind::not_columnar(format))),
+        Format::Parquet | Format::Arrow => Err(Failure::Reject(kind::not_columnar(format))),
     })
 }
 

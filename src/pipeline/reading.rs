@@ -42,11 +42,13 @@ pub enum Format {
     /// One object a line.
     Ndjson,
     Parquet,
+    /// Arrow IPC, as a file or a stream.
+    Arrow,
 }
 
 impl Format {
     /// Every format, in the order in which messages list them.
-    pub const ALL: [Format; 4] = [Format::Csv, Format::Json, Format::Ndjson, Format::Parquet];
+    pub const ALL: [Format; 5] = [Format::Csv, Format::Json, Format::Ndjson, Format::Parquet, Format::Arrow];
 
     /// The name in configuration and receipts.
     pub fn name(self) -> &'static str {
@@ -55,6 +57,7 @@ impl Format {
             Format::Json => "json",
             Format::Ndjson => "ndjson",
             Format::Parquet => "parquet",
+            Format::Arrow => "arrow",
         }
     }
 
@@ -69,6 +72,7 @@ impl Format {
             Format::Csv => "delimited text",
             Format::Json | Format::Ndjson => "JSON",
             Format::Parquet => "a Parquet file",
+            Format::Arrow => "an Arrow IPC file",
         }
     }
 }

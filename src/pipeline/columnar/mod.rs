@@ -5,6 +5,9 @@
 
 #![allow(clippy::result_large_err, reason = "failures are rare, and their shape is the pipeline's contract")]
 
+mod arrow;
+mod fault;
+mod fields;
 mod parquet;
 mod plan;
 mod schema;
@@ -12,6 +15,7 @@ mod tap;
 #[cfg(test)]
 mod tests;
 mod text;
+mod window;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -49,7 +53,13 @@ pub(super) fn recognise(file: &File) -> Result<Option<Format>, Failure> {
 
 /// The format that begins so.
 pub(super) fn format_of(head: &[u8]) -> Option<Format> {
-    head.starts_with(b"PAR1").then_some(Format::Parquet)
+    match head {
+        [b'P', b'A', b'R', b'1', ..] => Some(Format::Parquet),
+        [b'A', b'R', b'R', b'O', b'W', b'1', ..] => Some(Format::Arrow),
+        // The stream's first message: the schema, in a size that a schema has.
+        [0xff, 0xff, 0xff, 0xff, _, _, _, 0, ..] => Some(Format::Arrow),
+        _ => None,
+    }
 }
 
 /// A file open for reading at any place.
@@ -83,7 +93,10 @@ pub(super) fn process(
     let taps = taps.collect::<Result<Vec<_>, _>>()?;
     let opened = Opened { file: Arc::new(file), len, reading, policies, keys, progress };
     // The libraries are not made for hostile files everywhere; a panic's payload is dropped, it may hold a value.
-    let ran = catch_unwind(AssertUnwindSafe(|| parquet::run(&opened, taps)));
+    let ran = catch_unwind(AssertUnwindSafe(|| match format {
+        Format::Arrow => arrow::run(&opened, taps),
+        _ => parquet::run(&opened, taps),
+    }));
     let ran = ran.unwrap_or_else(|_| Err(Failure::Reject(panicked(format))))?;
     let digest = digest(&opened, digest_kind)?;
     let finish = |(tap, columns): (Tap, Vec<ColumnReport>)| tap.outlet.finish(format, ran.rows, columns);
@@ -98,7 +111,10 @@ pub(super) fn survey(file: File, format: Format, reading: &Reading, sample: Samp
     // Nothing is masked.
     let keys = MaskingKeys::parse(&MaskingKeys::generate(Timestamp::UNIX_EPOCH)).expect("a new key can be read");
     let opened = Opened { file: Arc::new(file), len, reading, policies: Vec::new(), keys: &keys, progress: &|_| {} };
-    let surveyed = catch_unwind(AssertUnwindSafe(|| parquet::survey(&opened, sample)));
+    let surveyed = catch_unwind(AssertUnwindSafe(|| match format {
+        Format::Arrow => arrow::survey(&opened, sample),
+        _ => parquet::survey(&opened, sample),
+    }));
     surveyed.unwrap_or_else(|_| Err(Failure::Reject(panicked(format))))
 }
 

@@ -72,8 +72,8 @@ pub(super) fn push_decimal(value: i128, scale: i32, out: &mut String) {
     }
 }
 
-/// Reads a decimal number; `None` for what does not fit the scale or 38 digits.
-pub(super) fn decimal(text: &str, scale: i32) -> Option<i128> {
+/// Reads a decimal number; `None` for what does not fit the scale or the precision, at most 38 digits.
+pub(super) fn decimal(text: &str, precision: i32, scale: i32) -> Option<i128> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -86,7 +86,7 @@ pub(super) fn decimal(text: &str, scale: i32) -> Option<i128> {
         return None;
     }
     let number: i128 = format!("{whole}{fraction}{}", "0".repeat(scale - fraction.len())).parse().ok()?;
-    let fits = number.unsigned_abs() < 10_u128.pow(38);
+    let fits = number.unsigned_abs() < 10_u128.pow(precision.clamp(1, 38).unsigned_abs());
     fits.then_some(if negative { -number } else { number })
 }
 
@@ -154,9 +154,12 @@ mod tests {
                 true
             });
             assert_eq!(written.as_deref(), Some(expected));
-            assert_eq!(decimal(expected, scale), Some(number));
+            assert_eq!(decimal(expected, 5, scale), Some(number));
         }
-        assert_eq!((decimal("1.2300", 2), decimal("1.234", 2), decimal("x", 2)), (Some(123), None, None));
+        assert_eq!(
+            (decimal("1.2300", 3, 2), decimal("1.234", 9, 2), decimal("12.3", 2, 2), decimal("x", 9, 2)),
+            (Some(123), None, None, None)
+        );
         for number in [0, -1, 127, 128, -129, i128::from(i64::MAX), -i128::from(i64::MAX)] {
             let bytes = to_big_endian(number, 12).unwrap();
             assert_eq!(big_endian(&bytes), Some(number));

@@ -12,7 +12,7 @@ use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::super::Opened;
-use super::window::Window;
+use super::super::window::Window;
 use super::{Place, malformed};
 use crate::pipeline::Failure;
 use crate::pipeline::fault::of_file;

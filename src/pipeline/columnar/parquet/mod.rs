@@ -9,7 +9,6 @@ mod metadata;
 mod survey;
 mod types;
 mod values;
-mod window;
 
 pub(super) use self::survey::survey;
 
@@ -23,16 +22,16 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
-use self::batch::{Batch, Pace, Refused};
+use self::batch::{Batch, Pace};
 use self::container::Container;
 use self::types::{Kind, Target};
+use super::fault::{mistyped, must_be_there, named};
 use super::plan::{Fate, Leaf, LeafMask, plan};
 use super::tap::{Mishap, Tap};
 use super::{Opened, Ran};
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
 use crate::pipeline::{ColumnReport, Failure, Fault};
-use crate::policy::Policy;
 
 const ADVICE: &str = "Have the file sent again, whole, or written by another program.";
 
@@ -97,14 +96,6 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
         Ok((making.writer.into_inner().map_err(end)?, columns))
     });
     Ok(Ran { rows, outputs: finished.collect::<Result<Vec<_>, Failure>>()? })
-}
-
-/// With several outputs it matters whose policy refuses a schema.
-fn named(fault: Fault, policy: &Policy, opened: &Opened<'_>) -> Fault {
-    if opened.policies.len() < 2 {
-        return fault;
-    }
-    Fault { sentence: format!("{} (policy {:?})", fault.sentence, policy.name), ..fault }
 }
 
 impl Container {
@@ -207,7 +198,7 @@ impl Container {
             }
             let masked = batch.masked(kind, &column, mask, target).map_err(|refused| {
                 let row = place.first_row + done + batch.record_of(refused.index, column.max_def_level()) as u64;
-                Failure::Reject(mistyped(&refused, row, &leaf.public_path))
+                Failure::Reject(mistyped(refused.expected, row, &leaf.public_path))
             })?;
             if !masked.write(writer.untyped()).map_err(blame)? {
                 return Err(internal("a masked column has another type than its schema"));
@@ -264,27 +255,5 @@ fn unreadable(place: Place, public_path: &str) -> Fault {
         column: Some(column),
         byte_offset: None,
         advice: ADVICE.to_owned(),
-    }
-}
-
-fn mistyped(refused: &Refused, row: u64, public_path: &str) -> Fault {
-    Fault {
-        code: "mistyped_cell".to_owned(),
-        sentence: format!("{} expected in row {row}, {public_path}", refused.expected),
-        row: Some(row),
-        column: Some(public_path.to_owned()),
-        byte_offset: None,
-        advice: "Correct the value, choose a mask that fits it, or set `mistyped` to null or redact.".to_owned(),
-    }
-}
-
-fn must_be_there(public_path: &str) -> Fault {
-    Fault {
-        code: "unmaskable_column".to_owned(),
-        sentence: format!("{public_path} must have a value in every place, so it cannot be nulled"),
-        row: None,
-        column: Some(public_path.to_owned()),
-        byte_offset: None,
-        advice: "Choose another mask, or drop what the column belongs to.".to_owned(),
     }
 }

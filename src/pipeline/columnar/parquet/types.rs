@@ -6,6 +6,7 @@ use parquet::basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as P
 use parquet::errors::ParquetError;
 use parquet::schema::types::{Type, TypePtr};
 
+use super::super::fault::half_a_map;
 use super::super::plan::{Fate, Leaf, LeafMask};
 use super::super::schema::{ROOT, Schema};
 use super::malformed;
@@ -31,6 +32,7 @@ pub(super) enum Kind {
     /// Nanoseconds of a day and a Julian day.
     Int96,
     Decimal {
+        precision: i32,
         scale: i32,
     },
     Text,
@@ -54,7 +56,9 @@ impl Kind {
             (Some(LogicalType::Timestamp(stamp)), _) => {
                 Kind::Timestamp { per_second: per_second(stamp.unit), utc: stamp.is_adjusted_to_u_t_c }
             }
-            (Some(LogicalType::Decimal(decimal)), _) => Kind::Decimal { scale: decimal.scale },
+            (Some(LogicalType::Decimal(decimal)), _) => {
+                Kind::Decimal { precision: decimal.precision, scale: decimal.scale }
+            }
             (Some(LogicalType::Uuid), _) => Kind::Uuid,
             (None, physical) => Kind::of_converted(info.converted_type(), physical, column),
             (_, physical) => Kind::of_physical(physical),
@@ -73,7 +77,7 @@ impl Kind {
             ConvertedType::TIME_MICROS => Kind::Time { per_second: 1_000_000 },
             ConvertedType::TIMESTAMP_MILLIS => Kind::Timestamp { per_second: 1_000, utc: true },
             ConvertedType::TIMESTAMP_MICROS => Kind::Timestamp { per_second: 1_000_000, utc: true },
-            ConvertedType::DECIMAL => Kind::Decimal { scale: column.get_scale() },
+            ConvertedType::DECIMAL => Kind::Decimal { precision: column.get_precision(), scale: column.get_scale() },
             ConvertedType::INTERVAL | ConvertedType::BSON => Kind::Hex,
             _ => Kind::of_physical(physical),
         }
@@ -276,8 +280,7 @@ fn rebuilt(
         return Ok(None);
     }
     if is_entries && fields.len() < node.get_fields().len() {
-        let sentence = "the policy drops the keys of a map without its values, or the values without the keys";
-        return Err(of_file("unmaskable_column", sentence, "Drop the whole map, or mask what shall not be seen."));
+        return Err(half_a_map());
     }
     let mut builder = Type::group_type_builder(node.name())
         .with_logical_type(info.logical_type_ref().cloned())

@@ -97,7 +97,7 @@ fn push_integer(value: i64, kind: Kind, out: &mut String) -> bool {
         Kind::Date => text::push_date(value, out),
         Kind::Time { per_second } => text::push_time(value, per_second, out),
         Kind::Timestamp { per_second, utc } => text::push_timestamp(value, per_second, utc, out),
-        Kind::Decimal { scale } => {
+        Kind::Decimal { scale, .. } => {
             text::push_decimal(i128::from(value), scale, out);
             true
         }
@@ -107,7 +107,7 @@ fn push_integer(value: i64, kind: Kind, out: &mut String) -> bool {
 
 fn push_bytes(bytes: &[u8], kind: Kind, out: &mut String) -> bool {
     match kind {
-        Kind::Decimal { scale } => match text::big_endian(bytes) {
+        Kind::Decimal { scale, .. } => match text::big_endian(bytes) {
             Some(number) => {
                 text::push_decimal(number, scale, out);
                 true
@@ -179,19 +179,19 @@ impl Made {
             (Values::Int64(values), Kind::Unsigned) => values.push(text.parse::<u64>().ok()?.cast_signed()),
             (Values::Int32(values), Kind::Int) => values.push(text.parse().ok()?),
             (Values::Int64(values), Kind::Int) => values.push(text.parse().ok()?),
-            (Values::Int32(values), Kind::Decimal { scale }) => {
-                values.push(text::decimal(text, scale)?.try_into().ok()?)
+            (Values::Int32(values), Kind::Decimal { precision, scale }) => {
+                values.push(text::decimal(text, precision, scale)?.try_into().ok()?)
             }
-            (Values::Int64(values), Kind::Decimal { scale }) => {
-                values.push(text::decimal(text, scale)?.try_into().ok()?)
+            (Values::Int64(values), Kind::Decimal { precision, scale }) => {
+                values.push(text::decimal(text, precision, scale)?.try_into().ok()?)
             }
             (Values::Float(values), Kind::Float) => values.push(text.parse().ok()?),
             (Values::Double(values), Kind::Float) => values.push(text.parse().ok()?),
-            (Values::Fixed(values), Kind::Decimal { scale }) => {
-                values.push(text::to_big_endian(text::decimal(text, scale)?, self.fixed_length)?.into());
+            (Values::Fixed(values), Kind::Decimal { precision, scale }) => {
+                values.push(text::to_big_endian(text::decimal(text, precision, scale)?, self.fixed_length)?.into());
             }
-            (Values::Bytes(values), Kind::Decimal { scale }) => {
-                values.push(text::to_big_endian(text::decimal(text, scale)?, 16)?.into());
+            (Values::Bytes(values), Kind::Decimal { precision, scale }) => {
+                values.push(text::to_big_endian(text::decimal(text, precision, scale)?, 16)?.into());
             }
             _ => return None,
         }

@@ -1,7 +1,7 @@
-//! The file as the Parquet library reads it: at any place, without moving a shared offset.
+//! The file as container libraries read it: at any place, without moving a shared offset.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +24,15 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new(file: Arc<File>, len: u64) -> Window {
         Window { file, len, failed: Arc::default() }
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.len
+    }
+
+    /// Reads from a place on.
+    pub(super) fn from(&self, at: u64) -> From {
+        From { window: self.clone(), at }
     }
 
     pub(super) fn take_failure(&self) -> Option<io::Error> {
@@ -65,6 +74,24 @@ impl Read for From {
     }
 }
 
+impl Seek for From {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.window.len.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
+impl From {
+    pub(super) fn position(&self) -> u64 {
+        self.at
+    }
+}
+
 impl ChunkReader for Window {
     type T = BufReader<From>;
 
@@ -72,7 +99,7 @@ impl ChunkReader for Window {
         if start > self.len {
             return Err(ParquetError::EOF("behind the end of the file".to_owned()));
         }
-        Ok(BufReader::with_capacity(BUFFER, From { window: self.clone(), at: start }))
+        Ok(BufReader::with_capacity(BUFFER, self.from(start)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {

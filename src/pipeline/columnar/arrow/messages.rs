@@ -1,0 +1,126 @@
+//! A walk over the messages of Arrow IPC before their bodies are read: how they are compressed, and what would come out.
+
+use std::io::{BufReader, Read, Seek};
+
+use arrow_ipc::reader::read_footer_length;
+use arrow_ipc::{CompressionType, MessageHeader, RecordBatch, root_as_footer, root_as_message};
+
+use super::MAGIC;
+use crate::pipeline::columnar::window::Window;
+use crate::pipeline::fault::of_file;
+use crate::pipeline::source::retry;
+use crate::pipeline::{Failure, Limits};
+
+const CONTINUATION: [u8; 4] = [0xff; 4];
+/// Bytes behind a file's footer: its length and the magic.
+const TAIL: usize = 10;
+/// Longest message without its body.
+const LONGEST_HEAD: usize = 64 << 20;
+
+/// What the messages say.
+#[derive(Default)]
+pub(super) struct Messages {
+    /// Of the first batch that has one.
+    pub compression: Option<CompressionType>,
+    /// Bytes that come out of compressed buffers.
+    expanded: u64,
+}
+
+/// Looks at all messages, up to one that cannot be read: the reader will say what is wrong with it.
+///
+/// # Errors
+///
+/// [`Failure::Reject`] where more comes out of the file than its limits allow: each buffer says itself how long it
+/// becomes, and is believed by its reader.
+pub(super) fn look(window: &Window, limits: &Limits) -> Result<Messages, Failure> {
+    let mut messages = Messages::default();
+    let _ = messages.walk(window);
+    if let Some(error) = window.take_failure() {
+        return Err(retry("read the input", &error));
+    }
+    let Limits { max_expanded_bytes, max_expansion, .. } = *limits;
+    let (what, advice) = if messages.expanded > max_expanded_bytes {
+        (format!("more than {max_expanded_bytes} bytes come out of it"), "raise `max_expanded`")
+    } else if messages.expanded > Limits::FREE_BYTES.max(window.size().saturating_mul(max_expansion)) {
+        (format!("more than {max_expansion} bytes come out of each byte of it"), "raise `max_expansion`")
+    } else {
+        return Ok(messages);
+    };
+    let (sentence, advice) =
+        (format!("the Arrow IPC file is refused: {what}"), format!("If the file is honest, {advice} in the limits."));
+    Err(Failure::Reject(of_file("expansion_exceeded", &sentence, &advice)))
+}
+
+impl Messages {
+    /// `None` at the end of the messages, or where they cannot be read.
+    fn walk(&mut self, window: &Window) -> Option<()> {
+        let mut magic = [0; MAGIC.len()];
+        window.from(0).read_exact(&mut magic).ok()?;
+        if magic == MAGIC {
+            return self.blocks(window);
+        }
+        let mut at = 0;
+        loop {
+            at = self.message(window, at)?;
+        }
+    }
+
+    /// The messages that a file's footer names.
+    fn blocks(&mut self, window: &Window) -> Option<()> {
+        let mut tail = [0; TAIL];
+        let end = window.size().checked_sub(TAIL as u64)?;
+        window.from(end).read_exact(&mut tail).ok()?;
+        let length = read_footer_length(tail).ok()?;
+        let mut footer = Vec::new();
+        window.from(end.checked_sub(length as u64)?).take(length as u64).read_to_end(&mut footer).ok()?;
+        let footer = root_as_footer(&footer).ok()?;
+        let blocks = footer.recordBatches().into_iter().flatten().chain(footer.dictionaries().into_iter().flatten());
+        for block in blocks {
+            self.message(window, u64::try_from(block.offset()).ok()?)?;
+        }
+        Some(())
+    }
+
+    /// Looks at the message that begins at a place; where the next one does.
+    fn message(&mut self, window: &Window, at: u64) -> Option<u64> {
+        let mut reader = BufReader::new(window.from(at));
+        let mut word = [0; 4];
+        reader.read_exact(&mut word).ok()?;
+        if word == CONTINUATION {
+            reader.read_exact(&mut word).ok()?;
+        }
+        let length = usize::try_from(u32::from_le_bytes(word)).ok().filter(|it| (1..=LONGEST_HEAD).contains(it))?;
+        let mut head = Vec::new();
+        (&mut reader).take(length as u64).read_to_end(&mut head).ok()?;
+        let message = root_as_message(&head).ok()?;
+        let body = reader.stream_position().ok()?;
+        let batch = match message.header_type() {
+            MessageHeader::RecordBatch => message.header_as_record_batch(),
+            MessageHeader::DictionaryBatch => message.header_as_dictionary_batch().and_then(|it| it.data()),
+            _ => None,
+        };
+        if let Some(batch) = batch {
+            let compression = batch.compression().map(|compression| compression.codec());
+            self.compression = self.compression.or(compression);
+            self.expanded = self.expanded.saturating_add(expanded(batch, body, window));
+        }
+        // Forward only: a length below zero must not lead round and round.
+        body.checked_add(u64::try_from(message.bodyLength()).ok()?)
+    }
+}
+
+/// What comes out of a batch, as its buffers say.
+fn expanded(batch: RecordBatch<'_>, body: u64, window: &Window) -> u64 {
+    if batch.compression().is_none() {
+        return 0;
+    }
+    let buffers = batch.buffers().into_iter().flatten();
+    let lengths = buffers.filter_map(|buffer| {
+        let mut length = [0; 8];
+        let at = body.checked_add(u64::try_from(buffer.offset()).ok()?).filter(|_| buffer.length() >= 8)?;
+        window.from(at).read_exact(&mut length).ok()?;
+        // -1 stands for a buffer that is not compressed.
+        u64::try_from(i64::from_le_bytes(length)).ok()
+    });
+    lengths.fold(0, u64::saturating_add)
+}

@@ -1,0 +1,280 @@
+//! Arrow IPC, as a file (Feather) or a stream: batch by batch, masked columns built anew, all others passed on.
+//!
+//! What is written of a masked column is built from its masked values alone: no dictionary, no bytes below a missing
+//! value or between lists are taken over. Batches, compression and the types of untouched columns stay.
+
+mod array;
+mod leaf;
+mod messages;
+mod schema;
+
+use std::io::{BufReader, Read};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use arrow_ipc::{CompressionType, MetadataVersion};
+use arrow_schema::{ArrowError, Metadata, Schema, SchemaRef};
+
+use self::array::{Live, RowOf, Trouble, Walk};
+use self::leaf::Refused;
+use self::schema::{Found, Target};
+use super::fault::{half_a_map, mistyped, must_be_there, named};
+use super::fields::{self, Change};
+use super::plan::{Fate, Leaf, plan};
+use super::tap::{Mishap, Tap};
+use super::window::{From, Window};
+use super::{Opened, Ran};
+use crate::detect::Survey;
+use crate::pipeline::fault::{internal, of_file};
+use crate::pipeline::source::retry;
+use crate::pipeline::survey::{Sample, Surveyed, SurveyedColumn};
+use crate::pipeline::{ColumnReport, Failure, Format};
+
+const MAGIC: &[u8] = b"ARROW1";
+const ALIGNMENT: usize = 64;
+const ADVICE: &str = "Have the file sent again, whole, or written by another program.";
+
+enum Input {
+    File(Box<FileReader<BufReader<From>>>),
+    Stream(Box<StreamReader<BufReader<From>>>),
+}
+
+impl Input {
+    fn open(window: &Window) -> Result<Input, ArrowError> {
+        let mut head = Vec::new();
+        window.from(0).take(MAGIC.len() as u64).read_to_end(&mut head)?;
+        let reader = BufReader::new(window.from(0));
+        if head == MAGIC {
+            FileReader::try_new(reader, None).map(|reader| Input::File(Box::new(reader)))
+        } else {
+            StreamReader::try_new(reader, None).map(|reader| Input::Stream(Box::new(reader)))
+        }
+    }
+
+    fn schema(&self) -> SchemaRef {
+        match self {
+            Input::File(reader) => reader.schema(),
+            Input::Stream(reader) => reader.schema(),
+        }
+    }
+
+    fn next(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
+        match self {
+            Input::File(reader) => reader.next(),
+            Input::Stream(reader) => reader.next(),
+        }
+    }
+
+    fn position(&self) -> u64 {
+        match self {
+            Input::File(reader) => reader.get_ref().get_ref().position(),
+            Input::Stream(reader) => reader.get_ref().get_ref().position(),
+        }
+    }
+}
+
+enum Writer {
+    File(Box<FileWriter<Tap>>),
+    Stream(Box<StreamWriter<Tap>>),
+}
+
+impl Writer {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        match self {
+            Writer::File(writer) => writer.write(batch),
+            Writer::Stream(writer) => writer.write(batch),
+        }
+    }
+
+    fn finish(self) -> Result<Tap, ArrowError> {
+        match self {
+            Writer::File(writer) => writer.into_inner(),
+            Writer::Stream(writer) => writer.into_inner(),
+        }
+    }
+}
+
+/// One output under construction.
+struct Making {
+    writer: Writer,
+    schema: SchemaRef,
+    leaves: Vec<Leaf>,
+    /// What becomes of each masked column.
+    targets: Vec<Option<Target>>,
+    mishap: Mishap,
+}
+
+pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
+    let window = Window::new(opened.file.clone(), opened.len);
+    let blame = |what: &str| blame(&window, what);
+    let mut input = Input::open(&window).map_err(|_| blame("the schema"))?;
+    let before = input.schema();
+    let found = schema::find(before.fields(), opened.reading.limits).map_err(Failure::Reject)?;
+    let messages = messages::look(&window, &opened.reading.limits)?;
+    let options = options(messages.compression)?;
+    let mut makings = Vec::with_capacity(taps.len());
+    for (tap, policy) in taps.into_iter().zip(&opened.policies) {
+        let leaves = plan(&found.schema, policy, opened.keys);
+        let leaves = leaves.map_err(|fault| Failure::Reject(named(fault, policy, opened)))?;
+        makings.push(begin(tap, leaves, &found, &input, options.clone())?);
+    }
+    let (mut rows, mut batches) = (0, 0);
+    while let Some(batch) = input.next() {
+        batches += 1;
+        let batch = batch.map_err(|_| blame(&format!("batch {batches}")))?;
+        for making in &mut makings {
+            making.write(&batch, rows)?;
+        }
+        rows += batch.num_rows() as u64;
+        (opened.progress)(input.position().min(opened.len));
+    }
+    let finished = makings.into_iter().map(|making| {
+        let columns = making.reports(&found);
+        let tap = making.writer.finish().map_err(|_| making.mishap.take().unwrap_or_else(unwritable))?;
+        Ok((tap, columns))
+    });
+    Ok(Ran { rows, outputs: finished.collect::<Result<Vec<_>, Failure>>()? })
+}
+
+fn begin(
+    tap: Tap,
+    leaves: Vec<Leaf>,
+    found: &Found,
+    input: &Input,
+    options: IpcWriteOptions,
+) -> Result<Making, Failure> {
+    let mut targets = Vec::with_capacity(leaves.len());
+    for (leaf, column) in leaves.iter().zip(&found.columns) {
+        targets.push(match &leaf.fate {
+            Fate::Mask(mask) => {
+                let target = Target::of(column, mask);
+                Some(target.ok_or_else(|| Failure::Reject(must_be_there(&leaf.public_path)))?)
+            }
+            _ => None,
+        });
+    }
+    let before = input.schema();
+    let change = |index: usize, before: &arrow_schema::DataType| {
+        let target: Option<&Target> = targets.get(index).and_then(Option::as_ref);
+        let data_type = target.map_or_else(|| before.clone(), |target| target.data_type.clone());
+        Change { data_type, becomes_nullable: target.is_some_and(|target| target.becomes_nullable) }
+    };
+    let fields = fields::left(before.fields(), &leaves, &change).ok_or_else(|| internal("columns were miscounted"))?;
+    if !fields.iter().all(|field| schema::maps_are_whole(field)) {
+        return Err(Failure::Reject(half_a_map()));
+    }
+    // What programs noted about the file may hold values.
+    let is_untouched = leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Keep));
+    let metadata = if is_untouched { before.metadata().clone() } else { Metadata::default() };
+    let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+    let mishap = tap.mishap.clone();
+    let writer = match input {
+        Input::File(_) => FileWriter::try_new_with_options(tap, &schema, options).map(|it| Writer::File(Box::new(it))),
+        Input::Stream(_) => {
+            StreamWriter::try_new_with_options(tap, &schema, options).map(|it| Writer::Stream(Box::new(it)))
+        }
+    };
+    let writer = writer.map_err(|_| mishap.take().unwrap_or_else(unwritable))?;
+    Ok(Making { writer, schema, leaves, targets, mishap })
+}
+
+impl Making {
+    fn write(&mut self, batch: &RecordBatch, rows_before: u64) -> Result<(), Failure> {
+        let (leaves, targets) = (&self.leaves, &self.targets);
+        let mut visit = |index: usize, array: &ArrayRef, live: &Live, row_of: RowOf<'_>| match (
+            leaves.get(index).map(|leaf| &leaf.fate),
+            targets.get(index),
+        ) {
+            (Some(Fate::Keep), _) => Ok(array.clone()),
+            (Some(Fate::Mask(mask)), Some(Some(target))) => {
+                leaf::masked(array, mask, target, live, row_of).map_err(|refused| Trouble::Refused(index, refused))
+            }
+            _ => Err(Trouble::Misfit),
+        };
+        let before = batch.schema();
+        let mut walk = Walk { visit: &mut visit, next: 0 };
+        let columns = walk.columns((before.fields(), batch.columns()), self.schema.fields(), &None, &|row| row);
+        let columns = columns.map_err(|trouble| match trouble {
+            Trouble::Refused(column, Refused { row, expected }) => {
+                let public_path = &self.leaves[column].public_path;
+                Failure::Reject(mistyped(expected, rows_before + row as u64 + 1, public_path))
+            }
+            Trouble::Misfit => unwritable(),
+        })?;
+        let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|_| unwritable())?;
+        self.writer.write(&batch).map_err(|_| self.mishap.take().unwrap_or_else(unwritable))
+    }
+
+    fn reports(&self, found: &Found) -> Vec<ColumnReport> {
+        let all = self.leaves.iter().zip(&self.targets).zip(&found.columns);
+        let report = |((leaf, target), column): ((&Leaf, &Option<Target>), &schema::Column)| {
+            let before = column.field.data_type();
+            let changes = target.as_ref().is_some_and(|target| target.data_type != *before);
+            leaf.report(changes.then(|| format!("{} to text", schema::name(before))))
+        };
+        all.map(report).collect()
+    }
+}
+
+/// A look at every value of the sampled rows.
+pub(super) fn survey(opened: &Opened<'_>, mut sample: Sample) -> Result<Surveyed, Failure> {
+    let window = Window::new(opened.file.clone(), opened.len);
+    let mut input = Input::open(&window).map_err(|_| blame(&window, "the schema"))?;
+    messages::look(&window, &opened.reading.limits)?;
+    let schema = input.schema();
+    let found = schema::find(schema.fields(), opened.reading.limits).map_err(Failure::Reject)?;
+    let paths = found.schema.leaves.iter().map(|leaf| found.schema.nodes[*leaf].path.clone());
+    let mut columns: Vec<SurveyedColumn> =
+        paths.map(|name| SurveyedColumn { survey: Survey::new(&name), name }).collect();
+    let (mut rows, mut batches) = (0, 0);
+    while let Some(batch) = input.next() {
+        batches += 1;
+        let batch = batch.map_err(|_| blame(&window, &format!("batch {batches}")))?;
+        let chosen = sample.choose(rows + 1, batch.num_rows() as u64);
+        let mut visit = |index: usize, array: &ArrayRef, live: &Live, row_of: RowOf<'_>| {
+            see(array.as_ref(), live, row_of, &chosen, &mut columns[index].survey);
+            Ok(array.clone())
+        };
+        let mut walk = Walk { visit: &mut visit, next: 0 };
+        let seen = walk.columns((schema.fields(), batch.columns()), schema.fields(), &None, &|row| row);
+        seen.map_err(|_| unwritable())?;
+        rows += batch.num_rows() as u64;
+    }
+    let (format, rows_looked_at) = (Format::Arrow.name().to_owned(), sample.looked_at);
+    Ok(Surveyed { format, rows, rows_looked_at, columns, is_rectangular: true })
+}
+
+fn see(array: &dyn Array, live: &Live, row_of: RowOf<'_>, chosen: &[bool], survey: &mut Survey) {
+    let (there, read) = (leaf::there(array, live), leaf::reader(array));
+    let mut cell = String::new();
+    let belongs = |place: &usize| live.as_ref().is_none_or(|live| live.is_valid(*place));
+    for place in (0..array.len()).filter(belongs).filter(|place| chosen.get(row_of(*place)) == Some(&true)) {
+        cell.clear();
+        let is_there = there.as_ref().is_none_or(|there| there.is_valid(place));
+        let is_read = is_there && read(place, &mut cell);
+        survey.see(if is_read { &cell } else { "" });
+    }
+}
+
+/// How an output is written: compressed as the input.
+fn options(compression: Option<CompressionType>) -> Result<IpcWriteOptions, Failure> {
+    let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5);
+    options.and_then(|options| options.try_with_compression(compression)).map_err(|_| unwritable())
+}
+
+/// A failure to read: the system's, or the file's.
+fn blame(window: &Window, what: &str) -> Failure {
+    if let Some(failure) = window.take_failure() {
+        return retry("read the input", &failure);
+    }
+    let sentence = format!("{what} of the Arrow IPC file cannot be read");
+    Failure::Reject(of_file("malformed_file", &sentence, ADVICE))
+}
+
+/// What was read does not fit together: a reader of the output would not take it either.
+fn unwritable() -> Failure {
+    let sentence = "the parts of the Arrow IPC file do not fit together";
+    Failure::Reject(of_file("malformed_file", sentence, ADVICE))
+}
