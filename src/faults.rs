@@ -1,7 +1,8 @@
 //! Named points at which tests make a process fail or hold it up; empty in builds without debug assertions.
 //!
 //! `VEILD_FAULT` holds `NAME`, `NAME:VISIT` or either with `=DEED` behind it: at its first (or VISIT-th) visit to the
-//! point of that name the process does the deed: `kill` (the default), `abort`, `segv`, `stop`, `panic`.
+//! point of that name the process does the deed: `kill` (the default), `abort`, `segv`, `stop`, `panic`; or it is `slow`
+//! at every visit.
 //! `VEILD_WORKER_FAULT` is handed to every worker process in this form, `VEILD_WORKER_FAULT_ONCE` to the first alone.
 
 #[cfg(debug_assertions)]
@@ -19,7 +20,11 @@ mod armed {
         /// Ends the process, or stops it, as a signal from outside would.
         Signal(Signal),
         Panic,
+        Slow,
     }
+
+    /// How long a slow point takes.
+    const SLOW: Duration = Duration::from_millis(600);
 
     struct Fault {
         name: String,
@@ -36,6 +41,7 @@ mod armed {
             "segv" => Deed::Signal(Signal::SEGV),
             "stop" => Deed::Signal(Signal::STOP),
             "panic" => Deed::Panic,
+            "slow" => Deed::Slow,
             _ => return None,
         };
         Some(Fault { name: name.to_owned(), visit: visit.parse().ok()?, deed })
@@ -50,14 +56,20 @@ mod armed {
             Some(parse(&text).unwrap_or_else(|| panic!("VEILD_FAULT is misspelled: {text}")))
         });
         let Some(fault) = fault else { return };
-        if fault.name == name() && VISITS.fetch_add(1, Ordering::Relaxed) + 1 == fault.visit {
-            strike(fault.deed);
+        if fault.name == name() {
+            let visit = VISITS.fetch_add(1, Ordering::Relaxed) + 1;
+            match fault.deed {
+                Deed::Slow => std::thread::sleep(SLOW),
+                deed if visit == fault.visit => strike(deed),
+                _ => {}
+            }
         }
     }
 
     fn strike(deed: Deed) {
         let signal = match deed {
             Deed::Panic => panic!("a panic on purpose"),
+            Deed::Slow => return,
             Deed::Signal(signal) => signal,
         };
         loop {

@@ -16,7 +16,7 @@ const MAX_NOTICES: usize = 200;
 /// A notice that has not come again for this long is over.
 const LASTS: SignedDuration = SignedDuration::from_hours(1);
 /// Codes of what lasts, and is said only once.
-const STANDING: [&str; 1] = ["lease_unavailable"];
+const STANDING: [&str; 2] = ["lease_unavailable", "audit_truncated"];
 
 /// Lines of one code about one landing.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -17,7 +17,7 @@ use crate::keys::MaskingKeys;
 use crate::pipeline::Failure;
 use crate::spool::open_regular;
 
-/// A worker that shows no sign of life for this long is killed.
+/// A worker that says nothing and moves nothing for this long is killed.
 const HANG_AFTER: Duration = Duration::from_secs(60);
 
 /// A task with the paths whose descriptors the worker gets.
@@ -180,7 +180,7 @@ fn run(slot: &mut Option<Process>, options: &PoolOptions, assignment: &Assignmen
     }
     let process = slot.as_ref().expect("started just above");
     send(&process.socket, &assignment.task, &fds)?;
-    let mut started = false;
+    let (mut started, mut moved) = (false, positions(&files));
     loop {
         match receive::<Reply>(&process.socket) {
             Ok(Some((Reply::Started { .. }, _))) => started = true,
@@ -191,9 +191,19 @@ fn run(slot: &mut Option<Process>, options: &PoolOptions, assignment: &Assignmen
             Ok(None) | Err(_) if !started => return Err(NotStarted::Ended),
             Ok(None) => return Ok(Outcome::Died { hung: false }),
             Err(error) => {
-                let hung = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-                return Ok(Outcome::Died { hung });
+                let silent = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+                let now = positions(&files);
+                if !silent || now == moved {
+                    return Ok(Outcome::Died { hung: silent });
+                }
+                moved = now; // slow, perhaps because its disk is
             }
         }
     }
+}
+
+/// How far a worker has come with its files, as we share them with it: where it reads, and how much it has written.
+fn positions(files: &[File]) -> Vec<(Option<u64>, Option<u64>)> {
+    let position = |file: &File| (rustix::fs::tell(file).ok(), file.metadata().ok().map(|metadata| metadata.len()));
+    files.iter().map(position).collect()
 }

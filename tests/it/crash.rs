@@ -42,7 +42,8 @@ pub fn drop_all(sandbox: &Sandbox) {
     sandbox.drop_file("bad.csv", BAD);
 }
 
-const STEPS: [&str; 13] = [
+const STEPS: [&str; 14] = [
+    "taken",
     "claimed",
     "begun",
     "staged",

@@ -27,6 +27,9 @@ const DURING: [&str; 11] = [
 fn first_worker_fails(fault: &str) -> (Sandbox, String) {
     let sandbox = Sandbox::new();
     sandbox.seal_quarantine();
+    if fault.contains("archive") {
+        sandbox.archive_originals();
+    }
     drop_all(&sandbox);
     let daemon = sandbox.daemon_with(&[("VEILD_WORKER_FAULT_ONCE", fault), ("VEILD_HANG_AFTER_MS", "5000")]);
     sandbox.wait_for("all files", || sandbox.landing_is_empty());
@@ -73,6 +76,31 @@ fn a_worker_crashes_or_panics_as_it_dies() {
     for fault in ["block_masked=abort", "block_masked=segv", "block_masked=panic", "header_read=panic"] {
         let (sandbox, _) = first_worker_fails(fault);
         assert_eq!(deaths(&sandbox), [1], "{fault}");
+    }
+}
+
+#[test]
+fn a_worker_killed_before_its_archived_original_is_whole_leaves_none_behind() {
+    let (sandbox, _) = first_worker_fails("before_archive_finish");
+    assert_eq!(deaths(&sandbox), [1]);
+    assert_eq!(sandbox.json(&["vault", "list", "--archive"]).as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_slow_worker_is_not_taken_for_a_hung_one() {
+    let rows = "1,Ann,123-45-6789,a@example.com,1987-04-12,US,x\n".repeat(6 << 20 >> 6);
+    for (step, ending) in [("block_written", ""), ("original_block_sealed", "2,ragged\n")] {
+        let sandbox = Sandbox::new();
+        sandbox.seal_quarantine();
+        let header = GOOD.lines().next().unwrap();
+        sandbox.drop_file("long.csv", format!("{header}\n{rows}{ending}"));
+        let fault = format!("{step}=slow");
+        let daemon = sandbox.daemon_with(&[("VEILD_WORKER_FAULT", &fault), ("VEILD_HANG_AFTER_MS", "2500")]);
+        sandbox.wait_for("the file", || sandbox.landing_is_empty());
+        daemon.stop();
+        assert_eq!(sandbox.receipts().len() + sandbox.quarantined().len(), 1);
+        assert!(!sandbox.log().contains("worker_hung"), "{step}: {}", sandbox.log());
+        assert_eq!(deaths(&sandbox), [] as [u32; 0]);
     }
 }
 
