@@ -17,7 +17,7 @@ mod tests;
 mod verify;
 
 pub use chain::Trail;
-pub use segment::{lines_after, tail};
+pub use segment::{each_record, lines_after, tail};
 pub use verify::verify;
 
 /// Version of the line format, carried by every line.

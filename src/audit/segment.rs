@@ -173,6 +173,11 @@ fn shorten(map: &mut Map<String, Value>) {
     }
 }
 
+/// Hands out every record, in order.
+pub fn each_record(dir: &Path, mut take: impl FnMut(Value)) -> Result<(), AuditError> {
+    list(dir)?.iter().try_for_each(|(_, path)| each(path, &mut take))
+}
+
 /// All records with a sequence number above `seq`, as parsed lines; for recovery and `audit tail`.
 pub fn lines_after(dir: &Path, seq: u64) -> Result<Vec<Value>, AuditError> {
     let segments = list(dir)?;

@@ -1,5 +1,6 @@
 //! `veild vault`
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
 use crate::fsutil::create_new;
 use crate::keys::SigningKey;
-use crate::vault::Receipt;
+use crate::vault::{Problem, Receipt};
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
@@ -27,7 +28,7 @@ pub enum Arguments {
         #[arg(long)]
         json: bool,
     },
-    /// Check digests, signatures and receipts
+    /// Check digests, signatures and receipts, and that nothing the audit trail knows is missing
     Verify {
         /// Also decrypt every object that is sealed to this identity
         #[arg(short, long)]
@@ -109,8 +110,14 @@ fn verify(config: &Config, identity: Option<&Path>, public_key: Option<&Path>, j
     let identity = identity.map(read_identity).transpose()?;
     let progress = Progress::start("verifying the vault".to_owned());
     let report = |done, total| progress.set(done, total);
-    let verdict = crate::vault::verify(&config.vault.dir, &key, identity.as_deref(), &report)?;
+    // Before the vault is looked at: what is audited is visible.
+    let sealed = sealed_objects(config);
+    let mut verdict = crate::vault::verify(&config.vault.dir, &key, identity.as_deref(), &report)?;
     drop(progress);
+    match sealed {
+        Ok(sealed) => verdict.problems.extend(missing(&config.vault.dir, sealed)),
+        Err(error) => eprintln!("whether anything is missing cannot be said without the audit trail: {error}"),
+    }
     let record = Record::new(
         Timestamp::now(),
         Action::VaultVerified,
@@ -147,6 +154,33 @@ fn verify(config: &Config, identity: Option<&Path>, public_key: Option<&Path>, j
         0 => Ok(()),
         count => Err(Problems(format!("{count} problem(s) in the vault")).into()),
     }
+}
+
+/// What the audit trail says must be in the vault: the outputs' paths, and when they were sealed.
+fn sealed_objects(config: &Config) -> Result<BTreeMap<PathBuf, String>, crate::audit::AuditError> {
+    let mut sealed = BTreeMap::new();
+    crate::audit::each_record(&config.audit.dir, |record| {
+        let veild = &record["veild"];
+        let outputs = std::iter::once(veild).chain(veild["views"].as_array().into_iter().flatten());
+        let objects = outputs.chain([&veild["archive"]]).filter_map(|output| output["object"].as_str());
+        match record["event"]["action"].as_str() {
+            Some("file.sealed") => {
+                let at = record["@timestamp"].as_str().unwrap_or_default();
+                sealed.extend(objects.map(|object| (PathBuf::from(object), at.to_owned())));
+            }
+            Some("vault.pruned") => objects.for_each(|object| drop(sealed.remove(Path::new(object)))),
+            _ => {}
+        }
+    })?;
+    Ok(sealed)
+}
+
+fn missing(dir: &Path, sealed: BTreeMap<PathBuf, String>) -> impl Iterator<Item = Problem> + '_ {
+    let gone = sealed.into_iter().filter(|(path, _)| !dir.join(path).exists());
+    gone.map(|(path, at)| {
+        let what = format!("is not there; the audit trail has it sealed at {at}, and nobody has pruned it");
+        Problem { path, what }
+    })
 }
 
 fn read_identity(path: &Path) -> anyhow::Result<Vec<u8>> {

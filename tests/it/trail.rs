@@ -69,3 +69,30 @@ fn the_public_key_is_enough_to_verify() {
     let (code, text) = said(&sandbox, &["audit", "verify"]);
     assert!(code == Some(1) && text.contains("cannot read key file"), "{text}");
 }
+
+#[test]
+fn an_object_that_was_taken_away_with_its_receipt_is_missed() {
+    let sandbox = Sandbox::new();
+    sandbox.add_view();
+    sandbox.archive_originals();
+    sandbox.drop_file("good.csv", GOOD);
+    sandbox.run_until_idle();
+    let (code, text) = said(&sandbox, &["vault", "verify"]);
+    assert_eq!(code, Some(0), "{text}");
+    let objects = || {
+        files_below(&sandbox.site("vault")).into_iter().filter(|path| path.extension().is_some_and(|it| it == "age"))
+    };
+    assert_eq!(objects().count(), 3);
+    for object in objects().collect::<Vec<_>>() {
+        let away = sandbox.path("away");
+        fs::create_dir_all(&away).unwrap();
+        let of_it = [object.clone(), object.with_extension("receipt.json"), object.with_extension("receipt.json.sig")];
+        let elsewhere = of_it.each_ref().map(|path| away.join(path.file_name().unwrap()));
+        of_it.iter().zip(&elsewhere).for_each(|(from, to)| fs::rename(from, to).unwrap());
+        let (code, text) = said(&sandbox, &["vault", "verify"]);
+        assert!(code == Some(3) && text.contains("is not there; the audit trail has it sealed at"), "{text}");
+        of_it.iter().zip(&elsewhere).for_each(|(to, from)| fs::rename(from, to).unwrap());
+    }
+    let (code, text) = said(&sandbox, &["vault", "verify"]);
+    assert_eq!(code, Some(0), "{text}");
+}
