@@ -386,7 +386,7 @@ pub struct Column {
     pub locale: Option<String>,
     /// `truncate`: characters, or bits of an IPv4 address, that stay.
     pub keep: Option<u32>,
-    /// `truncate`: `prefix`, `zip3`, `ip` or `geohash`; `fpe`: `text`, `card` or `iban`; `fake`: `name`, `first_name`, `last_name`, `email`, `username`, `phone`, `street`, `city`, `address` or `company`.
+    /// `truncate`: `prefix`, `zip3`, `ip` or `geohash`; `fpe`: `text`, `card` or `iban`; `fake`: `name`, `first_name`, `last_name`, `email`, `username`, `phone`, `street`, `city`, `address` or `company`; `noise`: `laplace` or `gaussian`.
     pub kind: Option<String>,
     /// `round`: multiples of this; `date`: `year`, `quarter`, `month`, `week`, `decade` or `age_band`.
     #[serde(default)]
@@ -420,6 +420,18 @@ pub struct Column {
     pub classes: Option<Vec<String>>,
     /// `scrub`: the text in place of what is found; `{class}` stands for its class.
     pub with: Option<String>,
+    /// `noise`: Laplace's scale, or the standard deviation.
+    #[serde(default)]
+    #[schemars(schema_with = "number_or_text")]
+    pub scale: Option<Value>,
+    /// `noise`: privacy budget of each value, with `sensitivity`.
+    #[serde(default)]
+    #[schemars(schema_with = "number_or_text")]
+    pub epsilon: Option<Value>,
+    /// `noise`: by how much one person can change the value.
+    #[serde(default)]
+    #[schemars(schema_with = "number_or_text")]
+    pub sensitivity: Option<Value>,
     /// `clamp`: lower bound.
     #[serde(default)]
     #[schemars(schema_with = "number_or_text")]
@@ -463,6 +475,9 @@ impl Column {
             replace: self.replace.clone(),
             classes: self.classes.clone(),
             with: self.with.clone(),
+            scale: self.scale.clone(),
+            epsilon: self.epsilon.clone(),
+            sensitivity: self.sensitivity.clone(),
             min: self.min.clone(),
             max: self.max.clone(),
         }

@@ -19,6 +19,7 @@ mod ff1;
 mod fpe;
 mod generalize;
 mod hash;
+mod noise;
 mod normalize;
 mod number;
 mod params;
@@ -72,6 +73,9 @@ pub struct MaskParams {
     pub replace: Option<String>,
     pub classes: Option<Vec<String>>,
     pub with: Option<String>,
+    pub scale: Option<toml::Value>,
+    pub epsilon: Option<toml::Value>,
+    pub sensitivity: Option<toml::Value>,
     pub min: Option<toml::Value>,
     pub max: Option<toml::Value>,
 }
@@ -97,6 +101,7 @@ pub enum Mask {
     DateShift(date_shift::DateShiftMask),
     Round(number::RoundMask),
     Clamp(number::ClampMask),
+    Noise(noise::NoiseMask),
 }
 
 impl Mask {
@@ -135,6 +140,7 @@ impl Mask {
             Mask::DateShift(_) => "date_shift",
             Mask::Round(_) => "round",
             Mask::Clamp(_) => "clamp",
+            Mask::Noise(_) => "noise",
         }
     }
 
@@ -170,7 +176,7 @@ impl Mask {
 
     /// Whether what comes out of a number is one, so that typed formats can keep it a number; the other masks give text.
     pub fn yields_number(&self) -> bool {
-        matches!(self, Mask::Round(_) | Mask::Clamp(_))
+        matches!(self, Mask::Round(_) | Mask::Clamp(_) | Mask::Noise(_))
     }
 
     /// Makes the mask ready for one column: derives keys, compiles what is to be compiled.
@@ -206,6 +212,7 @@ impl Mask {
             Mask::DateShift(shift) => Tool::DateShift(date_shift::Shifter::new(shift, keys)),
             Mask::Round(round) => Tool::Round(round.clone()),
             Mask::Clamp(clamp) => Tool::Clamp(clamp.clone()),
+            Mask::Noise(noise) => Tool::Noise(noise.clone()),
         })
     }
 }
@@ -231,6 +238,7 @@ enum Tool {
     DateShift(date_shift::Shifter),
     Round(number::RoundMask),
     Clamp(number::ClampMask),
+    Noise(noise::NoiseMask),
 }
 
 impl Prepared {
@@ -323,6 +331,10 @@ impl Prepared {
             }
             Tool::Round(round) => masked(column, mistyped, NUMBER, |value, out| round.mask_into(value, out)),
             Tool::Clamp(clamp) => masked(column, mistyped, NUMBER, |value, out| clamp.mask_into(value, out)),
+            Tool::Noise(noise) => {
+                let source = noise.source();
+                masked(column, mistyped, NUMBER, |value, out| source.mask_into(value, out))
+            }
         }
     }
 }

@@ -40,8 +40,13 @@ impl Decimal {
         Some(Decimal { digits: if negative { -digits } else { digits }, scale })
     }
 
-    fn at_scale(self, scale: u32) -> Option<i128> {
+    pub(super) fn at_scale(self, scale: u32) -> Option<i128> {
         self.digits.checked_mul(10_i128.checked_pow(scale.checked_sub(self.scale)?)?)
+    }
+
+    /// The nearest floating-point number.
+    pub(super) fn to_f64(self) -> f64 {
+        self.digits as f64 / 10_f64.powi(self.scale as i32)
     }
 
     /// Compares two numbers; `None` when they are too far apart in scale for the arithmetic.
@@ -59,7 +64,7 @@ impl Decimal {
         Some((multiple(steps)?, multiple(steps.checked_add(1)?)?))
     }
 
-    fn push_to(self, out: &mut String) {
+    pub(super) fn push_to(self, out: &mut String) {
         use fmt::Write;
         write!(out, "{self}").expect("a String takes every text");
     }

@@ -6,6 +6,7 @@ use super::fake::FakeMask;
 use super::fpe::FpeMask;
 use super::generalize::GeneralizeMask;
 use super::hash::{Algorithm, Encoding, HashMask};
+use super::noise::NoiseMask;
 use super::normalize::Normalize;
 use super::number::{ClampMask, Decimal, RoundMask};
 use super::partial::{PartialMask, Window};
@@ -16,8 +17,8 @@ use super::truncate::TruncateMask;
 use super::{Mask, MaskParams};
 use crate::detect::{Class, is_found_in_text};
 
-/// Masks of today, for suggestions.
-pub const MASKS: [&str; 17] = [
+/// All masks, for suggestions.
+pub const MASKS: [&str; 18] = [
     "keep",
     "drop",
     "null",
@@ -35,9 +36,8 @@ pub const MASKS: [&str; 17] = [
     "date_shift",
     "round",
     "clamp",
+    "noise",
 ];
-/// Masks that later versions will have.
-const NOT_BUILT: [&str; 1] = ["noise"];
 
 /// Text that stands for a suppressed value unless the rule says otherwise.
 pub const REDACTED: &str = "[REDACTED]";
@@ -108,8 +108,9 @@ pub(super) fn from_params(mask: &str, params: &MaskParams) -> Result<Mask, Strin
             takes(&["min", "max"])?;
             clamp(params)
         }
-        _ if NOT_BUILT.contains(&mask) => {
-            Err(format!("mask {mask:?} is not built yet; built are {}", MASKS.join(", ")))
+        "noise" => {
+            takes(&["kind", "scale", "epsilon", "sensitivity"])?;
+            NoiseMask::from_params(params).map(Mask::Noise)
         }
         _ => Err(unknown(mask)),
     }
@@ -152,6 +153,9 @@ fn only(mask: &str, params: &MaskParams, takes: &[&str]) -> Result<(), String> {
         ("replace", params.replace.is_some()),
         ("classes", params.classes.is_some()),
         ("with", params.with.is_some()),
+        ("scale", params.scale.is_some()),
+        ("epsilon", params.epsilon.is_some()),
+        ("sensitivity", params.sensitivity.is_some()),
         ("min", params.min.is_some()),
         ("max", params.max.is_some()),
     ];
@@ -335,7 +339,7 @@ fn clamp(params: &MaskParams) -> Result<Mask, String> {
     Ok(Mask::Clamp(ClampMask { min, max }))
 }
 
-fn number(value: Option<&toml::Value>, name: &str) -> Result<Option<Decimal>, String> {
+pub(super) fn number(value: Option<&toml::Value>, name: &str) -> Result<Option<Decimal>, String> {
     let text = match value {
         None => return Ok(None),
         Some(toml::Value::Integer(number)) => number.to_string(),
@@ -358,7 +362,6 @@ mod tests {
     fn what_is_unsafe_or_unknown_is_refused_with_a_remedy() {
         let none = MaskParams::default;
         assert!(refusal("partail", none()).contains("did you mean \"partial\"?"));
-        assert!(refusal("noise", none()).contains("not built yet"));
         assert!(refusal("redact", MaskParams { keep: Some(1), ..none() }).contains("it takes text"));
         assert!(refusal("hash", MaskParams { length: Some(15), ..none() }).contains("16 to 64"));
         assert!(refusal("partial", MaskParams { mask_last: Some(3), ..none() }).contains("at least 4"));
