@@ -19,6 +19,12 @@ mod units;
 use locate::{Findings, explain};
 pub use schema::schema;
 
+/// What a policy can extend: names and rules.
+const PRESETS: [(&str, &str); 3] = [
+    ("hipaa-safe-harbor", include_str!("presets/hipaa-safe-harbor.toml")),
+    ("gdpr-pseudonymised", include_str!("presets/gdpr-pseudonymised.toml")),
+    ("pci-dss", include_str!("presets/pci-dss.toml")),
+];
 const STATE_DIR: &str = "/var/lib/veild";
 
 /// A whole configuration; every value is usable as it stands.
@@ -258,6 +264,21 @@ mod tests {
         let config = Config::load(path).unwrap();
         assert_eq!(config.landings[0].quiet, Duration::from_secs(2));
         assert!(!config.policies["people"].columns.is_empty());
+    }
+
+    #[test]
+    fn presets_hold_nothing_but_rules_that_are_in_order() {
+        for (name, text) in PRESETS {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("policy.toml");
+            std::fs::write(&path, text).unwrap();
+            let preset = load_policy_file(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+            std::fs::write(&path, format!("extends = {name:?}\n[[column]]\nname = \"id\"\nmask = \"keep\"")).unwrap();
+            let extending = load_policy_file(&path).unwrap();
+            assert_eq!(extending.columns.len(), preset.columns.len() + 1, "{name}");
+            assert!(!extending.columns[0].preset && extending.columns[1..].iter().all(|rule| rule.preset));
+            assert_ne!(extending.sha256, preset.sha256);
+        }
     }
 
     #[test]

@@ -22,6 +22,16 @@ fn numbers_or_texts(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "items": number_or_text(generator)})
 }
 
+fn classes(_: &mut SchemaGenerator) -> Schema {
+    let names: Vec<&str> = crate::detect::Class::ALL.iter().map(|class| class.name()).collect();
+    let names = [names, vec![crate::detect::NATIONAL_ID]].concat();
+    json_schema!({"anyOf": [{"enum": names}, {"type": "array", "items": {"enum": names}, "minItems": 1}]})
+}
+
+fn presets(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"enum": super::PRESETS.map(|(name, _)| name)})
+}
+
 fn formats(_: &mut SchemaGenerator) -> Schema {
     let names = crate::pipeline::Format::ALL.map(crate::pipeline::Format::name);
     json_schema!({"anyOf": [{"enum": names}, {"type": "array", "items": {"enum": names}, "minItems": 1}]})
@@ -322,6 +332,10 @@ pub struct Delimited {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
+    /// Ready rules to which those of the policy are added; these go before.
+    #[serde(default)]
+    #[schemars(schema_with = "presets")]
+    pub extends: Option<Spanned<String>>,
     /// A column that no rule names.
     #[serde(default)]
     pub unlisted: OnUnlisted,
@@ -349,7 +363,9 @@ pub struct Column {
     pub glob: Option<String>,
     /// A regular expression over whole column names.
     pub regex: Option<String>,
-    #[schemars(skip)]
+    /// One class of personal data or several, told by the columns' names; `national_id` for all national identifiers.
+    #[serde(default)]
+    #[schemars(schema_with = "classes")]
     pub class: Option<Spanned<Value>>,
     /// What is done to the cells.
     #[schemars(extend("enum" = crate::mask::MASKS))]

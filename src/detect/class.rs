@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// What column rules call all national identifiers together.
+pub const NATIONAL_ID: &str = "national_id";
+
 macro_rules! classes {
     ($($class:ident $name:literal $title:literal)*) => {
         /// A class of personal data.
@@ -116,6 +119,14 @@ impl Class {
     /// The class of that name.
     pub fn of_name(name: &str) -> Option<Class> {
         Class::ALL.iter().copied().find(|class| class.name() == name)
+    }
+
+    /// The classes that a column rule means by a name: one, or all national identifiers.
+    pub fn of_rule(name: &str) -> Option<Vec<Class>> {
+        if name == NATIONAL_ID {
+            return Some(super::header::NATIONAL.to_vec());
+        }
+        Class::of_name(name).map(|class| vec![class])
     }
 
     /// The class with the nearest name, for suggestions.

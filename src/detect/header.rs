@@ -92,7 +92,7 @@ const PHRASES: &[(&[Class], &[&str])] = &[
 ];
 
 /// What "national id" may mean.
-const NATIONAL: &[Class] = &[
+pub(super) const NATIONAL: &[Class] = &[
     Class::UsSsn,
     Class::UsItin,
     Class::CaSin,
@@ -226,6 +226,23 @@ impl Hints {
     }
 }
 
+/// Whether a column's name says that it holds this class; also in one word with others, whose case it may have lost:
+/// `useremail`.
+pub fn name_says(name: &str, class: Class) -> bool {
+    /// Shorter endings are those of other words, too.
+    const LEAST_ENDING: usize = 5;
+    let ends = || {
+        let joined = words(name).concat();
+        let of_class = PHRASES.iter().filter(|(classes, _)| classes.contains(&class));
+        of_class.flat_map(|(_, phrases)| phrases.iter()).any(|phrase| {
+            let squeezed = phrase.replace(' ', "");
+            squeezed.len() >= LEAST_ENDING && joined.ends_with(&squeezed)
+        })
+    };
+    let hints = Hints::of(name);
+    hints.says(class) || (hints.said.is_empty() && !hints.other && ends())
+}
+
 /// The words of a column's name: folded, split where letters, digits and case change.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
@@ -275,6 +292,21 @@ mod tests {
                 assert!(Hints::of(name).says(class), "{name} says nothing of {class:?}");
             }
         }
+    }
+
+    #[test]
+    fn names_that_have_lost_their_case_still_say_so() {
+        for name in ["useremail", "homephone", "user_email", "Phone Number", "customerfirstname"] {
+            let class = if name.to_lowercase().contains("name") {
+                Class::PersonName
+            } else if name.contains("mail") {
+                Class::Email
+            } else {
+                Class::Phone
+            };
+            assert!(name_says(name, class), "{name}");
+        }
+        assert!(!name_says("order_id", Class::Email) && !name_says("email", Class::Phone));
     }
 
     #[test]

@@ -27,7 +27,8 @@ mod survey;
 mod text;
 
 pub use checksum::{luhn_digit, mod_97};
-pub use class::Class;
+pub use class::{Class, NATIONAL_ID};
+pub use header::name_says;
 pub use iban::is_iban;
 pub use suggest::{Suggestion, looks_like_data, suggest};
 pub use survey::{Finding, Survey};

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::detect::Class;
 use crate::mask::{Mask, OnMistyped};
 use crate::pipeline::Fault;
 
@@ -50,6 +51,10 @@ pub struct ColumnRule {
     pub mask: Mask,
     /// Overrides the policy's `mistyped`.
     pub mistyped: Option<OnMistyped>,
+    /// From what the policy extends: it yields to every rule of the policy's own, and to those of its kind before it, and
+    /// need not match anything.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preset: bool,
 }
 
 /// Which columns a rule names; literal names are compared normalised ([`normalise`]).
@@ -59,6 +64,8 @@ pub enum Selector {
     Names(Vec<String>),
     Glob(String),
     Regex(String),
+    /// Columns whose names say that they hold one of these.
+    Class(Vec<Class>),
 }
 
 /// What is done to each column of one file.
@@ -130,6 +137,18 @@ impl Policy {
 }
 
 impl Selector {
+    /// A pattern's spelling, for messages.
+    pub(crate) fn spelling(&self) -> String {
+        match self {
+            Selector::Names(names) => names.join(", "),
+            Selector::Glob(pattern) | Selector::Regex(pattern) => pattern.clone(),
+            Selector::Class(classes) => {
+                let names: Vec<&str> = classes.iter().map(|class| class.name()).collect();
+                format!("class {}", names.join(", "))
+            }
+        }
+    }
+
     /// Refuses patterns that do not compile and empty names.
     pub fn check(&self) -> Result<(), String> {
         match self {
@@ -137,7 +156,7 @@ impl Selector {
                 Err("a column's name must not be empty".to_owned())
             }
             Selector::Names(_) => Ok(()),
-            Selector::Glob(_) | Selector::Regex(_) => plan::Matcher::new(self).map(|_| ()),
+            Selector::Glob(_) | Selector::Regex(_) | Selector::Class(_) => plan::Matcher::new(self).map(|_| ()),
         }
     }
 }

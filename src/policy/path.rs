@@ -34,11 +34,15 @@ enum Pattern {
         literal: bool,
     },
     Text(Matcher),
+    /// For single values only: what has others inside may bear any name.
+    Class(Matcher),
 }
 
 /// A policy made ready for paths.
 pub struct PathRules {
     patterns: Vec<(usize, String, Pattern)>,
+    /// By rule: whether it is of what the policy extends.
+    presets: Vec<bool>,
     on_missing: OnMissing,
 }
 
@@ -65,12 +69,14 @@ impl PathRules {
                     let literal = segments.iter().all(|it| matches!(it, Segment::Key(_) | Segment::Element));
                     (rule, name.clone(), Pattern::Path { segments, literal })
                 })),
-                selector @ (Selector::Glob(text) | Selector::Regex(text)) => {
-                    patterns.push((rule, text.clone(), Pattern::Text(Matcher::new(selector)?)));
+                selector @ Selector::Class(_) => {
+                    patterns.push((rule, selector.spelling(), Pattern::Class(Matcher::new(selector)?)));
                 }
+                selector => patterns.push((rule, selector.spelling(), Pattern::Text(Matcher::new(selector)?))),
             }
         }
-        Ok(PathRules { patterns, on_missing: policy.missing })
+        let presets = policy.columns.iter().map(|rule| rule.preset).collect();
+        Ok(PathRules { patterns, presets, on_missing: policy.missing })
     }
 
     /// The matches of a record itself.
@@ -110,7 +116,7 @@ impl PathRules {
     fn segments(&self, pattern: usize) -> &[Segment] {
         match &self.patterns[pattern].2 {
             Pattern::Path { segments, .. } => segments,
-            Pattern::Text(_) => &[],
+            Pattern::Text(_) | Pattern::Class(_) => &[],
         }
     }
 
@@ -123,7 +129,7 @@ impl PathRules {
     pub fn matched<'a>(&'a self, matches: &'a Matches, path: &'a str) -> impl Iterator<Item = usize> + 'a {
         let ended = matches.at.iter().filter(|(index, at)| *at == self.segments(*index).len()).map(|(index, _)| *index);
         let texts = self.patterns.iter().enumerate().filter(move |(_, (_, _, pattern))| match pattern {
-            Pattern::Text(matcher) => matcher.is_match(path),
+            Pattern::Text(matcher) | Pattern::Class(matcher) => matcher.is_match(path),
             Pattern::Path { .. } => false,
         });
         ended.chain(texts.map(|(index, _)| index))
@@ -141,12 +147,23 @@ impl PathRules {
                 claims.push((rule, pattern));
             }
         }
+        let own = claims.iter().filter(|(rule, _)| !self.presets[*rule]).count();
+        if own == 0 {
+            return Ok(claims.into_iter().min());
+        }
+        claims.retain(|(rule, _)| !self.presets[*rule]);
         if claims.len() > 1 { Err(Ambiguous) } else { Ok(claims.first().copied()) }
     }
 
-    /// Whether a pattern that claims a path claims everything below it, too, as a `**` at the end does.
+    /// Whether a pattern that claims a path leaves what lies below it to itself and to the others: a `**` at the end
+    /// claims that, too, and a class is one of single values.
     pub fn goes_on(&self, pattern: usize) -> bool {
-        self.segments(pattern).last() == Some(&Segment::Deep)
+        self.segments(pattern).last() == Some(&Segment::Deep) || matches!(self.patterns[pattern].2, Pattern::Class(_))
+    }
+
+    /// Whether a file must have something that the pattern matches, where the policy wants that at all.
+    pub fn may_be_wanted(&self, pattern: usize) -> bool {
+        !self.presets[self.patterns[pattern].0]
     }
 
     /// Whether the last step to here was one that a rule asks for, a mere `**` aside, and the rule goes on below.
@@ -161,7 +178,9 @@ impl PathRules {
     pub fn knows_key(&self, pattern: usize, path: &str) -> bool {
         match &self.patterns[pattern].2 {
             Pattern::Path { segments, .. } => matches!(segments.last(), Some(Segment::Key(_))),
-            Pattern::Text(matcher) => matcher.tells_names(path.rfind('.').map_or("", |dot| &path[..=dot])),
+            Pattern::Text(matcher) | Pattern::Class(matcher) => {
+                matcher.tells_names(path.rfind('.').map_or("", |dot| &path[..=dot]))
+            }
         }
     }
 
@@ -182,7 +201,7 @@ impl PathRules {
     /// Whether a rule could match something below a path.
     pub fn leads_on(&self, matches: &Matches) -> bool {
         matches.at.iter().any(|(index, at)| *at < self.segments(*index).len())
-            || self.patterns.iter().any(|(_, _, pattern)| matches!(pattern, Pattern::Text(_)))
+            || self.patterns.iter().any(|(_, _, pattern)| matches!(pattern, Pattern::Text(_) | Pattern::Class(_)))
     }
 
     /// Patterns of literal paths that a path is the beginning of, where the policy wants them in every record: what
@@ -197,7 +216,8 @@ impl PathRules {
     /// Patterns with stars, globs and regular expressions, which must match something in a whole file.
     pub fn wanted_somewhere(&self) -> impl Iterator<Item = usize> + '_ {
         let is_wanted = self.on_missing == OnMissing::Reject;
-        (0..self.patterns.len()).filter(move |index| is_wanted && !self.is_literal(*index))
+        (0..self.patterns.len())
+            .filter(move |index| is_wanted && !self.is_literal(*index) && self.may_be_wanted(*index))
     }
 
     /// A pattern as the policy spells it.
@@ -307,7 +327,7 @@ mod tests {
     use crate::policy::{ColumnRule, OnUnlisted};
 
     fn rules(selectors: Vec<Selector>) -> PathRules {
-        let rule = |columns| ColumnRule { columns, mask: Mask::Keep, mistyped: None };
+        let rule = |columns| ColumnRule { columns, mask: Mask::Keep, mistyped: None, preset: false };
         PathRules::new(&Policy {
             name: "p".to_owned(),
             unlisted: OnUnlisted::Reject,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{ColumnRule, OnMissing, OnUnlisted, Plan, PlannedColumn, Policy, Selector, normalise};
+use crate::detect::{Class, name_says};
 use crate::mask::Mask;
 use crate::pipeline::Fault;
 
@@ -38,6 +39,7 @@ pub(super) enum Matcher {
     Names(Vec<String>),
     Glob(globset::GlobMatcher),
     Regex(regex::Regex),
+    Class(Vec<Class>),
 }
 
 impl Matcher {
@@ -53,6 +55,7 @@ impl Matcher {
                 .and_then(|_| regex::RegexBuilder::new(&format!("^(?:{regex})$")).case_insensitive(true).build())
                 .map(Matcher::Regex)
                 .map_err(|_| format!("{regex:?} is not a regular expression")),
+            Selector::Class(classes) => Ok(Matcher::Class(classes.clone())),
         }
     }
 
@@ -65,6 +68,10 @@ impl Matcher {
             Matcher::Names(names) => names.iter().any(|wanted| wanted == name),
             Matcher::Glob(glob) => glob.is_match(name),
             Matcher::Regex(regex) => regex.is_match(name),
+            Matcher::Class(classes) => {
+                let key = last_key(name);
+                classes.iter().any(|class| name_says(key, *class))
+            }
         }
     }
 
@@ -75,6 +82,12 @@ impl Matcher {
         let mut values = CELLS.into_iter().map(str::to_owned).chain(odd);
         self.is_literal() || !values.any(|value| self.is_match(&format!("{before}{value}")))
     }
+}
+
+/// What a path ends with; classes are told by it, not by what it lies in.
+fn last_key(path: &str) -> &str {
+    let path = path.trim_end_matches("[*]");
+    path.rsplit_once('.').map_or(path, |(_, key)| key)
 }
 
 pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
@@ -164,7 +177,7 @@ fn refuse_bad_names(names: &[String], public: &[String]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A literal name beats patterns; two patterns that claim one column are refused.
+/// A literal name beats patterns, and these beat what the policy extends; two patterns that claim one column are refused.
 fn rule_for<'a>(
     policy: &'a Policy,
     matchers: &[Matcher],
@@ -175,13 +188,15 @@ fn rule_for<'a>(
     if let Some((rule, _)) = rules().find(|(_, matcher)| matcher.is_literal()) {
         return Ok(Some(rule));
     }
-    let mut patterns = rules();
-    let first = patterns.next().map(|(rule, _)| rule);
+    let mut patterns = rules().filter(|(rule, _)| !rule.preset);
+    let Some((first, _)) = patterns.next() else {
+        return Ok(rules().next().map(|(rule, _)| rule));
+    };
     if patterns.next().is_some() {
         let sentence = format!("two patterns of the policy claim {}", quoted(public));
         return Err(fault("ambiguous_rule", Some(public), sentence, "give the column a rule with its literal name"));
     }
-    Ok(first)
+    Ok(Some(first))
 }
 
 /// The rule for a normalised name.
@@ -213,14 +228,13 @@ fn refuse_missing(policy: &Policy, matchers: &[Matcher], names: &[String]) -> Re
     if policy.missing == OnMissing::Ignore {
         return Ok(());
     }
-    let missing = policy.columns.iter().zip(matchers).find_map(|(rule, matcher)| match (&rule.columns, matcher) {
+    let own = policy.columns.iter().zip(matchers).filter(|(rule, _)| !rule.preset);
+    let missing = own.into_iter().find_map(|(rule, matcher)| match (&rule.columns, matcher) {
         (Selector::Names(spelled), Matcher::Names(wanted)) => {
             wanted.iter().position(|wanted| !names.contains(wanted)).map(|index| spelled[index].clone())
         }
-        (Selector::Glob(pattern) | Selector::Regex(pattern), _) => {
-            (!names.iter().any(|name| matcher.is_match(name))).then(|| pattern.clone())
-        }
         (Selector::Names(_), _) => None,
+        (pattern, _) => (!names.iter().any(|name| matcher.is_match(name))).then(|| pattern.spelling()),
     });
     match missing {
         None => Ok(()),
@@ -238,7 +252,7 @@ mod tests {
     use crate::mask::OnMistyped;
 
     fn rule(columns: Selector, mask: Mask) -> ColumnRule {
-        ColumnRule { columns, mask, mistyped: None }
+        ColumnRule { columns, mask, mistyped: None, preset: false }
     }
 
     fn names(names: &[&str]) -> Selector {
@@ -281,6 +295,24 @@ mod tests {
         let two = policy(patterns.into_iter().map(|it| rule(it, Mask::Keep)).collect());
         assert_eq!(code(&two, &["xy"]), "ambiguous_rule");
         assert_eq!(code(&policy(vec![rule(names(&["a"]), Mask::Drop)]), &["a"]), "no_column_left");
+    }
+
+    #[test]
+    fn a_preset_yields_to_every_rule_and_need_not_match() {
+        let class = |class, mask| rule(Selector::Class(vec![class]), mask);
+        let preset = |class, mask| ColumnRule { preset: true, ..rule(Selector::Class(vec![class]), mask) };
+        let mut all = vec![
+            rule(Selector::Glob("*_name".to_owned()), Mask::Keep),
+            preset(Class::PersonName, Mask::redact()),
+            preset(Class::PersonName, Mask::Null),
+            preset(Class::Iban, Mask::Null),
+        ];
+        let plan = policy(all.clone()).plan(&["first_name", "surname"]).unwrap();
+        assert_eq!([plan.columns[0].mask.name(), plan.columns[1].mask.name()], ["keep", "redact"]);
+        all.push(class(Class::Iban, Mask::Null));
+        assert_eq!(code(&policy(all.clone()), &["first_name"]), "missing_column");
+        all.push(class(Class::PersonName, Mask::Null));
+        assert_eq!(code(&policy(all), &["first_name", "iban"]), "ambiguous_rule");
     }
 
     #[test]

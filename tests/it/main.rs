@@ -32,6 +32,7 @@
 //! - `generalize.rs`: intervals, hierarchies, patterns and prefixes through the running system.
 //! - `pseudonyms.rs`: keys and their versions, the same pseudonym everywhere, and the way back.
 //! - `dates.rs`: dates that are shifted by their subject.
+//! - `presets.rs`: what policies extend, and columns that are told by their class.
 //! - `detect.rs`: classes of personal data in files, and the policies suggested from them.
 
 mod commands;
@@ -53,6 +54,7 @@ mod names;
 mod network_fs;
 mod order;
 mod outputs;
+mod presets;
 mod pseudonyms;
 mod recipients;
 mod reference;

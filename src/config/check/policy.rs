@@ -2,11 +2,17 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Value;
 
 use super::absolute;
+use crate::config::PRESETS;
 use crate::config::locate::Findings;
 use crate::config::raw;
 use crate::config::spanned::Spanned;
+use crate::detect::Class;
 use crate::mask::{Hierarchy, Mask};
 use crate::policy::{ColumnRule, Policy, Selector};
 
@@ -23,6 +29,9 @@ pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Poli
         last = column.span();
         columns.extend(column_rule(column, findings));
     }
+    if let Some(extends) = raw.extends {
+        columns.extend(preset(extends, findings));
+    }
     let mut policy = Policy {
         name: name.to_owned(),
         unlisted: raw.unlisted,
@@ -38,19 +47,39 @@ pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Poli
     policy
 }
 
+/// The rules of what a policy extends.
+fn preset(extends: Spanned<String>, findings: &mut Findings<'_>) -> Vec<ColumnRule> {
+    let Some((name, text)) = PRESETS.iter().find(|(name, _)| name == extends.get_ref()) else {
+        let names = PRESETS.map(|(name, _)| format!("{name:?}")).join(", ");
+        findings.add(extends.span(), format!("a policy can extend {names}"));
+        return Vec::new();
+    };
+    let raw: raw::Policy = toml::from_str(text).expect("a test reads every preset");
+    let mut of_preset = Findings::new(Path::new(name), text);
+    let rules: Vec<ColumnRule> = raw.column.into_iter().filter_map(|it| column_rule(it, &mut of_preset)).collect();
+    rules.into_iter().map(|rule| ColumnRule { preset: true, ..rule }).collect()
+}
+
 fn column_rule(column: Spanned<raw::Column>, findings: &mut Findings<'_>) -> Option<ColumnRule> {
     let place = column.span();
     let mut column = column.into_inner();
-    findings.refuse("class", &column.class);
+    let class = match column.class.take().map(classes).transpose() {
+        Ok(class) => class,
+        Err((place, error)) => {
+            findings.add(place, error);
+            return None;
+        }
+    };
     let selectors = [
         column.name.clone().map(|name| Selector::Names(vec![name])),
         column.names.clone().map(Selector::Names),
         column.glob.clone().map(Selector::Glob),
         column.regex.clone().map(Selector::Regex),
+        class.map(Selector::Class),
     ];
     let mut selectors = selectors.into_iter().flatten();
     let (Some(columns), None) = (selectors.next(), selectors.next()) else {
-        findings.add(place, "a column rule has exactly one of `name`, `names`, `glob` and `regex`");
+        findings.add(place, "a column rule has exactly one of `name`, `names`, `glob`, `regex` and `class`");
         return None;
     };
     let mut params = column.params();
@@ -58,12 +87,31 @@ fn column_rule(column: Spanned<raw::Column>, findings: &mut Findings<'_>) -> Opt
         params.hierarchy = Some(hierarchy(path, findings)?);
     }
     match Mask::from_params(column.mask.get_ref(), &params) {
-        Ok(mask) => Some(ColumnRule { columns, mask, mistyped: column.mistyped }),
+        Ok(mask) => Some(ColumnRule { columns, mask, mistyped: column.mistyped, preset: false }),
         Err(error) => {
             findings.add(column.mask.span(), error);
             None
         }
     }
+}
+
+/// Classes of personal data, one or a list.
+fn classes(class: Spanned<Value>) -> Result<Vec<Class>, (Range<usize>, String)> {
+    let place = class.span();
+    let names = match class.into_inner() {
+        Value::Array(names) if !names.is_empty() => names,
+        name => vec![name],
+    };
+    let mut all = Vec::new();
+    for name in names {
+        let name = name.as_str().map(str::to_owned);
+        let name = name.ok_or_else(|| (place.clone(), "`class` is a class of personal data, or a list".to_owned()))?;
+        all.extend(Class::of_rule(&name).ok_or_else(|| {
+            let nearest = Class::nearest(&name).name();
+            (place.clone(), format!("there is no class {name:?} of personal data, did you mean {nearest:?}?"))
+        })?);
+    }
+    Ok(all)
 }
 
 /// The content of a hierarchy file: workers open no path, so the table goes to them with the policy.

@@ -4,7 +4,7 @@ use super::schema::{Node, ROOT, Schema};
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, OnMistyped, Prepared};
 use crate::pipeline::{ColumnReport, Fault};
-use crate::policy::path::{Matches, PathRules, Step, push_step};
+use crate::policy::path::{Matches, PathRules, Step, canonical, push_step};
 use crate::policy::{OnMissing, OnUnlisted, Policy, looks_like_a_name};
 
 /// What one output does with one column.
@@ -18,6 +18,8 @@ pub(super) struct LeafMask {
     pub mask: Mask,
     pub prepared: Prepared,
     pub mistyped: OnMistyped,
+    /// Index of the column that the mask looks at.
+    pub beside: Option<usize>,
 }
 
 /// One column of an output.
@@ -89,6 +91,7 @@ pub(super) fn plan(schema: &Schema, policy: &Policy, keys: &MaskingKeys) -> Resu
         }
     }
     refuse_missing(policy, &rules, &found)?;
+    find_beside(schema, policy, &mut leaves)?;
     if leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Drop)) {
         let sentence = "the policy drops every column of this file".to_owned();
         return Err(fault("no_column_left", None, sentence, "Keep or mask at least one column."));
@@ -100,8 +103,31 @@ fn mask(mask: Mask, node: &Node, mistyped: OnMistyped, keys: &MaskingKeys) -> Fa
     match mask {
         Mask::Keep => Fate::Keep,
         Mask::Drop => Fate::Drop,
-        mask => Fate::Mask(Box::new(LeafMask { prepared: mask.prepare(&node.path, keys), mask, mistyped })),
+        mask => {
+            let prepared = mask.prepare(&node.path, keys);
+            Fate::Mask(Box::new(LeafMask { prepared, mask, mistyped, beside: None }))
+        }
     }
+}
+
+/// Finds the columns that masks look at; such a path goes through no list, so it has one value in each record.
+fn find_beside(schema: &Schema, policy: &Policy, leaves: &mut [Leaf]) -> Result<(), Fault> {
+    for leaf in leaves {
+        let Fate::Mask(mask) = &mut leaf.fate else { continue };
+        let Some(beside) = mask.mask.beside() else { continue };
+        let path = canonical(beside);
+        mask.beside = schema.leaves.iter().position(|id| Some(&schema.nodes[*id].path) == path.as_ref());
+        if mask.beside.is_none() {
+            let name = &policy.name;
+            let sentence = format!(
+                "the file has no column {beside:?}, without which policy {name:?} cannot mask {}",
+                leaf.public_path
+            );
+            let advice = "Ask the sender for the column, or choose another mask.";
+            return Err(fault("missing_column", Some(&leaf.public_path), sentence, advice));
+        }
+    }
+    Ok(())
 }
 
 /// What a rule that claims a list or struct does with what is inside; an error for a mask of single values.
@@ -196,7 +222,8 @@ impl Found {
 }
 
 fn refuse_missing(policy: &Policy, rules: &PathRules, found: &Found) -> Result<(), Fault> {
-    let missing = found.matched.iter().position(|matched| !matched);
+    let unmatched = found.matched.iter().enumerate().filter(|(_, matched)| !**matched).map(|(pattern, _)| pattern);
+    let missing = unmatched.into_iter().find(|pattern| rules.may_be_wanted(*pattern));
     match missing.filter(|_| policy.missing == OnMissing::Reject) {
         None => Ok(()),
         Some(pattern) => {

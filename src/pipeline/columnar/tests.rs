@@ -1,6 +1,7 @@
 //! Columnar files through the pipeline, compared with what a reader of the format finds in them.
 
 mod arrow;
+mod dates;
 mod parquet;
 
 use std::sync::Arc;

@@ -53,7 +53,12 @@ pub(in crate::pipeline) fn survey(
 }
 
 fn everything() -> Policy {
-    let rule = ColumnRule { columns: Selector::Names(vec!["**".to_owned()]), mask: Mask::redact(), mistyped: None };
+    let rule = ColumnRule {
+        columns: Selector::Names(vec!["**".to_owned()]),
+        mask: Mask::redact(),
+        mistyped: None,
+        preset: false,
+    };
     Policy {
         name: String::new(),
         unlisted: OnUnlisted::Redact,

@@ -46,7 +46,7 @@ pub(super) fn policy(rules: &[&str]) -> Policy {
     let rule = |text: &&str| {
         let (name, mask) = text.rsplit_once('=').unwrap();
         let mask = Mask::from_params(mask, &params(mask)).unwrap();
-        ColumnRule { columns: Selector::Names(vec![name.to_owned()]), mask, mistyped: None }
+        ColumnRule { columns: Selector::Names(vec![name.to_owned()]), mask, mistyped: None, preset: false }
     };
     Policy {
         name: "p".to_owned(),

@@ -14,7 +14,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef, OffsetSizeTrait, new_null_array};
 use arrow_buffer::{ArrowNativeType, NullBuffer};
 use arrow_schema::{DataType, TimeUnit};
-use polars::prelude::{StringChunked, StringChunkedBuilder};
+use polars::prelude::{NewChunkedArray, StringChunked, StringChunkedBuilder};
 
 use super::array::{Live, RowOf};
 use super::schema::Target;
@@ -165,13 +165,26 @@ enum Slot<'a> {
     Hidden,
 }
 
-/// The masked array.
+/// The texts of a column without lists, by row.
+pub(super) fn by_row(array: &dyn Array, live: &Live, row_of: RowOf<'_>, rows: usize) -> Vec<Option<String>> {
+    let (there, read) = (there(array, live), reader(array));
+    let mut texts = vec![None; rows];
+    for place in (0..array.len()).filter(|place| there.as_ref().is_none_or(|there| there.is_valid(*place))) {
+        let mut cell = String::new();
+        if let Some(text) = texts.get_mut(row_of(place)).filter(|_| read(place, &mut cell)) {
+            *text = Some(cell);
+        }
+    }
+    texts
+}
+
+/// The masked array; `beside` has the texts of the column that the mask looks at, by row.
 pub(super) fn masked(
     array: &ArrayRef,
     leaf: &LeafMask,
     target: &Target,
-    live: &Live,
-    row_of: RowOf<'_>,
+    (live, row_of): (&Live, RowOf<'_>),
+    beside: Option<&[Option<String>]>,
 ) -> Result<ArrayRef, Refused> {
     if leaf.mask == Mask::Null {
         return Ok(new_null_array(&target.data_type, array.len()));
@@ -184,7 +197,14 @@ pub(super) fn masked(
     if let Some(index) = cells.first_null().filter(|_| leaf.mistyped == OnMistyped::Reject) {
         return Err(refused(index, "a value that reads as text"));
     }
-    let masked = leaf.prepared.apply(&cells, leaf.mistyped).map_err(|it| refused(it.index, it.expected))?;
+    let beside = beside.map(|texts| {
+        let of_places = places.iter().map(|place| texts.get(row_of(*place)).and_then(Option::as_deref));
+        StringChunked::from_iter_options("".into(), of_places)
+    });
+    let masked = leaf
+        .prepared
+        .apply_beside(&cells, beside.as_ref(), leaf.mistyped)
+        .map_err(|it| refused(it.index, it.expected))?;
     let hidden = |place: usize| live.as_ref().is_some_and(|live| live.is_null(place));
     let mut slots: Vec<Slot<'_>> =
         (0..array.len()).map(|place| if hidden(place) { Slot::Hidden } else { Slot::Null }).collect();

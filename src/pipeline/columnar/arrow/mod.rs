@@ -8,6 +8,7 @@ mod leaf;
 mod messages;
 mod schema;
 
+use std::collections::HashMap;
 use std::io::{BufReader, Read};
 use std::sync::Arc;
 
@@ -182,6 +183,7 @@ fn begin(
 
 impl Making {
     fn write(&mut self, batch: &RecordBatch, rows_before: u64) -> Result<(), Failure> {
+        let looked_at = looked_at(&self.leaves, batch)?;
         let (leaves, targets) = (&self.leaves, &self.targets);
         let mut visit = |index: usize, array: &ArrayRef, live: &Live, row_of: RowOf<'_>| match (
             leaves.get(index).map(|leaf| &leaf.fate),
@@ -189,7 +191,9 @@ impl Making {
         ) {
             (Some(Fate::Keep), _) => Ok(array.clone()),
             (Some(Fate::Mask(mask)), Some(Some(target))) => {
-                leaf::masked(array, mask, target, live, row_of).map_err(|refused| Trouble::Refused(index, refused))
+                let beside = mask.beside.and_then(|column| looked_at.get(&column)).map(Vec::as_slice);
+                let masked = leaf::masked(array, mask, target, (live, row_of), beside);
+                masked.map_err(|refused| Trouble::Refused(index, refused))
             }
             _ => Err(Trouble::Misfit),
         };
@@ -216,6 +220,27 @@ impl Making {
         };
         all.map(report).collect()
     }
+}
+
+/// The texts of the columns that masks of others look at, by row.
+fn looked_at(leaves: &[Leaf], batch: &RecordBatch) -> Result<HashMap<usize, Vec<Option<String>>>, Failure> {
+    let beside = |leaf: &Leaf| if let Fate::Mask(mask) = &leaf.fate { mask.beside } else { None };
+    let wanted: Vec<usize> = leaves.iter().filter_map(beside).collect();
+    let mut found = HashMap::new();
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    let mut visit = |index: usize, array: &ArrayRef, live: &Live, row_of: RowOf<'_>| {
+        if wanted.contains(&index) {
+            found.insert(index, leaf::by_row(array.as_ref(), live, row_of, batch.num_rows()));
+        }
+        Ok(array.clone())
+    };
+    let schema = batch.schema();
+    let mut walk = Walk { visit: &mut visit, next: 0 };
+    let walked = walk.columns((schema.fields(), batch.columns()), schema.fields(), &None, &|row| row);
+    walked.map_err(|_| unwritable())?;
+    Ok(found)
 }
 
 /// A look at every value of the sampled rows.

@@ -3,6 +3,8 @@
 //! Levels say where a value is missing and where lists begin; a mask touches only the values between them, so nested
 //! columns are masked like flat ones.
 
+use polars::prelude::{NewChunkedArray, StringChunked};
+
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::column::writer::{ColumnWriter, ColumnWriterImpl};
 use parquet::data_type::DataType;
@@ -54,27 +56,58 @@ pub(super) struct Refused {
 impl Batch {
     /// Reads on; no records at the column's end.
     pub(super) fn read(reader: &mut ColumnReader, column: &ColumnDescriptor, pace: &Pace) -> Result<Batch> {
+        Batch::read_records(reader, column, pace.records)
+    }
+
+    /// Reads on, so many records at most.
+    pub(super) fn read_records(reader: &mut ColumnReader, column: &ColumnDescriptor, most: usize) -> Result<Batch> {
         let definition = (column.max_def_level() > 0).then(Vec::new);
         let repetition = (column.max_rep_level() > 0).then(Vec::new);
         let mut batch = Batch { values: Values::Bool(Vec::new()), definition, repetition, records: 0 };
         batch.values = match reader {
-            ColumnReader::BoolColumnReader(reader) => Values::Bool(batch.fill(reader, pace)?),
-            ColumnReader::Int32ColumnReader(reader) => Values::Int32(batch.fill(reader, pace)?),
-            ColumnReader::Int64ColumnReader(reader) => Values::Int64(batch.fill(reader, pace)?),
-            ColumnReader::Int96ColumnReader(reader) => Values::Int96(batch.fill(reader, pace)?),
-            ColumnReader::FloatColumnReader(reader) => Values::Float(batch.fill(reader, pace)?),
-            ColumnReader::DoubleColumnReader(reader) => Values::Double(batch.fill(reader, pace)?),
-            ColumnReader::ByteArrayColumnReader(reader) => Values::Bytes(batch.fill(reader, pace)?),
-            ColumnReader::FixedLenByteArrayColumnReader(reader) => Values::Fixed(batch.fill(reader, pace)?),
+            ColumnReader::BoolColumnReader(reader) => Values::Bool(batch.fill(reader, most)?),
+            ColumnReader::Int32ColumnReader(reader) => Values::Int32(batch.fill(reader, most)?),
+            ColumnReader::Int64ColumnReader(reader) => Values::Int64(batch.fill(reader, most)?),
+            ColumnReader::Int96ColumnReader(reader) => Values::Int96(batch.fill(reader, most)?),
+            ColumnReader::FloatColumnReader(reader) => Values::Float(batch.fill(reader, most)?),
+            ColumnReader::DoubleColumnReader(reader) => Values::Double(batch.fill(reader, most)?),
+            ColumnReader::ByteArrayColumnReader(reader) => Values::Bytes(batch.fill(reader, most)?),
+            ColumnReader::FixedLenByteArrayColumnReader(reader) => Values::Fixed(batch.fill(reader, most)?),
         };
         Ok(batch)
     }
 
-    fn fill<T: DataType>(&mut self, reader: &mut ColumnReaderImpl<T>, pace: &Pace) -> Result<Vec<T::T>> {
+    fn fill<T: DataType>(&mut self, reader: &mut ColumnReaderImpl<T>, most: usize) -> Result<Vec<T::T>> {
         let mut values = Vec::new();
         let (definition, repetition) = (self.definition.as_mut(), self.repetition.as_mut());
-        self.records = reader.read_records(pace.records, definition, repetition, &mut values)?.0;
+        self.records = reader.read_records(most, definition, repetition, &mut values)?.0;
         Ok(values)
+    }
+
+    /// For each value the one that another column, without lists, has in its record; null where it has none. The batches
+    /// are of the same records.
+    pub(super) fn beside(&self, max_definition: i16, other: &Batch, kind: Kind, other_max: i16) -> StringChunked {
+        let texts = other.values.texts(kind, true);
+        let mut values = texts.iter();
+        let by_record: Vec<Option<&str>> = match &other.definition {
+            None => values.collect(),
+            Some(levels) => {
+                levels.iter().map(|level| if *level == other_max { values.next().flatten() } else { None }).collect()
+            }
+        };
+        let mut record = None;
+        let levels = self.definition.as_ref().or(self.repetition.as_ref()).map_or(self.records, Vec::len);
+        let mut found = Vec::with_capacity(levels);
+        for level in 0..levels {
+            let begins = self.repetition.as_ref().is_none_or(|repetition| repetition[level] == 0);
+            if begins {
+                record = Some(record.map_or(0, |record: usize| record + 1));
+            }
+            if self.definition.as_ref().is_none_or(|definition| definition[level] == max_definition) {
+                found.push(record.and_then(|record| by_record.get(record).copied().flatten()));
+            }
+        }
+        StringChunked::from_iter_options("".into(), found.into_iter())
     }
 
     /// The record, from 0, that holds a value.
@@ -98,6 +131,7 @@ impl Batch {
         kind: Kind,
         column: &ColumnDescriptor,
         leaf: &LeafMask,
+        beside: Option<&StringChunked>,
         target: Target,
     ) -> std::result::Result<Batch, Refused> {
         let reads = !matches!(leaf.mask, Mask::Null | Mask::Redact { .. });
@@ -105,7 +139,7 @@ impl Batch {
         if let Some(index) = cells.first_null().filter(|_| leaf.mistyped == OnMistyped::Reject) {
             return Err(Refused { index, expected: "a value that reads as text" });
         }
-        let masked = leaf.prepared.apply(&cells, leaf.mistyped);
+        let masked = leaf.prepared.apply_beside(&cells, beside, leaf.mistyped);
         let masked = masked.map_err(|it| Refused { index: it.index, expected: it.expected })?;
         let mut made = Made::new(&self.values, kind, column.self_type(), target);
         let mut kept = Vec::with_capacity(cells.len());

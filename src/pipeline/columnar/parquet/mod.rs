@@ -15,7 +15,7 @@ pub(super) use self::survey::survey;
 use std::sync::Arc;
 
 use parquet::bloom_filter::Sbbf;
-use parquet::column::reader::get_column_reader;
+use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
@@ -186,8 +186,14 @@ impl Container {
         let column = chunk.column_descr_ptr();
         let kind = Kind::of(column.self_type());
         let rows = self.rows(place.group);
-        let pages = SerializedPageReader::new(Arc::new(self.window.clone()), chunk, rows as usize, None);
-        let mut reader = get_column_reader(column.clone(), Box::new(pages.map_err(blame)?));
+        let mut reader = self.reader(place.group, place.column).map_err(blame)?;
+        let mut beside = match mask.beside {
+            None => None,
+            Some(other) => {
+                let column = self.metadata.row_group(place.group).column(other).column_descr_ptr();
+                Some((self.reader(place.group, other).map_err(blame)?, column))
+            }
+        };
         let writer = group.next_column().map_err(blame)?;
         let mut writer = writer.ok_or_else(|| internal("an output has fewer columns than its plan"))?;
         let (mut done, mut pace) = (0, Pace::new());
@@ -196,7 +202,15 @@ impl Container {
             if batch.records == 0 {
                 break;
             }
-            let masked = batch.masked(kind, &column, mask, target).map_err(|refused| {
+            let beside = match &mut beside {
+                None => None,
+                Some((reader, other)) => {
+                    let there = Batch::read_records(reader, other, batch.records).map_err(blame)?;
+                    let of_other = (Kind::of(other.self_type()), other.max_def_level());
+                    Some(batch.beside(column.max_def_level(), &there, of_other.0, of_other.1))
+                }
+            };
+            let masked = batch.masked(kind, &column, mask, beside.as_ref(), target).map_err(|refused| {
                 let row = place.first_row + done + batch.record_of(refused.index, column.max_def_level()) as u64;
                 Failure::Reject(mistyped(refused.expected, row, &leaf.public_path))
             })?;
@@ -210,6 +224,13 @@ impl Container {
             return Err(Failure::Reject(unreadable(place, &leaf.public_path)));
         }
         writer.close().map_err(blame)
+    }
+
+    fn reader(&self, group: usize, column: usize) -> Result<ColumnReader, ParquetError> {
+        let chunk = self.metadata.row_group(group).column(column);
+        let rows = self.rows(group) as usize;
+        let pages = SerializedPageReader::new(Arc::new(self.window.clone()), chunk, rows, None)?;
+        Ok(get_column_reader(chunk.column_descr_ptr(), Box::new(pages)))
     }
 
     fn reports(&self, making: &Making) -> Vec<ColumnReport> {

@@ -22,21 +22,21 @@ fn options(compression: Option<CompressionType>) -> IpcWriteOptions {
     IpcWriteOptions::default().try_with_compression(compression).unwrap()
 }
 
-fn file(batches: &[RecordBatch], compression: Option<CompressionType>) -> Vec<u8> {
+pub(super) fn file(batches: &[RecordBatch], compression: Option<CompressionType>) -> Vec<u8> {
     let mut writer = FileWriter::try_new_with_options(Vec::new(), &batches[0].schema(), options(compression)).unwrap();
     batches.iter().for_each(|batch| writer.write(batch).unwrap());
     writer.write_metadata("note", format!("{CANARY}-footer"));
     writer.into_inner().unwrap()
 }
 
-fn stream(batches: &[RecordBatch], compression: Option<CompressionType>) -> Vec<u8> {
+pub(super) fn stream(batches: &[RecordBatch], compression: Option<CompressionType>) -> Vec<u8> {
     let mut writer =
         StreamWriter::try_new_with_options(Vec::new(), &batches[0].schema(), options(compression)).unwrap();
     batches.iter().for_each(|batch| writer.write(batch).unwrap());
     writer.into_inner().unwrap()
 }
 
-fn read(bytes: &[u8]) -> Vec<RecordBatch> {
+pub(super) fn read(bytes: &[u8]) -> Vec<RecordBatch> {
     if bytes.starts_with(b"ARROW1") {
         FileReader::try_new(std::io::Cursor::new(bytes), None).unwrap().map(Result::unwrap).collect()
     } else {

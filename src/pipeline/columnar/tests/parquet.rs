@@ -21,7 +21,7 @@ use crate::pipeline::tests::{fault, policy, run};
 use crate::pipeline::{Compress, Reading};
 use crate::policy::{OnMissing, OnUnlisted, Policy};
 
-fn properties() -> WriterProperties {
+pub(super) fn properties() -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::UNCOMPRESSED)
         .set_column_compression("name".into(), Compression::ZSTD(ZstdLevel::default()))
@@ -36,13 +36,13 @@ fn properties() -> WriterProperties {
         .build()
 }
 
-fn written(batch: &RecordBatch, properties: WriterProperties) -> Vec<u8> {
+pub(super) fn written(batch: &RecordBatch, properties: WriterProperties) -> Vec<u8> {
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
     writer.write(batch).unwrap();
     writer.into_inner().unwrap()
 }
 
-fn read(file: &[u8]) -> RecordBatch {
+pub(super) fn read(file: &[u8]) -> RecordBatch {
     let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(file)).unwrap();
     let schema = builder.schema().clone();
     let batches: Vec<_> = builder.with_batch_size(1 << 20).build().unwrap().map(Result::unwrap).collect();
