@@ -244,6 +244,11 @@ impl Ledger {
         u64::try_from(seq).ok()
     }
 
+    /// Brings what is in the write-ahead log over, where [`Ledger::peek`] sees it.
+    pub fn empty_log(&mut self) -> Result<(), LedgerError> {
+        Ok(self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+    }
+
     /// Goes on from an earlier audit record than the ledger had caught up with.
     pub fn fall_back_to(&mut self, audit_seq: u64) -> Result<(), LedgerError> {
         self.db.execute("UPDATE applied SET audit_seq = ?1", params![audit_seq as i64])?;

@@ -206,10 +206,21 @@ fn record(config: &Config, record: crate::audit::Record) -> anyhow::Result<()> {
         );
         return Ok(());
     }
-    let _lock = crate::daemon::lock_state(config)?;
-    let mut clerk = crate::daemon::open_clerk(&std::sync::Arc::new(config.clone()))?;
-    clerk.trail.append(&[record])?;
-    Ok(())
+    as_service(config, || {
+        let _lock = crate::daemon::lock_state(config)?;
+        let mut clerk = crate::daemon::open_clerk(&std::sync::Arc::new(config.clone()))?;
+        clerk.trail.append(&[record])?;
+        Ok(())
+    })
+}
+
+/// Does for root what writes where the daemon does, as the user whose state that is: a file of root's among its own
+/// would keep the daemon from starting.
+fn as_service<T: Send>(config: &Config, deed: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(state) = std::fs::metadata(&config.daemon.state_dir) else { return deed() };
+    let service = crate::account::Account::numbered(state.uid());
+    service.does(rustix::thread::CapabilitySet::DAC_READ_SEARCH, deed)?
 }
 
 /// The key that signatures are checked with.

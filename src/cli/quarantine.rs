@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::Problems;
 use crate::audit::{Action, Outcome, Record};
@@ -164,6 +165,14 @@ fn place(from: &File, to: &Path) -> anyhow::Result<()> {
 /// Hands the original to its landing's spool as a job of its own. Given again after it was cut off, it finishes what the
 /// first one began.
 fn retry(config: &Config, job: JobId, reason: &str, identity: Option<&Path>) -> anyhow::Result<()> {
+    let read = |path: &Path| {
+        fs::read(path).map(Zeroizing::new).with_context(|| format!("cannot read the identity {}", path.display()))
+    };
+    let identity = identity.map(read).transpose()?;
+    super::as_service(config, || retry_with(config, job, reason, identity.as_deref().map(Vec::as_slice)))
+}
+
+fn retry_with(config: &Config, job: JobId, reason: &str, identity: Option<&[u8]>) -> anyhow::Result<()> {
     let dir = quarantine_dir(config);
     let _lock = quarantine::retry::lock(&dir, job)?;
     let (entry, original) = find(&dir, job)?;
@@ -191,7 +200,7 @@ fn retry(config: &Config, job: JobId, reason: &str, identity: Option<&Path>) -> 
 }
 
 /// A whole and durable copy in the landing's spool, which only veild can reach.
-fn make_ready(landing: &Path, entry: &Reason, original: &Path, identity: Option<&Path>) -> anyhow::Result<()> {
+fn make_ready(landing: &Path, entry: &Reason, original: &Path, identity: Option<&[u8]>) -> anyhow::Result<()> {
     crate::spool::check(landing)?;
     let ready = quarantine::retry::ready_path(landing, entry.job);
     let from = File::open(original).with_context(|| format!("cannot open {}", original.display()))?;
@@ -200,8 +209,7 @@ fn make_ready(landing: &Path, entry: &Reason, original: &Path, identity: Option<
         return place(&from, &ready);
     }
     let identity = identity.context("the original is sealed: give `--identity`")?;
-    let identity = fs::read(identity).with_context(|| format!("cannot read the identity {}", identity.display()))?;
-    let mut plain = crate::seal::open(from, &identity)?;
+    let mut plain = crate::seal::open(from, identity)?;
     let mut file = create_new(&ready, 0o600)?;
     io::copy(&mut plain, &mut file)
         .and_then(|_| file.sync_all())

@@ -14,7 +14,7 @@ use crate::ledger::LedgerError;
 
 impl Clerk {
     pub(super) fn stop(&mut self, record: Record) {
-        if let Err(error) = self.ledger.release_working() {
+        if let Err(error) = self.ledger.release_working().and_then(|()| self.ledger.empty_log()) {
             tracing::error!(code = "commit_failed", "{}", chain(&error));
         }
         let stopped = self.append(&[record]);

@@ -1,7 +1,7 @@
 //! Uploads by other users, and the daemon without root: as at a site, where it runs as its own user.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -127,13 +127,44 @@ fn a_file_that_cannot_be_taken_is_said_once_and_taken_when_it_can() {
     assert_all_sealed(&sandbox, &[("stuck.csv", table("stuck.csv"))]);
 }
 
+/// A file of root's in the trail, the ledger or a spool would keep the service from starting.
+#[test]
+fn commands_of_root_leave_the_service_what_is_its_own() {
+    let Some(sandbox) = site_of_veild("100ms") else { return };
+    open_landing(&sandbox.site("landing"), VEILD, 0o2770);
+    let root = |arguments: &[&str]| {
+        let output = sandbox.veild(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let own = files_below(&sandbox.path("site")).into_iter().chain([sandbox.site("state"), sandbox.site("audit")]);
+        let others: Vec<PathBuf> = own.filter(|path| fs::symlink_metadata(path).unwrap().uid() != VEILD).collect();
+        assert_eq!(others, Vec::<PathBuf>::new(), "not the service's any more after {arguments:?}");
+    };
+    // Before the service has ever run: ledger and trail are made by it.
+    root(&["vault", "verify"]);
+    let daemon = daemon_of_veild(&sandbox, false);
+    upload_as_partner(&prepare_upload(&sandbox, "good.csv"), &sandbox.site("landing"), 0o002);
+    fs::write(sandbox.path("bad.csv"), "id,ssn\n1\n").unwrap();
+    upload_as_partner(&sandbox.path("bad.csv"), &sandbox.site("landing"), 0o002);
+    sandbox.wait_for_sealed(1);
+    sandbox.wait_for("quarantine", || sandbox.counts("quarantined") == 1);
+    daemon.stop();
+    let job = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+    root(&["vault", "verify"]);
+    root(&["quarantine", "retry", &job, "--reason", "a test"]);
+    let daemon = daemon_of_veild(&sandbox, false);
+    sandbox.wait_for("the retry", || sandbox.counts("quarantined") == 1);
+    let again = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+    assert_ne!(again, job);
+    root(&["quarantine", "retry", &again, "--reason", "while it runs"]);
+    sandbox.wait_for("another", || sandbox.counts("quarantined") == 2);
+    daemon.stop();
+    sandbox.assert_audit_holds();
+}
+
 /// A directory that no one but root can write on its whole way, as ChrootDirectory wants it.
 fn cage() -> Option<tempfile::TempDir> {
     let is_safe = |dir: &Path| {
-        dir.ancestors().all(|dir| {
-            use std::os::unix::fs::MetadataExt;
-            fs::metadata(dir).is_ok_and(|it| it.uid() == 0 && it.mode() & 0o022 == 0)
-        })
+        dir.ancestors().all(|dir| fs::metadata(dir).is_ok_and(|it| it.uid() == 0 && it.mode() & 0o022 == 0))
     };
     let found = ["/run", "/srv", "/opt"].iter().map(Path::new).find(|dir| is_safe(dir));
     let cage = found.and_then(|dir| tempfile::tempdir_in(dir).ok());
