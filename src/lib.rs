@@ -9,7 +9,8 @@
 //! 5. [`worker`] hands open file descriptors to a child process, which opens no paths.
 //! 6. [`pipeline`] runs there: it tells the format by the content, scans it, cuts the cells of the masked columns out
 //!    ([`policy`] says which), masks them as Polars columns ([`mask`]), splices them back between the original bytes
-//!    and seals the result ([`seal`]). Of columnar files the masked columns alone are written anew.
+//!    and seals the result ([`seal`]). Of columnar files the masked columns alone are written anew,
+//!    and archives go through it member by member.
 //! 7. [`vault`] publishes receipt, signature and object, in this order, durably, and all outputs of a file or none; a
 //!    rejected file goes to [`quarantine`] with its reason.
 //! 8. [`audit`] appends one tamper-evident record for each outcome, durably, before the source is removed.

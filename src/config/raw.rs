@@ -239,6 +239,9 @@ pub struct Landing {
     /// How the output is written.
     #[serde(default)]
     pub output: Output,
+    /// What becomes of the members of archives; archives are refused when absent.
+    #[serde(default)]
+    pub member: Vec<Spanned<Member>>,
     /// Bounds on one file.
     pub limits: Option<Spanned<Limits>>,
 }
@@ -266,6 +269,8 @@ pub struct Limits {
     pub max_depth: Option<usize>,
     /// Most different paths in a file of JSON, Parquet or Arrow.
     pub max_paths: Option<usize>,
+    /// Most members of an archive.
+    pub max_members: Option<usize>,
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
@@ -296,6 +301,18 @@ pub struct View {
     pub recipients: Option<Spanned<Vec<String>>>,
     /// A file with further recipients, one a line.
     pub recipients_file: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Shell pattern of a member's whole name; `*` matches `/` too, and case does not matter.
+    pub member: Spanned<String>,
+    /// Name of the policy of the landing's own output; the landing's when absent.
+    pub policy: Option<Spanned<String>>,
+    /// Leaves the member out.
+    #[serde(default)]
+    pub drop: bool,
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]

@@ -66,8 +66,8 @@ impl Outlet {
     }
 
     /// Opens an output for bytes that are no text, compressed as asked for.
-    pub(super) fn open_binary(sink: Sink, compress: Compress) -> Result<Outlet, Failure> {
-        let compression = compress.of(None);
+    pub(super) fn open_binary(sink: Sink, compress: Compress, input: Option<Compression>) -> Result<Outlet, Failure> {
+        let compression = compress.of(input);
         let plain = Script { charset: Charset::Utf8, swaps: Vec::new() };
         Ok(Outlet { drain: Drain::open(sink, compression, plain)?, compression })
     }

@@ -65,8 +65,8 @@ pub(super) fn is_accepted(format: Format, reading: &Reading) -> bool {
     reading.accept.is_empty() || reading.accept.contains(&format)
 }
 
-/// The fault of a file that shall be columnar and is not.
-pub(super) fn not_columnar(format: Format) -> Fault {
+/// The fault of a file that shall be of a format whose files are told by their first bytes, and is not.
+pub(super) fn not_of(format: Format) -> Fault {
     of_file(
         "unrecognised_format",
         &format!("the file is not {}, which alone is read here", format.title()),

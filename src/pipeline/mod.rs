@@ -14,6 +14,7 @@ use crate::policy::Policy;
 use crate::seal::Recipients;
 use source::{Digester, Source};
 
+mod archive;
 mod charset;
 mod columnar;
 pub mod delimited;
@@ -28,12 +29,14 @@ mod reading;
 mod relay;
 mod source;
 mod survey;
+mod tap;
 #[cfg(test)]
 pub(crate) mod tests;
+mod window;
 
 pub use charset::Charset;
 pub use dialect::Dialect;
-pub use reading::{Compress, Compression, Format, Limits, Reading, extension};
+pub use reading::{Compress, Compression, Format, Limits, MemberRule, Reading, extension};
 pub use survey::{Surveyed, SurveyedColumn, survey};
 
 /// How the input's digest is made.
@@ -182,6 +185,12 @@ pub fn process(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
     let Input { file, reading, digest } = input;
+    if !reading.members.is_empty() {
+        let archive = archive::recognise(&file)?;
+        if let Some(kind) = archive.filter(|kind| kind::is_accepted(kind.format, &reading)) {
+            return archive::process(file, kind, &reading, digest, outputs, keys, threads, progress);
+        }
+    }
     let columnar = columnar::recognise(&file)?;
     if let Some(format) = columnar.filter(|format| kind::is_accepted(*format, &reading)) {
         return columnar::process(file, format, &reading, digest, outputs, keys, progress);
@@ -190,7 +199,7 @@ pub fn process(
     recognised(source, &reading, |source, format| match format {
         Format::Json | Format::Ndjson => json::process(source, &reading, digest, outputs, keys, threads),
         Format::Csv => delimited::process(source, &reading, digest, outputs, keys, threads),
-        Format::Parquet | Format::Arrow => Err(Failure::Reject(kind::not_columnar(format))),
+        _ => Err(Failure::Reject(kind::not_of(format))),
     })
 }
 

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::charset::{Charset, Script};
 use super::dialect::Dialect;
+use crate::policy::Policy;
 
 /// What is known about an input before its first byte is read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// Formats that are accepted; empty: all. One alone is not guessed at.
     pub accept: Vec<Format>,
@@ -21,6 +22,19 @@ pub struct Reading {
     pub charset: Option<Charset>,
     pub dialect: Dialect,
     pub limits: Limits,
+    /// What becomes of the members of archives; without rules archives are not read.
+    pub members: Vec<MemberRule>,
+}
+
+/// What becomes of an archive's members that a pattern matches; the first rule that does goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberRule {
+    /// A shell pattern of the whole name; `*` matches `/` too.
+    pub pattern: String,
+    /// Instead of the first output's own.
+    pub policy: Option<Policy>,
+    /// Left out.
+    pub drops: bool,
 }
 
 impl Reading {
@@ -44,11 +58,15 @@ pub enum Format {
     Parquet,
     /// Arrow IPC, as a file or a stream.
     Arrow,
+    Zip,
+    /// With or without compression around it.
+    Tar,
 }
 
 impl Format {
     /// Every format, in the order in which messages list them.
-    pub const ALL: [Format; 5] = [Format::Csv, Format::Json, Format::Ndjson, Format::Parquet, Format::Arrow];
+    pub const ALL: [Format; 7] =
+        [Format::Csv, Format::Json, Format::Ndjson, Format::Parquet, Format::Arrow, Format::Zip, Format::Tar];
 
     /// The name in configuration and receipts.
     pub fn name(self) -> &'static str {
@@ -58,7 +76,14 @@ impl Format {
             Format::Ndjson => "ndjson",
             Format::Parquet => "parquet",
             Format::Arrow => "arrow",
+            Format::Zip => "zip",
+            Format::Tar => "tar",
         }
+    }
+
+    /// Whether it holds files of other formats.
+    pub(super) fn is_archive(self) -> bool {
+        matches!(self, Format::Zip | Format::Tar)
     }
 
     /// The name with a compression's suffix, as receipts give it: `csv.gz`.
@@ -73,6 +98,8 @@ impl Format {
             Format::Json | Format::Ndjson => "JSON",
             Format::Parquet => "a Parquet file",
             Format::Arrow => "an Arrow IPC file",
+            Format::Zip => "a zip archive",
+            Format::Tar => "a tar archive",
         }
     }
 }
@@ -154,6 +181,8 @@ pub struct Limits {
     pub max_depth: usize,
     /// Most different paths of nested values in one file.
     pub max_paths: usize,
+    /// Most members of an archive.
+    pub max_members: usize,
 }
 
 impl Limits {
@@ -169,6 +198,7 @@ impl Default for Limits {
             max_expansion: 500,
             max_depth: 64,
             max_paths: 4096,
+            max_members: 10_000,
         }
     }
 }

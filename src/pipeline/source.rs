@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt;
 
 use flate2::bufread::GzDecoder;
 use sha2::{Digest, Sha256};
@@ -17,6 +18,8 @@ use crate::keys::MaskingKeys;
 const HEAD: usize = 64 << 10;
 /// Raw bytes that a decompressor gets at a time.
 const CHUNK: usize = 256 << 10;
+/// Bytes read at a time for a digest alone.
+const DIGEST_BLOCK: usize = 1 << 20;
 
 pub(super) fn retry(doing: &str, error: &io::Error) -> Failure {
     Failure::Retry { doing: doing.to_owned(), error: error.to_string(), errno: error.raw_os_error() }
@@ -55,6 +58,33 @@ impl Digester {
             Digester::None => None,
         }
     }
+}
+
+/// The digest of a whole file that is read at any place.
+pub(super) fn digest_of(
+    file: &File,
+    len: u64,
+    kind: DigestKind,
+    keys: &MaskingKeys,
+) -> Result<Option<String>, Failure> {
+    if kind == DigestKind::None {
+        return Ok(None);
+    }
+    let mut digester = Digester::new(kind, keys);
+    let (mut block, mut at) = (vec![0; DIGEST_BLOCK], 0);
+    loop {
+        match file.read_at(&mut block, at) {
+            Ok(0) if at == len => break,
+            Ok(0) => return Err(retry("read the input", &io::Error::other("it changed meanwhile"))),
+            Ok(count) => {
+                digester.update(&block[..count]);
+                at += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(retry("read the input", &error)),
+        }
+    }
+    Ok(digester.finish())
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -40,7 +40,7 @@ pub fn survey(file: File, reading: &Reading, all_rows: bool) -> Result<Surveyed,
     recognised(source, reading, |source, format| match format {
         Format::Csv => delimited::survey(source, reading, sample),
         Format::Json | Format::Ndjson => json::survey(source, reading, sample),
-        Format::Parquet | Format::Arrow => Err(Failure::Reject(kind::not_columnar(format))),
+        _ => Err(Failure::Reject(kind::not_of(format))),
     })
 }
 

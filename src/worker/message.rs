@@ -41,7 +41,7 @@ pub struct Task {
 pub enum Work {
     /// Mask and seal, once for each output.
     Mask {
-        reading: Reading,
+        reading: Box<Reading>,
         digest: DigestKind,
         /// Whether the keyed digest of the input is wanted, whatever `digest` is.
         content: bool,

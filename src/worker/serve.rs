@@ -88,7 +88,7 @@ fn perform(task: Task, fds: Vec<OwnedFd>, keys: &MaskingKeys, threads: usize, so
     });
     match task.work {
         Work::Mask { reading, digest, content, outputs } => {
-            let result = mask(input, files, reading, digest, content, outputs, keys, threads, socket);
+            let result = mask(input, files, *reading, digest, content, outputs, keys, threads, socket);
             Reply::Masked { job: task.job, result }
         }
         Work::Seal { recipients } => {

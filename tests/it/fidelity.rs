@@ -52,6 +52,7 @@ fn run(file: File, rules: &Rules, policy: veild::policy::Policy, threads: usize)
     let reading = Reading {
         accept: vec![Format::Csv],
         charset: None,
+        members: Vec::new(),
         extension: Some("csv".to_owned()),
         dialect: Dialect { delimiter: rules.delimiter, quote: rules.quote, ..Dialect::default() },
         limits: Limits { max_record_bytes: rules.max_record as u64, ..Limits::default() },

@@ -166,6 +166,39 @@ fn parquet_comes_out_masked_or_ends_in_quarantine() {
     sandbox.assert_audit_holds();
 }
 
+#[test]
+fn archives_go_member_by_member() {
+    let sandbox = Sandbox::new();
+    let rules = "[[landing.member]]\nmember = \"*.csv\"\n\n[[landing.member]]\nmember = \"*.txt\"\ndrop = true\n\n[policy.people]";
+    sandbox.edit_config("[policy.people]", rules);
+    let pack = |name: &str, arguments: &[&str], files: &[(&str, &str)]| {
+        let dir = sandbox.path(&format!("{name}.d"));
+        fs::create_dir_all(dir.join("sub")).unwrap();
+        files.iter().for_each(|(name, content)| fs::write(dir.join(name), content).unwrap());
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(&dir).args(arguments).arg("-cf").arg(sandbox.path(name)).arg(".");
+        assert!(tar.status().unwrap().success());
+        fs::read(sandbox.path(name)).unwrap()
+    };
+    let files = [("sub/people.csv", PEOPLE), ("note.txt", "for Alice"), ("more.csv", PEOPLE)];
+    sandbox.drop_file("good.tar.gz", pack("good.tar.gz", &["-z"], &files));
+    sandbox.drop_file("bad.tar", pack("bad.tar", &[], &[files[0], ("b.csv", "id,name\n1\n")]));
+    sandbox.run_until_idle();
+    fs::write(sandbox.path("out.tar.gz"), sandbox.vault_plaintext("good.tar.gz")).unwrap();
+    let listed = Command::new("tar").arg("-tzf").arg(sandbox.path("out.tar.gz")).output().unwrap();
+    let mut names: Vec<String> = String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect();
+    names.sort();
+    assert_eq!(names, ["more.csv", "sub/people.csv"]);
+    let unpacked = Command::new("tar").arg("-xzOf").arg(sandbox.path("out.tar.gz")).output().unwrap();
+    let unpacked = String::from_utf8(unpacked.stdout).unwrap();
+    assert!(unpacked.matches("\n007,***,***-**-6789,").count() == 2 && !unpacked.contains("Alice"));
+    let receipt = &sandbox.receipts()[0];
+    assert_eq!((&receipt["output"]["format"], &receipt["rows_in"]), (&"tar.gz".into(), &2.into()));
+    let reason = &sandbox.quarantined()[0];
+    assert!(reason["sentence"].as_str().unwrap().starts_with("member "), "{reason}");
+    sandbox.assert_audit_holds();
+}
+
 const JSON_POLICY: &str = r#"
 unlisted = "reject"
 

@@ -10,6 +10,7 @@ use crate::config::locate::Findings;
 use crate::config::spanned::Spanned;
 use crate::config::units::Span;
 use crate::config::{Complete, Duplicates, Landing, Patterns, View, raw};
+use crate::pipeline::Reading;
 use crate::policy::Policy;
 
 const EXCLUDE: [&str; 7] = [".*", "*.part", "*.filepart", "*.partial", "*.tmp", "*.swp", "*~"];
@@ -60,14 +61,19 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
     let place = raw.name.span();
     let recipients = landing_recipients("landing", raw.recipients, raw.recipients_file, place.clone(), findings);
     let views = views(raw.view, policies, findings);
+    let members = reading::members(raw.member, policies, findings);
     let names = std::iter::once(raw.policy.get_ref().as_str()).chain(views.iter().map(|view| view.policy.as_str()));
-    if names.filter_map(|name| policies.get(name)).map(travelling_bytes).sum::<usize>() > MAX_POLICIES_BYTES {
+    let of_members = members.iter().filter_map(|rule| rule.policy.as_ref());
+    let travelling = names.filter_map(|name| policies.get(name)).chain(of_members);
+    if travelling.map(travelling_bytes).sum::<usize>() > MAX_POLICIES_BYTES {
         findings.add(
             raw.policy.span(),
             "the policies of this landing and its views, with their hierarchies, are larger \
                                          than 12 MiB; use smaller hierarchies or fewer views",
         );
     }
+    let reading = reading::reading(raw.format, raw.encoding, raw.delimited, raw.limits, findings);
+    let reading = Reading { members, ..reading };
     let archive = archive(raw.after, raw.archive_recipients, findings);
     Landing {
         name: raw.name.into_inner(),
@@ -90,7 +96,7 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
         recipients,
         views,
         archive,
-        reading: reading::reading(raw.format, raw.encoding, raw.delimited, raw.limits, findings),
+        reading,
         compress: raw.output.compress,
     }
 }
@@ -106,7 +112,7 @@ fn check_name(of: &str, name: &Spanned<String>, findings: &mut Findings<'_>) {
     }
 }
 
-fn check_policy(policy: &Spanned<String>, policies: &BTreeMap<String, Policy>, findings: &mut Findings<'_>) {
+pub(super) fn check_policy(policy: &Spanned<String>, policies: &BTreeMap<String, Policy>, findings: &mut Findings<'_>) {
     if !policies.contains_key(policy.get_ref()) {
         let known: Vec<&str> = policies.keys().map(String::as_str).collect();
         findings.add(

@@ -1,12 +1,15 @@
 //! `format`, `delimited` and `limits` of a `[[landing]]`.
 
+use std::collections::BTreeMap;
+
 use toml::Value;
 
 use super::size;
 use crate::config::locate::Findings;
 use crate::config::raw;
 use crate::config::spanned::Spanned;
-use crate::pipeline::{Charset, Dialect, Format, Limits, Reading};
+use crate::pipeline::{Charset, Dialect, Format, Limits, MemberRule, Reading};
+use crate::policy::Policy;
 
 /// Longest record that may be allowed, in bytes.
 const MAX_RECORD_BYTES: u64 = 512 << 20;
@@ -27,7 +30,33 @@ pub(super) fn reading(
         charset: encoding.and_then(|encoding| charset(encoding, findings)),
         dialect: dialect(delimited, findings),
         limits: given.map(|given| limits(given, findings)).unwrap_or_default(),
+        members: Vec::new(),
     }
+}
+
+/// The rules of an archive's members.
+pub(super) fn members(
+    given: Vec<Spanned<raw::Member>>,
+    policies: &BTreeMap<String, Policy>,
+    findings: &mut Findings<'_>,
+) -> Vec<MemberRule> {
+    let mut rules = Vec::with_capacity(given.len());
+    for raw in given {
+        let place = raw.span();
+        let raw = raw.into_inner();
+        if globset::Glob::new(raw.member.get_ref()).is_err() {
+            findings.add(raw.member.span(), format!("{:?} is not a shell pattern", raw.member.get_ref()));
+        }
+        if raw.drop && raw.policy.is_some() {
+            findings.add(place, "a member that is dropped has no policy");
+        }
+        if let Some(policy) = &raw.policy {
+            super::landing::check_policy(policy, policies, findings);
+        }
+        let policy = raw.policy.and_then(|policy| policies.get(policy.get_ref()).cloned());
+        rules.push(MemberRule { pattern: raw.member.into_inner(), policy, drops: raw.drop });
+    }
+    rules
 }
 
 fn accept(given: Spanned<Value>, findings: &mut Findings<'_>) -> Vec<Format> {
@@ -58,12 +87,16 @@ fn limits(given: Spanned<raw::Limits>, findings: &mut Findings<'_>) -> Limits {
         max_expansion: given.max_expansion.unwrap_or(default.max_expansion),
         max_depth: given.max_depth.unwrap_or(default.max_depth),
         max_paths: given.max_paths.unwrap_or(default.max_paths),
+        max_members: given.max_members.unwrap_or(default.max_members),
     };
     if !(1..=MAX_RECORD_BYTES).contains(&limits.max_record_bytes) {
         findings.add(place.clone(), "`max_record` is 1B to 512MiB");
     }
     if !(1..=MAX_DEPTH).contains(&limits.max_depth) || !(1..=MAX_PATHS).contains(&limits.max_paths) {
         findings.add(place.clone(), "`max_depth` is 1 to 512, `max_paths` 1 to 65536");
+    }
+    if limits.max_members == 0 {
+        findings.add(place.clone(), "`max_members` is at least 1");
     }
     if limits.max_expansion == 0 || limits.max_expanded_bytes == 0 {
         findings.add(place, "`max_expanded` and `max_expansion` are at least 1");

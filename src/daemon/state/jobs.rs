@@ -303,7 +303,7 @@ fn assignment(running: &Running) -> Assignment {
         };
         let planned = job.outputs();
         let extension = crate::pipeline::extension(&job.claimed.name);
-        let reading = Reading { extension, ..job.landing.reading.clone() };
+        let reading = Box::new(Reading { extension, ..job.landing.reading.clone() });
         let digest = job.config.vault.input_digest;
         let content = job.landing.duplicates != Duplicates::Process;
         let work = Work::Mask { reading, digest, content, outputs: planned.iter().map(spec).collect() };

@@ -11,11 +11,9 @@ mod fields;
 mod parquet;
 mod plan;
 mod schema;
-mod tap;
 #[cfg(test)]
 mod tests;
 mod text;
-mod window;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -24,17 +22,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use self::tap::Tap;
 use super::drain::Outlet;
-use super::fault::{internal, of_file};
-use super::source::{Digester, retry};
+use super::fault::of_file;
+use super::source::{digest_of, retry};
 use super::survey::{Sample, Surveyed};
+use super::tap::Tap;
 use super::{ColumnReport, DigestKind, Failure, Format, InputReport, Output, Reading, Report};
 use crate::keys::MaskingKeys;
 use crate::policy::Policy;
-
-/// Bytes read at a time for the digest.
-const BLOCK: usize = 1 << 20;
 
 /// What an input is, by its first bytes, if it is columnar.
 pub(super) fn recognise(file: &File) -> Result<Option<Format>, Failure> {
@@ -45,6 +40,8 @@ pub(super) fn recognise(file: &File) -> Result<Option<Format>, Failure> {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            // A pipe, the reader of an archive's member: it cannot be read at any place.
+            Err(error) if error.raw_os_error() == Some(libc::ESPIPE) => return Ok(None),
             Err(error) => return Err(retry("read the input", &error)),
         }
     }
@@ -89,7 +86,7 @@ pub(super) fn process(
 ) -> Result<Report, Failure> {
     let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
     let policies = outputs.iter().map(|output| output.policy.clone()).collect();
-    let taps = outputs.into_iter().map(|output| Outlet::open_binary(output.sink, output.compress).map(Tap::new));
+    let taps = outputs.into_iter().map(|output| Outlet::open_binary(output.sink, output.compress, None).map(Tap::new));
     let taps = taps.collect::<Result<Vec<_>, _>>()?;
     let opened = Opened { file: Arc::new(file), len, reading, policies, keys, progress };
     // The libraries are not made for hostile files everywhere; a panic's payload is dropped, it may hold a value.
@@ -98,7 +95,7 @@ pub(super) fn process(
         _ => parquet::run(&opened, taps),
     }));
     let ran = ran.unwrap_or_else(|_| Err(Failure::Reject(panicked(format))))?;
-    let digest = digest(&opened, digest_kind)?;
+    let digest = digest_of(&opened.file, len, digest_kind, keys)?;
     let finish = |(tap, columns): (Tap, Vec<ColumnReport>)| tap.outlet.finish(format, ran.rows, columns);
     let outputs = ran.outputs.into_iter().map(finish).collect::<Result<Vec<_>, _>>()?;
     let format = format.name().to_owned();
@@ -121,27 +118,4 @@ pub(super) fn survey(file: File, format: Format, reading: &Reading, sample: Samp
 fn panicked(format: Format) -> super::Fault {
     let sentence = format!("the file is no {} that can be read: its reader gave up", format.title());
     of_file("malformed_file", &sentence, "Have the file sent again, whole, or written by another program.")
-}
-
-/// The digest of the bytes as they came.
-fn digest(opened: &Opened<'_>, kind: DigestKind) -> Result<Option<String>, Failure> {
-    let mut digester = Digester::new(kind, opened.keys);
-    let (mut block, mut at) = (vec![0; BLOCK], 0);
-    if kind != DigestKind::None {
-        loop {
-            match opened.file.read_at(&mut block, at) {
-                Ok(0) => break,
-                Ok(count) => {
-                    digester.update(&block[..count]);
-                    at += count as u64;
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(retry("read the input", &error)),
-            }
-        }
-        if at != opened.len {
-            return Err(internal("the file changed while it was read"));
-        }
-    }
-    Ok(digester.finish())
 }

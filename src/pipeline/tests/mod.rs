@@ -1,5 +1,6 @@
 //! Whole files through [`process`], for what holds in every format.
 
+mod archive;
 mod compression;
 mod text;
 

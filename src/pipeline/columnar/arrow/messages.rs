@@ -6,9 +6,9 @@ use arrow_ipc::reader::read_footer_length;
 use arrow_ipc::{CompressionType, MessageHeader, RecordBatch, root_as_footer, root_as_message};
 
 use super::MAGIC;
-use crate::pipeline::columnar::window::Window;
 use crate::pipeline::fault::of_file;
 use crate::pipeline::source::retry;
+use crate::pipeline::window::Window;
 use crate::pipeline::{Failure, Limits};
 
 const CONTINUATION: [u8; 4] = [0xff; 4];

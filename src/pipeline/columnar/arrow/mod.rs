@@ -24,13 +24,13 @@ use self::schema::{Found, Target};
 use super::fault::{half_a_map, mistyped, must_be_there, named};
 use super::fields::{self, Change};
 use super::plan::{Fate, Leaf, plan};
-use super::tap::{Mishap, Tap};
-use super::window::{From, Window};
 use super::{Opened, Ran};
 use crate::detect::Survey;
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
 use crate::pipeline::survey::{Sample, Surveyed, SurveyedColumn};
+use crate::pipeline::tap::{Mishap, Tap};
+use crate::pipeline::window::{From, Window};
 use crate::pipeline::{ColumnReport, Failure, Format};
 
 const MAGIC: &[u8] = b"ARROW1";

@@ -12,11 +12,11 @@ use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::super::Opened;
-use super::super::window::Window;
 use super::{Place, malformed};
 use crate::pipeline::Failure;
 use crate::pipeline::fault::of_file;
 use crate::pipeline::source::retry;
+use crate::pipeline::window::Window;
 
 /// Bytes of the footer behind its metadata: a length and a magic.
 const TAIL: u64 = 8;

@@ -27,10 +27,10 @@ use self::container::Container;
 use self::types::{Kind, Target};
 use super::fault::{mistyped, must_be_there, named};
 use super::plan::{Fate, Leaf, LeafMask, plan};
-use super::tap::{Mishap, Tap};
 use super::{Opened, Ran};
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
+use crate::pipeline::tap::{Mishap, Tap};
 use crate::pipeline::{ColumnReport, Failure, Fault};
 
 const ADVICE: &str = "Have the file sent again, whole, or written by another program.";

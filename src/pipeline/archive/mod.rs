@@ -1,0 +1,204 @@
+//! Archives: each member goes through the pipeline under a rule of its own, and all of them into a new archive.
+//!
+//! All or nothing: a member that is refused refuses the archive. Members stream through pipes; nothing of them lies
+//! anywhere in between. What the archive notes beside names, contents and times (owners, comments, extra fields) is not
+//! taken over.
+
+#![allow(clippy::result_large_err, reason = "failures are rare, and their shape is the pipeline's contract")]
+
+mod member;
+mod name;
+mod pack;
+mod unpack;
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::sync::Arc;
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use self::member::Side;
+use self::pack::Packer;
+use self::unpack::{Found, Kind};
+use super::drain::Outlet;
+use super::fault::of_file;
+use super::reading::MemberRule;
+use super::source::{digest_of, retry};
+use super::tap::{Mishap, Tap};
+use super::window::Window;
+use super::{
+    ColumnReport, DigestKind, Failure, Fault, Format, InputReport, Limits, Output, OutputReport, Reading, Report,
+};
+use crate::keys::MaskingKeys;
+use crate::policy::Policy;
+
+pub(super) use self::unpack::recognise;
+
+/// An archive at work.
+struct Archive<'a> {
+    window: Window,
+    kind: Kind,
+    reading: &'a Reading,
+    matchers: Vec<GlobMatcher>,
+    policies: Vec<Policy>,
+    keys: &'a MaskingKeys,
+    threads: usize,
+    progress: &'a (dyn Fn(u64) + Sync),
+}
+
+/// What all members together have come to.
+#[derive(Default)]
+struct Tally {
+    members: usize,
+    names: HashSet<String>,
+    rows: u64,
+    expanded: u64,
+    /// By output.
+    columns: Vec<Vec<ColumnReport>>,
+    /// Bytes of each member that was written, by output.
+    sizes: Vec<Vec<u64>>,
+}
+
+#[allow(clippy::too_many_arguments)] // as `process`, with what the file was found to be
+pub(super) fn process(
+    file: File,
+    kind: Kind,
+    reading: &Reading,
+    digest_kind: DigestKind,
+    outputs: Vec<Output>,
+    keys: &MaskingKeys,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Report, Failure> {
+    let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
+    let file = Arc::new(file);
+    let policies = outputs.iter().map(|output| output.policy.clone()).collect();
+    let matchers = matchers(&reading.members).map_err(Failure::Reject)?;
+    let window = Window::new(file.clone(), len);
+    let archive = Archive { window, kind, reading, matchers, policies, keys, threads, progress };
+    let (mut packers, mut mishaps) = (Vec::new(), Vec::new());
+    for output in outputs {
+        let tap = Tap::new(Outlet::open_binary(output.sink, output.compress, kind.compression)?);
+        mishaps.push(tap.mishap.clone());
+        packers.push(Packer::new(kind.format, tap));
+    }
+    // A tar archive says a member's size before its content, so that all are made twice.
+    let sizes = if kind.format == Format::Tar { Some(archive.run(None, &[])?.sizes) } else { None };
+    let tally = archive.run(Some((&mut packers, sizes.as_deref())), &mishaps)?;
+    let digest = digest_of(&file, len, digest_kind, keys)?;
+    let mut reports = Vec::with_capacity(packers.len());
+    for ((packer, mishap), columns) in packers.into_iter().zip(&mishaps).zip(tally.columns) {
+        let tap = packer.finish().map_err(|error| mishap.take().unwrap_or_else(|| retry("end the archive", &error)))?;
+        reports.push(tap.outlet.finish(kind.format, tally.rows, columns)?);
+    }
+    let format = kind.format.compressed(kind.compression);
+    Ok(Report { input: InputReport { digest, digest_kind, bytes: len, format }, rows_in: tally.rows, outputs: reports })
+}
+
+fn matchers(rules: &[MemberRule]) -> Result<Vec<GlobMatcher>, Fault> {
+    let compile = |rule: &MemberRule| {
+        let glob = GlobBuilder::new(&rule.pattern).case_insensitive(true).build();
+        glob.map(|glob| glob.compile_matcher())
+            .map_err(|_| of_file("bad_policy", "the pattern of a member rule is none", "Mend `member` of the landing."))
+    };
+    rules.iter().map(compile).collect()
+}
+
+/// Where members go, and how long they become if that must be known.
+type Packing<'p, 's> = Option<(&'p mut Vec<Packer>, Option<&'s [Vec<u64>]>)>;
+
+impl Archive<'_> {
+    /// Passes every member through; without packers only to see what comes of them.
+    fn run(&self, mut packing: Packing<'_, '_>, mishaps: &[Mishap]) -> Result<Tally, Failure> {
+        let count = self.policies.len();
+        let mut tally = Tally { columns: vec![Vec::new(); count], sizes: vec![Vec::new(); count], ..Tally::default() };
+        unpack::walk(&self.window, self.kind, self.bounds(), &mut |found| {
+            self.member(found, &mut tally, &mut packing, mishaps)
+        })?;
+        if tally.members == 0 {
+            let advice = "Ask the sender for the files that should be in it.";
+            return Err(Failure::Reject(of_file("empty_file", "the archive has no member", advice)));
+        }
+        Ok(tally)
+    }
+
+    fn member(
+        &self,
+        found: Found<'_>,
+        tally: &mut Tally,
+        packing: &mut Packing<'_, '_>,
+        mishaps: &[Mishap],
+    ) -> Result<(), Failure> {
+        tally.members += 1;
+        let number = tally.members;
+        let refused = |fault: Fault| Failure::Reject(of_member(fault, number));
+        if number > self.reading.limits.max_members {
+            let sentence = format!("the archive has more than {} members", self.reading.limits.max_members);
+            let fault = of_file("too_many_members", &sentence, "If it is right, raise `max_members` in the limits.");
+            return Err(Failure::Reject(fault));
+        }
+        name::check(&found.name).map_err(refused)?;
+        if !tally.names.insert(found.name.clone()) {
+            return Err(refused(of_file("duplicate_member", "another member has the same name", ADVICE)));
+        }
+        let is_match = |matcher: &GlobMatcher| matcher.is_match(&found.name);
+        let Some(rule) = self.matchers.iter().position(is_match).map(|index| &self.reading.members[index]) else {
+            let advice = "Add a `[[landing.member]]` for it, with `drop = true` if nobody needs it.";
+            return Err(refused(of_file("unlisted_member", "no member rule of the landing names it", advice)));
+        };
+        if rule.drops {
+            return unpack::pass_over(found, &mut tally.expanded, self.bounds(), &self.window)
+                .map_err(|failure| named(failure, number));
+        }
+        let mut sides = Vec::with_capacity(self.policies.len());
+        let mut packers = packing.as_mut().map(|(packers, sizes)| (packers.iter_mut(), *sizes));
+        for (output, policy) in self.policies.iter().enumerate() {
+            // Views have their own policy; the rule's is for the landing's own output.
+            let policy = rule.policy.as_ref().filter(|_| output == 0).unwrap_or(policy).clone();
+            let packer = packers.as_mut().and_then(|(packers, _)| packers.next());
+            let sizes = packers.as_ref().and_then(|(_, sizes)| *sizes);
+            let size = sizes.and_then(|sizes| sizes[output].get(tally.sizes[output].len()).copied());
+            sides.push(Side { policy, packer, size });
+        }
+        let report =
+            member::pass(self, found, sides, &mut tally.expanded, mishaps).map_err(|failure| named(failure, number))?;
+        tally.rows += report.rows_in;
+        for (output, made) in report.outputs.into_iter().enumerate() {
+            tally.sizes[output].push(made.bytes);
+            tally.add_columns(output, &rule.pattern, made);
+        }
+        Ok(())
+    }
+
+    fn bounds(&self) -> unpack::Bounds {
+        let Limits { max_expanded_bytes, max_expansion, .. } = self.reading.limits;
+        let by_ratio = Limits::FREE_BYTES.max(self.window.size().saturating_mul(max_expansion));
+        unpack::Bounds { max_expanded_bytes, by_ratio, max_expansion }
+    }
+}
+
+const ADVICE: &str = "Have the archive made anew, of plain files only.";
+
+impl Tally {
+    /// Columns go by their member's rule: a member's name may be personal data.
+    fn add_columns(&mut self, output: usize, pattern: &str, made: OutputReport) {
+        for column in made.columns {
+            let column = ColumnReport { name: format!("{pattern}: {}", column.name), ..column };
+            if !self.columns[output].contains(&column) {
+                self.columns[output].push(column);
+            }
+        }
+    }
+}
+
+/// Says which member a fault is in, by its number: a member's name may be personal data.
+fn of_member(fault: Fault, number: usize) -> Fault {
+    Fault { sentence: format!("member {number}: {}", fault.sentence), ..fault }
+}
+
+fn named(failure: Failure, number: usize) -> Failure {
+    match failure {
+        Failure::Reject(fault) => Failure::Reject(of_member(fault, number)),
+        failure => failure,
+    }
+}

@@ -1,0 +1,226 @@
+//! Reads archives: member by member, in order; what is no plain file or directory is refused.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+
+use zip::result::ZipError;
+
+use super::{ADVICE, Failure, Format, of_member};
+use crate::pipeline::Fault;
+use crate::pipeline::fault::of_file;
+use crate::pipeline::reading::Compression;
+use crate::pipeline::source::retry;
+use crate::pipeline::window::{From, Window};
+
+/// First bytes that tell a tar archive.
+const TAR_HEAD: usize = 512;
+/// Zeros at the end of a tar archive.
+const TAR_END: u64 = 1024;
+/// Bytes of a member read at a time.
+pub(super) const BLOCK: usize = 64 << 10;
+
+/// What an archive is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::pipeline) struct Kind {
+    pub format: Format,
+    /// Around the whole.
+    pub compression: Option<Compression>,
+}
+
+/// One file in an archive.
+pub(super) struct Found<'a> {
+    pub name: String,
+    /// Seconds since 1970, where the archive has them.
+    pub modified: Option<u64>,
+    pub zip_time: Option<zip::DateTime>,
+    pub content: &'a mut dyn Read,
+}
+
+/// Most that may come out of an archive.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub max_expanded_bytes: u64,
+    pub by_ratio: u64,
+    pub max_expansion: u64,
+}
+
+impl Bounds {
+    pub(super) fn check(self, expanded: u64) -> Result<(), Failure> {
+        let (what, advice) = if expanded > self.max_expanded_bytes {
+            (format!("more than {} bytes come out of the archive", self.max_expanded_bytes), "raise `max_expanded`")
+        } else if expanded > self.by_ratio {
+            (
+                format!("more than {} bytes come out of each byte of the archive", self.max_expansion),
+                "raise `max_expansion`",
+            )
+        } else {
+            return Ok(());
+        };
+        let advice = format!("If it is honest, {advice} in the limits.");
+        Err(Failure::Reject(of_file("expansion_exceeded", &what, &advice)))
+    }
+}
+
+/// What an input is, by its first bytes, if it is an archive.
+pub(in crate::pipeline) fn recognise(file: &File) -> Result<Option<Kind>, Failure> {
+    let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
+    let mut head = [0; 4];
+    match file.read_exact_at(&mut head, 0) {
+        Ok(()) => {}
+        // Shorter than any archive, or a pipe: the reader of a member.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || error.raw_os_error() == Some(libc::ESPIPE) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(retry("read the input", &error)),
+    }
+    if matches!(head, [b'P', b'K', 3, 4] | [b'P', b'K', 5, 6]) {
+        return Ok(Some(Kind { format: Format::Zip, compression: None }));
+    }
+    let compression = match head {
+        [0x1f, 0x8b, ..] => Some(Compression::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd] => Some(Compression::Zstd),
+        _ => None,
+    };
+    let again = file.try_clone().map_err(|error| retry("read the input", &error))?;
+    let window = Window::new(again.into(), len);
+    let mut head = Vec::with_capacity(TAR_HEAD);
+    // What cannot be decompressed is for the reader of compressed text to tell.
+    let _ = decompressed(&window, compression).and_then(|reader| reader.take(TAR_HEAD as u64).read_to_end(&mut head));
+    let is_tar = head.len() == TAR_HEAD && head[257..].starts_with(b"ustar");
+    Ok(is_tar.then_some(Kind { format: Format::Tar, compression }))
+}
+
+fn decompressed(window: &Window, compression: Option<Compression>) -> io::Result<Box<dyn Read>> {
+    let reader = BufReader::with_capacity(BLOCK, window.from(0));
+    Ok(match compression {
+        None => Box::new(reader),
+        Some(Compression::Gzip) => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
+        Some(Compression::Zstd) => Box::new(zstd::Decoder::with_buffer(reader)?),
+    })
+}
+
+/// What is done with each file of an archive.
+pub(super) type Visit<'a> = &'a mut dyn FnMut(Found<'_>) -> Result<(), Failure>;
+
+/// Visits every file of an archive; directories are passed over, they come back with their files.
+pub(super) fn walk(window: &Window, kind: Kind, bounds: Bounds, visit: Visit<'_>) -> Result<(), Failure> {
+    match kind.format {
+        Format::Zip => walk_zip(window, visit),
+        _ => walk_tar(window, kind.compression, bounds, visit),
+    }
+}
+
+fn walk_zip(window: &Window, visit: Visit<'_>) -> Result<(), Failure> {
+    let archive = zip::ZipArchive::new(BufReader::with_capacity(BLOCK, window.from(0)));
+    let mut archive: zip::ZipArchive<BufReader<From>> =
+        archive.map_err(|_| unreadable(window, "the directory of the zip archive cannot be read"))?;
+    let mut number = 0;
+    for index in 0..archive.len() {
+        let raw = archive.by_index_raw(index).map_err(|_| unreadable(window, "a zip member cannot be read"))?;
+        let (is_dir, is_link, is_encrypted) = (raw.is_dir(), raw.is_symlink(), raw.encrypted());
+        drop(raw);
+        if is_dir {
+            continue;
+        }
+        number += 1;
+        if is_encrypted {
+            let advice = "Have it sent without a password; the vault's encryption protects it.";
+            return Err(refused(of_file("encrypted_member", "it is encrypted", advice), number));
+        }
+        if is_link {
+            return Err(refused(of_file("unsafe_member", "it is a link", ADVICE), number));
+        }
+        let mut member = archive.by_index(index).map_err(|error| match error {
+            ZipError::CompressionMethodNotSupported(_) | ZipError::UnsupportedArchive(_) => {
+                let advice = "Have it made with the usual method, deflate.";
+                refused(of_file("unsupported_member", "its compression is not read", advice), number)
+            }
+            _ => unreadable(window, "a zip member cannot be read"),
+        })?;
+        let Ok(name) = member.name().map(std::borrow::Cow::into_owned) else {
+            return Err(refused(of_file("unsafe_member", "its name cannot be read", ADVICE), number));
+        };
+        let zip_time = member.last_modified();
+        visit(Found { name, modified: None, zip_time, content: &mut member })?;
+    }
+    Ok(())
+}
+
+fn walk_tar(
+    window: &Window,
+    compression: Option<Compression>,
+    bounds: Bounds,
+    visit: Visit<'_>,
+) -> Result<(), Failure> {
+    let unreadable = || unreadable(window, "the tar archive is damaged or cut off");
+    let reader = decompressed(window, compression).map_err(|_| unreadable())?;
+    let mut archive = tar::Archive::new(Ending { reader, bytes: 0, zeros: 0 });
+    let mut number = 0;
+    for entry in archive.entries().map_err(|_| unreadable())? {
+        let mut entry = entry.map_err(|_| unreadable())?;
+        let kind = entry.header().entry_type();
+        if kind.is_dir() || kind.is_pax_global_extensions() {
+            continue;
+        }
+        number += 1;
+        if !kind.is_file() && !kind.is_contiguous() {
+            return Err(refused(of_file("unsafe_member", "it is a link, a device or a sparse file", ADVICE), number));
+        }
+        let Ok(name) = String::from_utf8(entry.path_bytes().into_owned()) else {
+            return Err(refused(of_file("unsafe_member", "its name is not UTF-8", ADVICE), number));
+        };
+        // As `tar -C dir .` writes it.
+        let name = name.strip_prefix("./").unwrap_or(&name).to_owned();
+        let modified = entry.header().mtime().ok();
+        visit(Found { name, modified, zip_time: None, content: &mut entry })?;
+    }
+    // To the end: checksums stand there, and without its mark the archive was cut off between two members.
+    let (mut rest, mut block) = (archive.into_inner(), vec![0; BLOCK]);
+    while rest.read(&mut block).map_err(|_| unreadable())? > 0 {
+        bounds.check(rest.bytes)?;
+    }
+    if rest.zeros < TAR_END { Err(unreadable()) } else { Ok(()) }
+}
+
+/// Counts the zeros at the end of what was read.
+struct Ending<R> {
+    reader: R,
+    bytes: u64,
+    zeros: u64,
+}
+
+impl<R: Read> Read for Ending<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(out)?;
+        let zeros = out[..count].iter().rev().take_while(|byte| **byte == 0).count();
+        self.bytes += count as u64;
+        self.zeros = zeros as u64 + if zeros == count { self.zeros } else { 0 };
+        Ok(count)
+    }
+}
+
+fn refused(fault: Fault, number: usize) -> Failure {
+    Failure::Reject(of_member(fault, number))
+}
+
+/// A failure to read: the system's, or the file's.
+pub(super) fn unreadable(window: &Window, what: &str) -> Failure {
+    match window.take_failure() {
+        Some(error) => retry("read the input", &error),
+        None => Failure::Reject(of_file("malformed_file", what, "Have the file sent again, whole.")),
+    }
+}
+
+/// Reads a member that nobody needs.
+pub(super) fn pass_over(found: Found<'_>, expanded: &mut u64, bounds: Bounds, window: &Window) -> Result<(), Failure> {
+    let mut block = vec![0; BLOCK];
+    loop {
+        match found.content.read(&mut block) {
+            Ok(0) => return Ok(()),
+            Ok(count) => *expanded += count as u64,
+            Err(_) => return Err(unreadable(window, "its content is damaged or cut off")),
+        }
+        bounds.check(*expanded)?;
+    }
+}

@@ -1,0 +1,211 @@
+//! Archives.
+
+use std::io::{Cursor, Read, Write};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use super::{fault, policy, run};
+use crate::pipeline::{Compress, Failure, Limits, MemberRule, Reading, Report};
+use crate::policy::Policy;
+
+const PEOPLE: &str = "id,name\n1,Alice\n2,Bob\n";
+const MASKED: &str = "id,name\n1,[REDACTED]\n2,[REDACTED]\n";
+const ORDERS: &str = "{\"name\":\"Alice\",\"sum\":7}\n";
+
+fn rule(pattern: &str, policy: Option<Policy>, drops: bool) -> MemberRule {
+    MemberRule { pattern: pattern.to_owned(), policy, drops }
+}
+
+fn reading() -> Reading {
+    let orders = Some(policy(&["name=redact", "sum=keep"]));
+    let members = vec![rule("*.csv", None, false), rule("orders/*", orders, false), rule("*.txt", None, true)];
+    Reading { members, ..Reading::default() }
+}
+
+fn people() -> Policy {
+    policy(&["id=keep", "name=redact"])
+}
+
+fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    for (name, content) in members {
+        writer.start_file(*name, options).unwrap();
+        writer.write_all(content).unwrap();
+    }
+    writer.set_comment("packed by Alice").unwrap();
+    writer.finish().unwrap().into_inner()
+}
+
+fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mtime(1_700_000_000);
+        header.set_username("alice").unwrap();
+        builder.append_data(&mut header, name, *content).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// A member under a name that the builders would refuse.
+fn tar_of(name: &str, kind: tar::EntryType) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(0);
+    header.set_cksum();
+    [&header.as_bytes()[..], &[0; 1024]].concat()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn unzipped(archive: &[u8]) -> Vec<(String, String)> {
+    let mut archive = ZipArchive::new(Cursor::new(archive)).unwrap();
+    let count = archive.len();
+    let one = |index: usize| {
+        let mut member = archive.by_index(index).unwrap();
+        let mut text = String::new();
+        member.read_to_string(&mut text).unwrap();
+        (member.name().unwrap().into_owned(), text)
+    };
+    (0..count).map(one).collect()
+}
+
+fn untarred(archive: &[u8]) -> Vec<(String, String)> {
+    let mut archive = tar::Archive::new(archive);
+    let one = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+        let mut entry = entry.unwrap();
+        assert_eq!(entry.header().mtime().unwrap(), 1_700_000_000);
+        assert_eq!(entry.header().username().unwrap(), Some(""));
+        let mut text = String::new();
+        entry.read_to_string(&mut text).unwrap();
+        (String::from_utf8(entry.path_bytes().into_owned()).unwrap(), text)
+    };
+    archive.entries().unwrap().map(one).collect()
+}
+
+fn masked(input: &[u8], reading: &Reading) -> (Vec<u8>, Report) {
+    run(input, reading, &people(), Compress::Same).unwrap()
+}
+
+fn code(input: &[u8]) -> String {
+    fault(input, &reading(), &people()).code
+}
+
+fn bundle() -> Vec<(&'static str, &'static [u8])> {
+    vec![
+        ("people.csv", PEOPLE.as_bytes()),
+        ("README.txt", b"for Alice only"),
+        ("orders/2024/long name.ndjson", ORDERS.as_bytes()),
+        ("sub/PEOPLE.CSV", PEOPLE.as_bytes()),
+    ]
+}
+
+fn expected() -> Vec<(String, String)> {
+    let orders = ORDERS.replace("Alice", "[REDACTED]");
+    [("people.csv", MASKED), ("orders/2024/long name.ndjson", &orders), ("sub/PEOPLE.CSV", MASKED)]
+        .map(|(name, text)| (name.to_owned(), text.to_owned()))
+        .to_vec()
+}
+
+#[test]
+fn every_member_goes_by_its_rule() {
+    let (output, report) = masked(&zip(&bundle()), &reading());
+    assert_eq!(unzipped(&output), expected());
+    assert!(!output.windows(5).any(|window| window == b"Alice"), "the comment is left");
+    assert_eq!((report.rows_in, report.input.format.as_str()), (5, "zip"));
+    let columns: Vec<&str> = report.outputs[0].columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(columns, ["*.csv: id", "*.csv: name", "orders/*: name", "orders/*: sum"]);
+    let (output, report) = masked(&tar(&bundle()), &reading());
+    assert_eq!((untarred(&output), report.outputs[0].format.as_str()), (expected(), "tar"));
+    let (output, report) = masked(&gzip(&tar(&bundle())), &reading());
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&output[..]).read_to_end(&mut plain).unwrap();
+    assert_eq!((untarred(&plain), report.outputs[0].format.as_str()), (expected(), "tar.gz"));
+    let packed = zstd::encode_all(&tar(&bundle())[..], 1).unwrap();
+    let (output, report) = run(&packed, &reading(), &people(), Compress::None).unwrap();
+    assert_eq!((untarred(&output), report.input.format.as_str()), (expected(), "tar.zst"));
+    // Long names and large members, of which tar must know the length.
+    let rows: String = (0..200_000).map(|row| format!("{row},Alice\n")).collect();
+    let name = format!("{}/people.csv", "d".repeat(150));
+    let (output, _) = masked(&tar(&[(&name, format!("id,name\n{rows}").as_bytes())]), &reading());
+    let members = untarred(&output);
+    assert_eq!((members[0].0.as_str(), members[0].1.len()), (name.as_str(), 8 + rows.len() + 200_000 * 5));
+}
+
+#[test]
+fn archives_are_read_only_where_rules_say_so() {
+    let none = Reading { members: Vec::new(), ..reading() };
+    for archive in [zip(&bundle()), tar(&bundle()), gzip(&tar(&bundle()))] {
+        assert_eq!(fault(&archive, &none, &people()).code, "unrecognised_format");
+    }
+    assert_eq!(code(&zip(&[("people.csv", PEOPLE.as_bytes()), ("other.bin", b"x")])), "unlisted_member");
+    assert_eq!(code(&zip(&[("README.txt", b"x"), ("in.csv", &zip(&bundle()))])), "unrecognised_format");
+    assert_eq!(code(&zip(&[("in.csv", &gzip(&tar(&bundle())))])), "unrecognised_format");
+    assert_eq!(code(&zip(&[])), "empty_file");
+    let bad = fault(&tar(&[("a.csv", PEOPLE.as_bytes()), ("b.csv", b"id,name\n1\n")]), &reading(), &people());
+    assert_eq!((bad.code.as_str(), bad.row), ("ragged_row", Some(1)));
+    assert!(bad.sentence.starts_with("member 2: "), "{bad:?}");
+    assert_eq!(code(&zip(&[("a.csv", b"id,name,ssn\n")])), "unlisted_column");
+}
+
+#[test]
+fn what_leads_elsewhere_is_refused() {
+    for name in ["../a.csv", "/a.csv", "a/../../b.csv", "a\\b.csv"] {
+        assert_eq!(code(&zip(&[(name, PEOPLE.as_bytes())])), "unsafe_member", "{name}");
+        assert_eq!(code(&tar_of(name, tar::EntryType::Regular)), "unsafe_member", "{name}");
+    }
+    for kind in [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Fifo] {
+        assert_eq!(code(&tar_of("a.csv", kind)), "unsafe_member", "{kind:?}");
+    }
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    writer.add_symlink("a.csv", "/etc/passwd", SimpleFileOptions::default()).unwrap();
+    assert_eq!(code(&writer.finish().unwrap().into_inner()), "unsafe_member");
+    assert_eq!(code(&tar(&[("a.csv", PEOPLE.as_bytes()), ("a.csv", PEOPLE.as_bytes())])), "duplicate_member");
+    // The flag of an encrypted member, in both of its headers.
+    let mut encrypted = zip(&[("a.csv", PEOPLE.as_bytes())]);
+    encrypted[6] |= 1;
+    let central = encrypted.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
+    encrypted[central + 8] |= 1;
+    assert_eq!(code(&encrypted), "encrypted_member");
+}
+
+#[test]
+fn bombs_and_damage_are_refused() {
+    let zeros = vec![b'0'; 17 << 20];
+    let bomb = [&b"id,name\n1,"[..], &zeros].concat();
+    let limits = Limits { max_record_bytes: 1 << 30, ..Limits::default() };
+    let wide = Reading { limits, ..reading() };
+    for archive in [
+        zip(&[("a.csv", &bomb)]),
+        zip(&[("a.txt", &bomb)]),
+        zstd::encode_all(&tar(&[("a.csv", &bomb)])[..], 1).unwrap(),
+    ] {
+        assert_eq!(fault(&archive, &wide, &people()).code, "expansion_exceeded");
+    }
+    let few = Reading { limits: Limits { max_members: 1, ..Limits::default() }, ..wide };
+    assert_eq!(fault(&zip(&bundle()), &few, &people()).code, "too_many_members");
+    let whole = tar(&bundle());
+    for cut in [whole.len() - 1024, 1024, 1536, 700] {
+        assert_eq!(code(&whole[..cut]), "malformed_file", "{cut}");
+    }
+    let packed = gzip(&whole);
+    assert_eq!(code(&packed[..packed.len() - 4]), "malformed_file");
+    let packed = zip(&bundle());
+    assert_eq!(code(&packed[..packed.len() / 2]), "malformed_file");
+    for archive in [packed, gzip(&whole), whole] {
+        for at in (0..archive.len()).step_by(13) {
+            let mut damaged = archive.clone();
+            damaged[at] ^= 0x11;
+            let result = run(&damaged, &reading(), &people(), Compress::Same);
+            assert!(!matches!(result, Err(Failure::Retry { .. })), "byte {at}: {result:?}");
+        }
+    }
+}
