@@ -1,4 +1,4 @@
-//! What a process does before it reads plaintext: no core dump of it is written, and no panic message quotes it.
+//! What a process does before it reads plaintext or keys: no core dump of it is written, and no panic message quotes it.
 
 use std::io;
 
@@ -9,9 +9,14 @@ pub fn guard() -> io::Result<()> {
     Ok(())
 }
 
-/// A piped core pattern ignores the size limit; only an undumpable process leaves no core, and no ptrace either.
+/// Lets the kernel write no core file of this process and its children. A piped core pattern ignores this.
+pub fn forbid_core_files() -> io::Result<()> {
+    rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)
+}
+
+/// Only an undumpable process leaves no core on a pipe either, and cannot be traced.
 fn forbid_core_dumps() -> io::Result<()> {
-    rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)?;
+    forbid_core_files()?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }

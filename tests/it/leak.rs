@@ -184,6 +184,11 @@ fn crashes_and_panics_leave_no_cell_value() {
             assert!(status.code().is_none() || said.contains("defect"), "{fault}: {said}");
         }
     }
+    // The daemon itself has the keys.
+    let mut command = in_cage(&sandbox, Path::new(env!("CARGO_BIN_EXE_veild")));
+    command.env("VEILD_FAULT", "recovered=abort");
+    let mut daemon = sandbox.daemon_by(command);
+    sandbox.wait_for("the daemon's crash", || daemon.has_ended());
     for dir in ["cage", "tmp"] {
         assert_eq!(files_below(&sandbox.path(dir)), Vec::<PathBuf>::new(), "left behind in {dir}");
     }
