@@ -1,6 +1,6 @@
 //! Appending: numbering, chaining, durability, rotation, checkpoints, repair.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,18 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rustix::fs::{FlockOperation, flock};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::segment::{self, GENESIS, Lines, broken};
+use super::segment;
 use super::{Action, AuditError, NAMESPACE, Outcome, Record, TrailOptions};
 use crate::fsutil::{self, At};
 use crate::keys::SigningKey;
+
+mod recovery;
+mod retention;
+
+use recovery::recover;
+pub use retention::Upkeep;
 
 /// Longest time from a fork to its exec, in milliseconds.
 const FORK_LASTS_MS: u64 = 2000;
@@ -277,90 +283,6 @@ fn cut(segment: &mut Segment) -> Result<(), AuditError> {
     Ok(())
 }
 
-/// Finds the end of the chain and cuts a torn tail; returns how many bytes were cut.
-fn recover(dir: &Path) -> Result<(Option<Segment>, Head, u64), AuditError> {
-    let mut segments = segment::list(dir)?;
-    let mut total = 0;
-    while let Some((first, path)) = segments.pop() {
-        let (mut segment, head) = scan(&path, first)?;
-        let size = segment.file.metadata().at("stat", &path)?.len();
-        total += size - segment.len;
-        let Some(head) = head else {
-            // The crash came before its first record was whole: the segment before it is the newest.
-            drop(segment);
-            fsutil::remove_if_there(&path)?;
-            fsutil::fsync_dir(dir)?;
-            continue;
-        };
-        if let Some((_, before)) = segments.last() {
-            continues(&path, before)?;
-        }
-        cut(&mut segment)?;
-        return Ok((Some(segment), head, total));
-    }
-    Ok((None, Head { seq: 0, hash: GENESIS.to_owned() }, total))
-}
-
-/// Whether a segment's first line chains to the last one of the segment before it.
-fn continues(path: &Path, before: &Path) -> Result<(), AuditError> {
-    let mut lines = Lines::open(before)?;
-    let mut last = String::new();
-    while lines.advance()? {
-        last = segment::hash(&lines.line);
-    }
-    let mut lines = Lines::open(path)?;
-    lines.advance()?;
-    let value: Option<Value> = serde_json::from_slice(&lines.line).ok();
-    match value.as_ref().and_then(segment::link) {
-        Some((_, prev)) if prev == last => Ok(()),
-        _ => Err(broken(path, format!("line 1 does not chain to the end of {}", segment::label(before)))),
-    }
-}
-
-/// A crash leaves one torn line at the end, perhaps with blocks of zeros that never reached the disk; anything else
-/// behind a line that is not whole is an edit, and cutting it would destroy evidence.
-fn only_zeros_follow(lines: &mut Lines) -> Result<(), AuditError> {
-    let number = lines.number;
-    while lines.advance()? {
-        if lines.line.iter().any(|byte| *byte != 0) {
-            return Err(broken(lines.path(), format!("line {number} is no audit line")));
-        }
-    }
-    Ok(())
-}
-
-/// Follows the chain through a segment, up to its end or its torn last line.
-fn scan(path: &Path, first: u64) -> Result<(Segment, Option<Head>), AuditError> {
-    let mut lines = Lines::open(path)?;
-    let mut head: Option<Head> = None;
-    let (mut len, mut date) = (0, Date::ZERO);
-    while lines.advance()? {
-        if !lines.whole() {
-            only_zeros_follow(&mut lines)?;
-            break;
-        }
-        let value: Option<Value> = serde_json::from_slice(&lines.line).ok();
-        let Some((seq, prev)) = value.as_ref().and_then(segment::link) else {
-            return Err(broken(path, format!("line {} {}", lines.number, segment::unlinked(value.as_ref()))));
-        };
-        let follows = match &head {
-            Some(head) => seq == head.seq + 1 && prev == head.hash,
-            None => seq == first,
-        };
-        if !follows {
-            return Err(broken(path, format!("line {} does not continue the chain", lines.number)));
-        }
-        if head.is_none() {
-            let at = value.as_ref().and_then(|value| value.get("@timestamp")?.as_str()?.parse::<Timestamp>().ok());
-            date = at.map(day).unwrap_or_default();
-        }
-        head = Some(Head { seq, hash: segment::hash(&lines.line) });
-        len = lines.offset + lines.line.len() as u64;
-    }
-    let file = OpenOptions::new().read(true).write(true).open(path).at("open", path)?;
-    Ok((Segment { path: path.to_owned(), file, len, day: date }, head))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,6 +297,8 @@ mod tests {
             dir: dir.path().join("audit"),
             rotate_size: 1 << 20,
             rotate_daily: false,
+            keep: Duration::from_secs(400 * 86_400),
+            total_size: 1 << 30,
             checkpoint_every: Duration::from_secs(600),
         };
         let mut trail = Trail::open(options, key.clone(), Timestamp::UNIX_EPOCH).unwrap();

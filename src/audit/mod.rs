@@ -1,7 +1,8 @@
 //! The audit trail: one hash-chained ECS JSON line per event, durable before its effects are let go.
 //!
 //! `DIR/audit-<first-seq>.jsonl`; each line carries `veild.seq` and `veild.prev`, the SHA-256 of the line before it with
-//! its newline. Checkpoints are signed with the host key. A torn last line is cut off, and that is recorded.
+//! its newline. Checkpoints are signed with the host key. A torn last line is cut off, and that is recorded. Closed
+//! segments become `.jsonl.zst`; what is pruned leaves a signed stub ([`Stub`]), unless it is held ([`hold`]).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,13 +12,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 mod chain;
+pub mod hold;
 mod segment;
+mod stub;
 #[cfg(test)]
 mod tests;
 mod verify;
 
-pub use chain::Trail;
-pub use segment::{each_record, lines_after, tail};
+pub use chain::{Trail, Upkeep};
+pub use segment::{each_line, each_record, lines_after, tail};
+pub use stub::{Stub, Why};
 pub use verify::verify;
 
 /// Version of the line format, carried by every line.
@@ -86,6 +90,12 @@ pub enum Action {
     AuditRepaired,
     #[serde(rename = "audit.pruned")]
     AuditPruned,
+    #[serde(rename = "audit.exported")]
+    AuditExported,
+    #[serde(rename = "audit.hold_added")]
+    AuditHoldAdded,
+    #[serde(rename = "audit.hold_removed")]
+    AuditHoldRemoved,
     #[serde(rename = "audit.checkpoint")]
     AuditCheckpoint,
 }
@@ -99,7 +109,8 @@ impl Action {
             ConfigLoaded | ConfigRejected | KeyGenerated | KeyRotated => "configuration",
             FileSealed | FileQuarantined | FileSkipped | FileRetried | FileReleased | FileDiscarded => "file",
             VaultOpened | VaultVerified | VaultRewrapped | VaultPruned | TokenRevealed => "file",
-            AuditRotated | AuditRepaired | AuditPruned | AuditCheckpoint => "file",
+            AuditRotated | AuditRepaired | AuditPruned | AuditExported | AuditCheckpoint => "file",
+            AuditHoldAdded | AuditHoldRemoved => "configuration",
             AuthSucceeded | AuthFailed => "authentication",
             ApiCalled => "api",
             AlertRaised | AlertCleared => "host",
@@ -171,6 +182,10 @@ pub struct TrailOptions {
     pub dir: PathBuf,
     pub rotate_size: u64,
     pub rotate_daily: bool,
+    /// Older closed segments are pruned.
+    pub keep: Duration,
+    /// Above this many bytes the oldest closed segments are pruned.
+    pub total_size: u64,
     /// Time between signed checkpoints while anything is written.
     pub checkpoint_every: Duration,
 }
@@ -186,9 +201,12 @@ pub enum AuditError {
 }
 
 /// What verification found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     pub segments: u64,
+    /// Segments of which only a stub is left, and their records.
+    pub pruned_segments: u64,
+    pub pruned_records: u64,
     pub records: u64,
     pub checkpoints: u64,
     pub first_seq: u64,

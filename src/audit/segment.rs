@@ -13,6 +13,8 @@ use crate::fsutil::At;
 
 /// `veild.prev` of the very first record.
 pub(super) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// Bytes read at once.
+const BLOCK: usize = 256 << 10;
 /// What a string is cut to in a record that is too long.
 const SHORT: usize = 256;
 
@@ -29,24 +31,59 @@ pub(super) fn broken(path: &Path, what: impl Into<String>) -> AuditError {
     AuditError::Broken { segment: label(path), what: what.into() }
 }
 
-/// All segments in order, each with the first sequence number that its name gives.
+/// What a segment's name ends with while it is written, and once it is compressed.
+const SUFFIXES: [&str; 2] = [".jsonl", ".jsonl.zst"];
+
+/// All segments in order, each with the first sequence number that its name gives; where a compressed one stands beside
+/// what it was made of, that counts.
 pub(super) fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, AuditError> {
-    let mut segments = Vec::new();
+    let mut segments = numbered(dir, &SUFFIXES)?;
+    segments.dedup_by_key(|(first, _)| *first);
+    Ok(segments)
+}
+
+/// All files `audit-<number><suffix>`, by number and then by name.
+pub(super) fn numbered(dir: &Path, suffixes: &[&str]) -> Result<Vec<(u64, PathBuf)>, AuditError> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(dir).at("list", dir)? {
         let path = entry.at("list", dir)?.path();
         let name = label(&path);
-        let digits = name.strip_prefix("audit-").and_then(|rest| rest.strip_suffix(".jsonl"));
-        if let Some(first) = digits.filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok()) {
-            segments.push((first, path));
+        let (Some(digits), Some(rest)) = (name.get(6..26), name.get(26..)) else { continue };
+        if name.starts_with("audit-") && suffixes.contains(&rest) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            found.extend(digits.parse().ok().map(|first| (first, path)));
         }
     }
-    segments.sort();
-    Ok(segments)
+    found.sort();
+    Ok(found)
+}
+
+/// Both names that a segment may have.
+pub(super) fn spellings(dir: &Path, first_seq: u64) -> [PathBuf; 2] {
+    SUFFIXES.map(|suffix| dir.join(format!("audit-{first_seq:020}{suffix}")))
+}
+
+pub(super) fn is_there(dir: &Path, first_seq: u64) -> bool {
+    spellings(dir, first_seq).iter().any(|path| path.exists())
+}
+
+pub(super) fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "zst")
+}
+
+/// The name of a segment once it is compressed.
+pub(super) fn compressed(path: &Path) -> PathBuf {
+    path.with_extension("jsonl.zst")
+}
+
+/// Size of all segments and stubs.
+pub(super) fn bytes(dir: &Path) -> Result<u64, AuditError> {
+    let all = numbered(dir, &[SUFFIXES[0], SUFFIXES[1], ".pruned.json"])?;
+    Ok(all.iter().map(|(_, path)| path.metadata().map_or(0, |metadata| metadata.len())).sum())
 }
 
 /// Reads lines with their newline, never more than [`MAX_LINE`] bytes of one at a time.
 pub(super) struct Lines {
-    reader: BufReader<File>,
+    reader: Box<dyn BufRead + Send>,
     path: PathBuf,
     pub line: Vec<u8>,
     /// Of `line`, from 1.
@@ -57,7 +94,19 @@ pub(super) struct Lines {
 
 impl Lines {
     pub fn open(path: &Path) -> Result<Lines, AuditError> {
-        let reader = BufReader::with_capacity(256 * 1024, File::open(path).at("open", path)?);
+        let (file, path) = match File::open(path) {
+            // It was compressed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_compressed(path) => {
+                (File::open(compressed(path)).at("open", path)?, &*compressed(path))
+            }
+            opened => (opened.at("open", path)?, path),
+        };
+        let reader: Box<dyn BufRead + Send> = if is_compressed(path) {
+            let plain = zstd::stream::read::Decoder::new(file).at("open", path)?;
+            Box::new(BufReader::with_capacity(BLOCK, plain))
+        } else {
+            Box::new(BufReader::with_capacity(BLOCK, file))
+        };
         Ok(Lines { reader, path: path.to_owned(), line: Vec::new(), number: 0, offset: 0 })
     }
 
@@ -227,6 +276,22 @@ fn each(path: &Path, mut take: impl FnMut(Value)) -> Result<(), AuditError> {
         let value = serde_json::from_slice(&lines.line)
             .map_err(|_| broken(path, format!("line {} is no JSON", lines.number)))?;
         take(value);
+    }
+    Ok(())
+}
+
+/// Hands out every line of the trail with its bytes, in order.
+pub fn each_line(dir: &Path, mut take: impl FnMut(&[u8], &Value) -> io::Result<()>) -> Result<(), AuditError> {
+    for (_, path) in list(dir)? {
+        let mut lines = Lines::open(&path)?;
+        while lines.advance()? {
+            if !lines.line.ends_with(b"\n") && lines.line.len() <= MAX_LINE {
+                break;
+            }
+            let value = serde_json::from_slice(&lines.line)
+                .map_err(|_| broken(&path, format!("line {} is no JSON", lines.number)))?;
+            take(&lines.line, &value).at("hand on", &path)?;
+        }
     }
     Ok(())
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+mod retention;
+
 struct Fixture {
     dir: tempfile::TempDir,
     key: SigningKey,
@@ -26,6 +28,8 @@ impl Fixture {
             dir: self.trail_dir(),
             rotate_size,
             rotate_daily: true,
+            keep: Duration::from_secs(400 * 86_400),
+            total_size: 1 << 30,
             checkpoint_every: Duration::from_secs(600),
         };
         Trail::open(options, self.key.clone(), at(0))

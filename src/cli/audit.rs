@@ -8,6 +8,9 @@ use crate::audit::Problem;
 use crate::config::Config;
 use crate::ledger::Ledger;
 
+mod export;
+mod hold;
+
 #[derive(clap::Subcommand)]
 pub enum Arguments {
     /// Read every byte of the trail and say where it was changed
@@ -19,6 +22,11 @@ pub enum Arguments {
         #[arg(long)]
         json: bool,
     },
+    /// Hand records on, byte for byte
+    Export(export::Arguments),
+    /// Legal hold: what must stay beyond its time
+    #[command(subcommand)]
+    Hold(hold::Arguments),
     /// The last records
     Tail {
         /// Number of records
@@ -34,6 +42,8 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     match arguments {
         Arguments::Verify { public_key, json } => verify(&config, public_key.as_deref(), *json),
+        Arguments::Export(arguments) => export::run(&config, arguments),
+        Arguments::Hold(arguments) => hold::run(&config, arguments),
         Arguments::Tail { lines, json } => tail(&config, *lines, *json),
     }
 }
@@ -56,6 +66,12 @@ fn verify(config: &Config, public_key: Option<&Path>, json: bool) -> anyhow::Res
             "{} records in {} segment(s), {} signed checkpoint(s), sequence {} to {}",
             verdict.records, verdict.segments, verdict.checkpoints, verdict.first_seq, verdict.last_seq
         );
+        if verdict.pruned_segments > 0 {
+            println!(
+                "{} records in {} segment(s) were pruned; signed stubs carry the chain across",
+                verdict.pruned_records, verdict.pruned_segments
+            );
+        }
         for problem in &verdict.problems {
             println!("{} line {} (byte {}): {}", problem.segment, problem.line, problem.byte_offset, problem.what);
         }

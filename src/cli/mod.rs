@@ -28,6 +28,7 @@ mod status;
 mod token;
 mod unit;
 mod vault;
+mod when;
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the check found problems; \
                           78 the configuration is wrong";

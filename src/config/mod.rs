@@ -82,6 +82,8 @@ pub struct Audit {
     pub dir: PathBuf,
     pub rotate_size: u64,
     pub rotate: Rotation,
+    pub keep: Duration,
+    pub total_size: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -143,10 +143,10 @@ pub struct Audit {
     pub rotate_size: Option<Spanned<ByteSize>>,
     /// `daily` or `never`, beside `rotate_size`.
     pub rotate: Option<Spanned<Rotate>>,
-    #[schemars(skip)]
-    pub keep: Option<Spanned<Value>>,
-    #[schemars(skip)]
-    pub total_size: Option<Spanned<Value>>,
+    /// Closed segments that are older are pruned; a signed stub stays.
+    pub keep: Option<Spanned<Span>>,
+    /// Above this size of the whole trail the oldest closed segments are pruned, whatever `keep` says.
+    pub total_size: Option<Spanned<ByteSize>>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

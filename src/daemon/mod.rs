@@ -82,6 +82,8 @@ pub fn trail_options(config: &Config) -> TrailOptions {
         dir: config.audit.dir.clone(),
         rotate_size: config.audit.rotate_size,
         rotate_daily: config.audit.rotate != Rotation::Never,
+        keep: config.audit.keep,
+        total_size: config.audit.total_size,
         checkpoint_every: CHECKPOINT_EVERY,
     }
 }

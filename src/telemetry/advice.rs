@@ -21,6 +21,9 @@ pub fn for_code(code: &str) -> Option<&'static str> {
         "config_rejected" => "mend the file, `veild check`, then reload",
         "spool_left" => "put the landing back into the configuration and reload",
         "audit_truncated" => "find out who cut the trail's end off; a copy elsewhere has the missing records",
+        "audit_over_budget" => "raise `total_size`, or end a hold (`veild audit hold list`)",
+        "audit_pruned_early" => "raise `total_size` if the records were to stay for `keep`",
+        "audit_upkeep_failed" => "`veild audit verify` says whether the trail holds",
         "audit_failed" => "`veild audit verify` says whether the trail holds",
         _ => return None,
     })

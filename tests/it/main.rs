@@ -18,6 +18,7 @@
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
 //! - `soak.rs`: everything at random for a while, for as long as one likes.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
+//! - `retention.rs`: old audit records: compressed, pruned, held, handed on; kills at every step of it.
 //! - `retry.rs`: rejected files on their way back, through kills at every step.
 //! - `versions.rs`: what earlier versions left behind, kept in `tests/fixtures/`.
 //! - `reload.rs`: SIGHUP while files are in flight.
@@ -59,6 +60,7 @@ mod pseudonyms;
 mod recipients;
 mod reference;
 mod reload;
+mod retention;
 mod retry;
 mod sandbox;
 mod site;

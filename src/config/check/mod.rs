@@ -168,8 +168,6 @@ fn log(raw: raw::Log, findings: &mut Findings<'_>) -> Log {
 }
 
 fn audit(raw: raw::Audit, findings: &mut Findings<'_>) -> Audit {
-    findings.refuse("keep", &raw.keep);
-    findings.refuse("total_size", &raw.total_size);
     if let Some(rotate) = raw.rotate.as_ref().filter(|rotate| matches!(rotate.get_ref(), raw::Rotate::Hourly)) {
         findings.add(rotate.span(), "the audit trail rotates `daily` or `never` (and by rotate_size)");
     }
@@ -178,7 +176,17 @@ fn audit(raw: raw::Audit, findings: &mut Findings<'_>) -> Audit {
     if rotate_size < LEAST_SEGMENT {
         findings.add(place, "`rotate_size` must be at least 1MiB");
     }
+    if let Some(keep) = raw.keep.as_ref().filter(|keep| keep.get_ref().0.is_zero()) {
+        findings.add(keep.span(), "`keep` must be more than nothing");
+    }
+    let place = raw.total_size.as_ref().map_or(0..0, Spanned::span);
+    let total_size = size(raw.total_size.map(Spanned::into_inner), 20 << 30);
+    if total_size / 2 < rotate_size {
+        findings.add(place, "`total_size` must be at least twice `rotate_size`");
+    }
     Audit {
+        keep: time(raw.keep.map(Spanned::into_inner), 400 * 86_400),
+        total_size,
         dir: absolute(raw.dir, "/var/log/veild/audit", findings),
         rotate_size,
         rotate: rotation(raw.rotate.map(Spanned::into_inner)),

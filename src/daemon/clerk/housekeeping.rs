@@ -1,16 +1,22 @@
 //! What the clerk does beside outcomes: records that are owed, and looks at the places that it writes to.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::{Clerk, ClerkError, MAX_OWED, chain};
-use crate::audit::{AuditError, Record};
+use crate::audit::{Action, AuditError, Outcome, Record, Stub, Upkeep, Why};
 use crate::config::Config;
 use crate::daemon::event::Event;
 use crate::daemon::places::{Ailment, Finding, Obstacle, Place};
 use crate::fsutil;
 use crate::ledger::LedgerError;
+
+/// Time between two looks for what can be compressed or pruned.
+const LOOK_AT_TRAIL_EVERY: Duration = Duration::from_secs(60);
+/// After this long the other work of the clerk comes first again.
+const UPKEEP_LASTS: Duration = Duration::from_millis(250);
 
 impl Clerk {
     pub(super) fn stop(&mut self, record: Record) {
@@ -56,11 +62,48 @@ impl Clerk {
         if let Err(error) = self.forget() {
             events.push(self.failed(error));
         }
+        self.keep_trail();
         for place in [Place::Audit, Place::State, Place::Vault] {
             let written = probe.contains(&place);
             events.push(Event::Found(self.examine(place, written)));
         }
         events
+    }
+
+    /// Compresses and prunes what is due of the trail, a step at a time. Nothing waits for it: a disk that is full says
+    /// so by itself.
+    fn keep_trail(&mut self) {
+        let every = crate::faults::limit("AUDIT_UPKEEP", LOOK_AT_TRAIL_EVERY);
+        if self.upkeep.as_ref().is_some_and(|(last, _)| last.elapsed() < every) {
+            return;
+        }
+        let until = Instant::now() + UPKEEP_LASTS;
+        let mut step = self.trail.upkeep(Timestamp::now());
+        while let Ok(Upkeep::Compressed(_) | Upkeep::Pruned(_)) = &step {
+            match &step {
+                Ok(Upkeep::Pruned(stub)) => log_pruned(stub),
+                _ => tracing::debug!("a closed segment of the audit trail was compressed"),
+            }
+            if Instant::now() > until {
+                return;
+            }
+            step = self.trail.upkeep(Timestamp::now());
+        }
+        let hindrance = match step {
+            Ok(Upkeep::Idle | Upkeep::Compressed(_) | Upkeep::Pruned(_)) => None,
+            Ok(Upkeep::OverBudget { bytes }) => Some((
+                "audit_over_budget",
+                format!("the audit trail has {bytes} bytes, above `total_size`, and what could go is held"),
+            )),
+            Err(error) => Some(("audit_upkeep_failed", format!("the audit trail was not pruned: {}", chain(&error)))),
+        };
+        let said = self.upkeep.take().and_then(|(_, said)| said);
+        if let Some((code, what)) = hindrance.as_ref().filter(|(_, what)| said.as_ref() != Some(what)) {
+            tracing::error!(code, "{what}");
+            let alert = Record::new(Timestamp::now(), Action::AlertRaised, Outcome::Failure);
+            self.owe(alert.veild("code", *code).field("error.message", what.as_str()));
+        }
+        self.upkeep = Some((Instant::now(), hindrance.map(|(_, what)| what)));
     }
 
     /// What has been settled, and then what else happened.
@@ -94,6 +137,20 @@ impl Clerk {
 
     pub fn obstacle(&self, error: &ClerkError) -> Obstacle {
         obstacle(error, &self.config)
+    }
+}
+
+fn log_pruned(stub: &Stub) {
+    let Stub { first_seq, last_seq, first_at, last_at, why, .. } = stub;
+    match why {
+        Why::Keep => tracing::info!(
+            code = "audit_pruned",
+            "records {first_seq} to {last_seq} of the audit trail, up to {last_at}, were older than `keep` and have gone"
+        ),
+        Why::TotalSize => tracing::warn!(
+            code = "audit_pruned_early",
+            "records {first_seq} to {last_seq} of the audit trail, from {first_at} on, have gone before `keep` was over: the trail was larger than `total_size`"
+        ),
     }
 }
 

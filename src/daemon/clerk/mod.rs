@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -131,6 +132,8 @@ pub struct Clerk {
     unsettled: Vec<Settled>,
     /// When contents that are too old were last forgotten.
     forgot_at: Option<Timestamp>,
+    /// When the trail was last found to be in order, and what stood in the way then.
+    upkeep: Option<(Instant, Option<String>)>,
 }
 
 /// The clerk cannot do its work.
@@ -172,7 +175,8 @@ pub fn start(clerk: Clerk, events: mpsc::Sender<Event>) -> std::io::Result<Sende
 
 impl Clerk {
     pub fn new(config: Arc<Config>, ledger: Ledger, trail: Trail, signing: SigningKey, keys: MaskingKeys) -> Clerk {
-        Clerk { config, ledger, trail, signing, keys, owed: Vec::new(), unsettled: Vec::new(), forgot_at: None }
+        let (owed, unsettled) = (Vec::new(), Vec::new());
+        Clerk { config, ledger, trail, signing, keys, owed, unsettled, forgot_at: None, upkeep: None }
     }
 
     fn work(mut self, inbox: &Receiver<Paper>, events: &mpsc::Sender<Event>) {

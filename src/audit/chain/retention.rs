@@ -1,0 +1,285 @@
+//! Closed segments are compressed, and go when they are older than `keep` or the trail is larger than `total_size`.
+//!
+//! The segment before the newest stays as it is, for shippers that are still reading it. A pruned segment leaves a
+//! signed stub ([`Stub`]): the stub first, then the record `audit.pruned`, and the segment last. A kill in between is
+//! made good by the next step.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::super::hold::{self, Hold};
+use super::super::segment::{self, Lines, broken};
+use super::super::stub::{self, Stub, Why};
+use super::super::{Action, AuditError, Outcome, Record};
+use super::Trail;
+use crate::fsutil::{self, At};
+
+/// What a step has done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Upkeep {
+    /// Nothing was due.
+    Idle,
+    Compressed(String),
+    Pruned(Stub),
+    /// The trail is larger than it may be, and holds keep what could go.
+    OverBudget {
+        bytes: u64,
+    },
+}
+
+/// A closed segment as its records tell it.
+struct Survey {
+    last_seq: u64,
+    prev: String,
+    head: String,
+    first_at: Timestamp,
+    last_at: Timestamp,
+}
+
+impl Trail {
+    /// Does one step of what is due; to be called again until it says [`Upkeep::Idle`] or [`Upkeep::OverBudget`].
+    pub fn upkeep(&mut self, now: Timestamp) -> Result<Upkeep, AuditError> {
+        let dir = self.options.dir.clone();
+        let holds = hold::list(&dir)?;
+        if let Some(stub) = self.finish_pruning(&dir, &holds, now)? {
+            return Ok(Upkeep::Pruned(stub));
+        }
+        let mut closed = segment::list(&dir)?;
+        let current = self.segment.as_ref().map(|segment| segment.path.clone());
+        closed.retain(|(_, path)| Some(path) != current.as_ref());
+        // Without one that is being written there is nothing newer for a stub to lean on.
+        let (Some(_), Some((_, (_, newest)))) = (&current, closed.split_last().map(|(last, _)| (0, last))) else {
+            return Ok(Upkeep::Idle);
+        };
+        let newest = newest.clone();
+        if let Some((_, path)) = closed.iter().find(|(_, path)| *path != newest && !segment::is_compressed(path)) {
+            compress(path)?;
+            return Ok(Upkeep::Compressed(segment::label(path)));
+        }
+        self.prune_one(&dir, &closed, &holds, now)
+    }
+
+    /// Prunes the oldest segment that has to go and may.
+    fn prune_one(
+        &mut self,
+        dir: &Path,
+        closed: &[(u64, PathBuf)],
+        holds: &[Hold],
+        now: Timestamp,
+    ) -> Result<Upkeep, AuditError> {
+        let bytes = segment::bytes(dir)?;
+        let is_over = bytes > self.options.total_size;
+        let keep = SignedDuration::try_from(self.options.keep).unwrap_or(SignedDuration::MAX);
+        let oldest_kept = now.checked_sub(keep).unwrap_or(Timestamp::MIN);
+        for (first, path) in closed {
+            // A segment was written to for the last time before it was compressed: its time is never too early.
+            let written_at = fs::metadata(path).and_then(|metadata| metadata.modified()).at("stat", path)?;
+            if !is_over && Timestamp::try_from(written_at).is_ok_and(|at| at >= oldest_kept) {
+                return Ok(Upkeep::Idle);
+            }
+            let survey = survey(path, *first)?;
+            let why = if survey.last_at < oldest_kept { Why::Keep } else { Why::TotalSize };
+            if why == Why::TotalSize && !is_over {
+                return Ok(Upkeep::Idle);
+            }
+            if holds.iter().any(|hold| hold.covers(survey.first_at, survey.last_at)) {
+                continue;
+            }
+            self.leads_on(dir, &survey)?;
+            let Survey { last_seq, prev, head, first_at, last_at } = survey;
+            let recorded_after = self.head.seq;
+            let signature = String::new();
+            let mut stub = Stub {
+                stub_version: 0,
+                first_seq: *first,
+                last_seq,
+                prev,
+                head,
+                first_at,
+                last_at,
+                why,
+                recorded_after,
+                signature,
+            };
+            stub.sign(&self.key);
+            stub.write(dir)?;
+            crate::faults::point("audit_stub_written");
+            self.record_pruned(&stub, now)?;
+            remove_segment(dir, *first)?;
+            return Ok(Upkeep::Pruned(stub));
+        }
+        Ok(if is_over { Upkeep::OverBudget { bytes } } else { Upkeep::Idle })
+    }
+
+    /// Whether the chain goes on behind a segment from where the segment ends.
+    fn leads_on(&self, dir: &Path, survey: &Survey) -> Result<(), AuditError> {
+        let next = survey.last_seq + 1;
+        let says = |path: &Path, prev: &str| match prev == survey.head {
+            true => Ok(()),
+            false => Err(broken(path, "it does not chain to the end of the segment before it")),
+        };
+        if let Some((_, path)) = segment::list(dir)?.into_iter().find(|(first, _)| *first == next) {
+            return says(&path, &super::recovery::first_link(&path)?.1);
+        }
+        let path = Stub::path(dir, next);
+        if path.exists() {
+            return says(&path, &Stub::read(&path)?.prev);
+        }
+        Err(broken(&path, format!("record {next} is missing")))
+    }
+
+    fn record_pruned(&mut self, stub: &Stub, now: Timestamp) -> Result<(), AuditError> {
+        let record = Record::new(now, Action::AuditPruned, Outcome::Success).veild(
+            "pruned",
+            json!({
+                "segment": segment::file_name(stub.first_seq),
+                "first_seq": stub.first_seq,
+                "last_seq": stub.last_seq,
+                "head": stub.head,
+                "first_at": stub.first_at.to_string(),
+                "last_at": stub.last_at.to_string(),
+                "why": stub.why.name(),
+            }),
+        );
+        self.append(&[record])?;
+        crate::faults::point("audit_pruning_recorded");
+        Ok(())
+    }
+
+    /// Goes on where a kill came between stub, record and removal; a hold that came since then keeps the segment.
+    fn finish_pruning(&mut self, dir: &Path, holds: &[Hold], now: Timestamp) -> Result<Option<Stub>, AuditError> {
+        for (first, path) in stub::list(dir)? {
+            if !segment::is_there(dir, first) {
+                continue;
+            }
+            let stub = Stub::read(&path)?;
+            if holds.iter().any(|hold| hold.covers(stub.first_at, stub.last_at)) {
+                fsutil::remove_if_there(&path)?;
+                fsutil::fsync_dir(dir)?;
+                continue;
+            }
+            let is_of_this = |line: &Value| {
+                line["event"]["action"] == "audit.pruned" && line["veild"]["pruned"]["first_seq"] == stub.first_seq
+            };
+            if !segment::lines_after(dir, stub.recorded_after)?.iter().any(is_of_this) {
+                self.record_pruned(&stub, now)?;
+            }
+            remove_segment(dir, first)?;
+            return Ok(Some(stub));
+        }
+        Ok(None)
+    }
+}
+
+fn remove_segment(dir: &Path, first: u64) -> Result<(), AuditError> {
+    for path in segment::spellings(dir, first) {
+        fsutil::remove_if_there(&path)?;
+        crate::faults::point("audit_segment_removed");
+    }
+    Ok(fsutil::fsync_dir(dir)?)
+}
+
+/// Follows the chain through a closed segment; one that is damaged is evidence, and must stay.
+fn survey(path: &Path, first: u64) -> Result<Survey, AuditError> {
+    let mut lines = Lines::open(path)?;
+    let mut survey: Option<Survey> = None;
+    while lines.advance()? {
+        let value: Option<Value> = serde_json::from_slice(&lines.line).ok().filter(|_| lines.whole());
+        let link = value.as_ref().and_then(segment::link);
+        let at = value.as_ref().and_then(|value| value.get("@timestamp")?.as_str()?.parse::<Timestamp>().ok());
+        let (Some((seq, prev)), Some(at)) = (link, at) else {
+            return Err(broken(path, format!("line {} is no audit line", lines.number)));
+        };
+        let head = segment::hash(&lines.line);
+        survey = match survey {
+            None if seq == first => {
+                Some(Survey { last_seq: seq, prev: prev.to_owned(), head, first_at: at, last_at: at })
+            }
+            Some(so_far) if seq == so_far.last_seq + 1 && prev == so_far.head => Some(Survey {
+                last_seq: seq,
+                head,
+                // Clocks are set back now and then.
+                first_at: so_far.first_at.min(at),
+                last_at: so_far.last_at.max(at),
+                prev: so_far.prev,
+            }),
+            _ => return Err(broken(path, format!("line {} does not continue the chain", lines.number))),
+        };
+    }
+    survey.ok_or_else(|| broken(path, "the segment is empty"))
+}
+
+/// Compresses a closed segment; it counts until its compressed form is durable and has been read back.
+fn compress(path: &Path) -> Result<(), AuditError> {
+    let target = segment::compressed(path);
+    let fresh = target.with_extension("zst.new");
+    for left in [&fresh, &target] {
+        fsutil::remove_if_there(left)?; // of a step that was cut off
+    }
+    let plain = File::open(path).at("open", path)?;
+    let metadata = plain.metadata().at("stat", path)?;
+    let file = fsutil::create_new(&fresh, 0o640)?;
+    let squeezed = squeeze(&plain, &file, metadata.len()).at("compress to", &fresh);
+    let placed = squeezed.and_then(|()| {
+        file.set_permissions(Permissions::from_mode(0o640)).at("set the mode of", &fresh)?;
+        // The time of the last record, by which its age is guessed.
+        file.set_modified(metadata.modified().at("stat", path)?).at("set the time of", &fresh)?;
+        file.sync_all().at("make durable", &fresh)
+    });
+    if let Err(error) = placed {
+        let _ = fsutil::remove_if_there(&fresh); // the error that counts is the first one
+        return Err(error.into());
+    }
+    if !is_same(path, &fresh)? {
+        fsutil::remove_if_there(&fresh)?;
+        return Err(broken(&fresh, "it does not decompress to what it was made of; check memory and disk"));
+    }
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    fs::rename(&fresh, &target).at("rename to", &target)?;
+    fsutil::fsync_dir(dir)?;
+    crate::faults::point("audit_compressed");
+    fsutil::remove_if_there(path)?;
+    crate::faults::point("audit_plain_removed");
+    Ok(fsutil::fsync_dir(dir)?)
+}
+
+fn squeeze(plain: &File, to: &File, bytes: u64) -> io::Result<()> {
+    let mut encoder = zstd::stream::write::Encoder::new(to, 0)?;
+    encoder.include_checksum(true)?;
+    encoder.set_pledged_src_size(Some(bytes))?;
+    io::copy(&mut BufReader::with_capacity(1 << 20, plain), &mut encoder)?;
+    encoder.finish().map(drop)
+}
+
+fn is_same(plain: &Path, compressed: &Path) -> Result<bool, AuditError> {
+    let open = |path: &Path| OpenOptions::new().read(true).open(path).at("open", path);
+    let mut one = BufReader::with_capacity(1 << 20, open(plain)?);
+    let mut other = zstd::stream::read::Decoder::new(open(compressed)?).at("read", compressed)?;
+    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    loop {
+        let count = fill(&mut one, &mut left).at("read", plain)?;
+        if fill(&mut other, &mut right).at("read", compressed)? != count || left[..count] != right[..count] {
+            return Ok(false);
+        }
+        if count == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+/// Reads until the buffer is full or the input ends.
+fn fill(from: &mut impl io::Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
+}

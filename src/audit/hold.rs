@@ -1,0 +1,99 @@
+//! Legal hold: records that must stay, whatever their age or number.
+//!
+//! `DIR/holds/<name>.json` is one hold, there as a whole or not at all. Whoever prunes reads them all just before, and
+//! prunes nothing when one of them cannot be read.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::fsutil::{self, At, PathError};
+
+const HOLD_VERSION: u32 = 1;
+const HOLDS: &str = "holds";
+
+/// One hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    pub hold_version: u32,
+    pub name: String,
+    /// What happened before this is not held; absent: from the beginning.
+    pub from: Option<Timestamp>,
+    /// What happens after this is not held; absent: for ever.
+    pub to: Option<Timestamp>,
+    pub reason: String,
+    pub since: Timestamp,
+}
+
+impl Hold {
+    pub fn new(name: &str, from: Option<Timestamp>, to: Option<Timestamp>, reason: &str, since: Timestamp) -> Hold {
+        Hold { hold_version: HOLD_VERSION, name: name.to_owned(), from, to, reason: reason.to_owned(), since }
+    }
+
+    /// Whether it holds something of this span of time.
+    pub fn covers(&self, first: Timestamp, last: Timestamp) -> bool {
+        self.from.is_none_or(|from| last >= from) && self.to.is_none_or(|to| first <= to)
+    }
+
+    /// Puts it into force, durably; the name must be free.
+    pub fn add(&self, dir: &Path) -> Result<(), PathError> {
+        let holds = dir.join(HOLDS);
+        fsutil::create_dir_durable(&holds, 0o755)?;
+        // Whoever adds it may be root, and the daemon must be able to read it whatever the umask.
+        let readable =
+            |path: &Path, mode| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode));
+        readable(&holds, 0o755).at("set the mode of", &holds)?;
+        let path = path(dir, &self.name);
+        let fresh = holds.join(format!(".{}.new", self.name));
+        let mut json = serde_json::to_vec_pretty(self).at("write", &path)?;
+        json.push(b'\n');
+        fsutil::remove_if_there(&fresh)?; // of a command that was cut off
+        fsutil::write_new_synced(&fresh, 0o644, &json)?;
+        readable(&fresh, 0o644).at("set the mode of", &fresh)?;
+        fsutil::rename_noreplace(&fresh, &path)?;
+        fsutil::fsync_dir(&holds)
+    }
+}
+
+/// Ends a hold, durably.
+pub fn remove(dir: &Path, name: &str) -> Result<(), PathError> {
+    fsutil::remove_if_there(&path(dir, name))?;
+    fsutil::fsync_dir(&dir.join(HOLDS))
+}
+
+fn path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(HOLDS).join(format!("{name}.json"))
+}
+
+/// Whether a hold may have this name: 1 to 63 of a-z, 0-9, `-` and `_`.
+pub fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    (1..=63).contains(&name.len()) && name.bytes().all(plain)
+}
+
+/// All holds of a trail, by name.
+pub fn list(dir: &Path) -> Result<Vec<Hold>, PathError> {
+    let holds = dir.join(HOLDS);
+    let entries = match fs::read_dir(&holds) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.at("read", &holds)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.at("read", &holds)?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let hold: Hold = serde_json::from_slice(&fs::read(&path).at("read", &path)?).at("read", &path)?;
+        if hold.hold_version > HOLD_VERSION {
+            return Err(io::Error::other("it was written by a newer veild; upgrade veild")).at("use", &path);
+        }
+        found.push(hold);
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}

@@ -1,0 +1,101 @@
+//! `veild audit export`
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::audit::{Action, Outcome, Record, each_line};
+use crate::cli::when::Window;
+use crate::config::Config;
+use crate::fsutil::create_new;
+
+/// What is handed on; the lines are byte for byte those of the trail.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    window: Window,
+    /// Only what this job met
+    #[arg(long, value_name = "JOB")]
+    job: Option<String>,
+    /// Only what this landing met
+    #[arg(long, value_name = "NAME")]
+    landing: Option<String>,
+    /// Only this event.action, such as vault.opened; may be repeated
+    #[arg(long = "action", value_name = "ACTION")]
+    actions: Vec<String>,
+    /// New file for the records (default: standard output)
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
+    let record = Record::new(Timestamp::now(), Action::AuditExported, Outcome::Success)
+        .field("user", crate::cli::user())
+        .veild(
+            "filter",
+            json!({
+                "from": arguments.window.from,
+                "to": arguments.window.to,
+                "job": arguments.job,
+                "landing": arguments.landing,
+                "actions": arguments.actions,
+            }),
+        )
+        .veild("reason", json!(arguments.reason));
+    let Some(path) = &arguments.output else {
+        crate::cli::record(config, record)?;
+        let mut out = BufWriter::new(io::stdout().lock());
+        hand_out(config, arguments, &mut out)?;
+        return Ok(out.flush()?);
+    };
+    let file = create_new(path, 0o600)?;
+    let written = crate::cli::record(config, record).and_then(|()| write_all(config, arguments, &file));
+    match written {
+        Ok(count) => {
+            println!("wrote {} to {}", crate::cli::plural(count, "record", "records"), path.display());
+            Ok(())
+        }
+        Err(error) => {
+            let _ = std::fs::remove_file(path); // half an export is worse than none
+            Err(error)
+        }
+    }
+}
+
+fn write_all(config: &Config, arguments: &Arguments, file: &File) -> anyhow::Result<u64> {
+    let mut out = BufWriter::new(file);
+    let count = hand_out(config, arguments, &mut out)?;
+    out.flush()?;
+    file.sync_all()?;
+    Ok(count)
+}
+
+fn hand_out(config: &Config, arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<u64> {
+    let mut count = 0;
+    each_line(&config.audit.dir, |line, value| {
+        if is_wanted(arguments, value) {
+            out.write_all(line)?;
+            count += 1;
+        }
+        Ok(())
+    })?;
+    Ok(count)
+}
+
+fn is_wanted(arguments: &Arguments, value: &Value) -> bool {
+    let at = value["@timestamp"].as_str().and_then(|at| at.parse().ok());
+    let is = |wanted: &Option<String>, key: &str| {
+        wanted.as_deref().is_none_or(|wanted| value["veild"][key].as_str() == Some(wanted))
+    };
+    let action = value["event"]["action"].as_str().unwrap_or_default();
+    at.is_none_or(|at| arguments.window.holds(at))
+        && is(&arguments.job, "job")
+        && is(&arguments.landing, "landing")
+        && (arguments.actions.is_empty() || arguments.actions.iter().any(|wanted| wanted == action))
+}

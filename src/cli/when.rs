@@ -1,0 +1,61 @@
+//! Spans of time on the command line: days (UTC) or instants, both ends included.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+const ACCEPTED: &str = "expected a day like 2026-01-31 (UTC) or an instant like 2026-01-31T12:00:00Z";
+
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Window {
+    /// Not before this day (UTC) or instant
+    #[arg(long, value_name = "WHEN", value_parser = beginning)]
+    pub from: Option<Timestamp>,
+    /// Not after this day (UTC) or instant
+    #[arg(long, value_name = "WHEN", value_parser = end)]
+    pub to: Option<Timestamp>,
+}
+
+impl Window {
+    pub fn holds(&self, at: Timestamp) -> bool {
+        self.from.is_none_or(|from| at >= from) && self.to.is_none_or(|to| at <= to)
+    }
+}
+
+fn beginning(text: &str) -> Result<Timestamp, String> {
+    match text.parse::<Timestamp>() {
+        Ok(at) => Ok(at),
+        Err(_) => midnight(text).ok_or_else(|| ACCEPTED.to_owned()),
+    }
+}
+
+fn end(text: &str) -> Result<Timestamp, String> {
+    match text.parse::<Timestamp>() {
+        Ok(at) => Ok(at),
+        Err(_) => {
+            let next = midnight(text).and_then(|day| day.checked_add(SignedDuration::from_hours(24)).ok());
+            let last = next.and_then(|next| next.checked_sub(SignedDuration::from_nanos(1)).ok());
+            last.ok_or_else(|| ACCEPTED.to_owned())
+        }
+    }
+}
+
+fn midnight(text: &str) -> Option<Timestamp> {
+    let day = (text.len() == 10).then(|| text.parse::<Date>().ok()).flatten()?;
+    Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_whole_and_an_instant_is_itself() {
+        let day = Window { from: beginning("2026-01-31").ok(), to: end("2026-01-31").ok() };
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert!(day.holds(at("2026-01-31T00:00:00Z")) && day.holds(at("2026-01-31T23:59:59.9Z")));
+        assert!(!day.holds(at("2026-02-01T00:00:00Z")) && !day.holds(at("2026-01-30T23:59:59.9Z")));
+        assert_eq!(end("2026-01-31T12:00:00+01:00").unwrap(), at("2026-01-31T11:00:00Z"));
+        assert!(beginning("31.1.2026").is_err() && end("soon").is_err());
+    }
+}
