@@ -22,6 +22,10 @@ fn numbers_or_texts(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "items": number_or_text(generator)})
 }
 
+fn words(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": {"type": ["string", "integer", "boolean"]}, "minItems": 1})
+}
+
 fn classes(_: &mut SchemaGenerator) -> Schema {
     let names: Vec<&str> = crate::detect::Class::ALL.iter().map(|class| class.name()).collect();
     let names = [names, vec![crate::detect::NATIONAL_ID]].concat();
@@ -387,6 +391,11 @@ pub struct Column {
     /// What is done to the cells.
     #[schemars(extend("enum" = crate::mask::MASKS))]
     pub mask: Spanned<String>,
+    /// Rows for which the rule counts; several rules of one column may have one each, and the last none.
+    pub when: Option<Spanned<When>>,
+    /// With `when`: what becomes of the cells of other rows.
+    #[schemars(extend("enum" = ["redact", "null", "keep"]))]
+    pub otherwise: Option<Spanned<String>>,
     /// A cell that the mask cannot read; the policy's `mistyped` when absent.
     pub mistyped: Option<OnMistyped>,
     /// `redact`: the text in place of every value.
@@ -473,6 +482,21 @@ pub struct Column {
     #[serde(default)]
     #[schemars(schema_with = "number_or_text")]
     pub max: Option<Value>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// The column or path that is looked at in the same row; it needs a rule of its own.
+    pub column: String,
+    /// Values of it, as they are spelled.
+    #[serde(rename = "in", default)]
+    #[schemars(schema_with = "words")]
+    pub values: Option<Vec<Value>>,
+    /// Values that it does not have.
+    #[serde(rename = "not_in", default)]
+    #[schemars(schema_with = "words")]
+    pub other_values: Option<Vec<Value>>,
 }
 
 impl Column {

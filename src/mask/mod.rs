@@ -29,10 +29,12 @@ mod reveal;
 mod scrub;
 mod token;
 mod truncate;
+mod when;
 
 pub use generalize::Hierarchy;
 pub use params::MASKS;
 pub use reveal::Revealer;
+pub use when::{Case, Test, WhenMask};
 
 use cells::Cells;
 use normalize::{LEFT_OVER, Normalize};
@@ -102,6 +104,7 @@ pub enum Mask {
     Round(number::RoundMask),
     Clamp(number::ClampMask),
     Noise(noise::NoiseMask),
+    When(Box<when::WhenMask>),
 }
 
 impl Mask {
@@ -141,6 +144,7 @@ impl Mask {
             Mask::Round(_) => "round",
             Mask::Clamp(_) => "clamp",
             Mask::Noise(_) => "noise",
+            Mask::When(_) => "when",
         }
     }
 
@@ -160,6 +164,7 @@ impl Mask {
     pub fn beside(&self) -> Option<&str> {
         match self {
             Mask::DateShift(shift) => Some(&shift.subject),
+            Mask::When(when) => Some(&when.column),
             _ => None,
         }
     }
@@ -176,7 +181,20 @@ impl Mask {
 
     /// Whether what comes out of a number is one, so that typed formats can keep it a number; the other masks give text.
     pub fn yields_number(&self) -> bool {
-        matches!(self, Mask::Round(_) | Mask::Clamp(_) | Mask::Noise(_))
+        match self {
+            Mask::Round(_) | Mask::Clamp(_) | Mask::Noise(_) => true,
+            Mask::When(when) => when.masks().all(|mask| mask.yields_number() || mask.is_keep() || *mask == Mask::Null),
+            _ => false,
+        }
+    }
+
+    /// Whether it takes values away, those aside that it cannot read.
+    pub fn takes_away(&self) -> bool {
+        match self {
+            Mask::Null => true,
+            Mask::When(when) => when.masks().any(Mask::takes_away),
+            _ => false,
+        }
     }
 
     /// Makes the mask ready for one column: derives keys, compiles what is to be compiled.
@@ -213,6 +231,7 @@ impl Mask {
             Mask::Round(round) => Tool::Round(round.clone()),
             Mask::Clamp(clamp) => Tool::Clamp(clamp.clone()),
             Mask::Noise(noise) => Tool::Noise(noise.clone()),
+            Mask::When(when) => Tool::When(Box::new(when.prepare(namespace, keys))),
         })
     }
 }
@@ -239,6 +258,7 @@ enum Tool {
     Round(number::RoundMask),
     Clamp(number::ClampMask),
     Noise(noise::NoiseMask),
+    When(Box<when::Chooser>),
 }
 
 impl Prepared {
@@ -250,6 +270,7 @@ impl Prepared {
             Tool::Fpe(encryptor) => Some(encryptor.version()),
             Tool::DateShift(shifter) => Some(shifter.version()),
             Tool::Fake(faker) => Some(faker.version()),
+            Tool::When(chooser) => chooser.key_version(),
             _ => None,
         }
     }
@@ -331,6 +352,7 @@ impl Prepared {
             }
             Tool::Round(round) => masked(column, mistyped, NUMBER, |value, out| round.mask_into(value, out)),
             Tool::Clamp(clamp) => masked(column, mistyped, NUMBER, |value, out| clamp.mask_into(value, out)),
+            Tool::When(chooser) => chooser.apply(column, beside, mistyped),
             Tool::Noise(noise) => {
                 let source = noise.source();
                 masked(column, mistyped, NUMBER, |value, out| source.mask_into(value, out))

@@ -3,7 +3,7 @@
 use polars::prelude::{NewChunkedArray, StringChunked};
 use proptest::prelude::*;
 
-use super::{Hierarchy, Mask, MaskParams, OnMistyped, REDACTED};
+use super::{Case, Hierarchy, Mask, MaskParams, OnMistyped, REDACTED, Test, WhenMask};
 
 /// One of each mask and kind.
 fn masks() -> Vec<Mask> {
@@ -45,7 +45,17 @@ fn masks() -> Vec<Mask> {
     ]
     .into_iter()
     .map(|(mask, params)| Mask::from_params(mask, &params).unwrap())
+    .chain([conditional()])
     .collect()
+}
+
+fn conditional() -> Mask {
+    let of = |value: &str| Test::In(vec![value.to_owned()]);
+    let hash = Mask::from_params("hash", &MaskParams::default()).unwrap();
+    let year = MaskParams { to: Some("year".into()), ..MaskParams::default() };
+    let year = Mask::from_params("date", &year).unwrap();
+    let cases = vec![Case { test: of("p1"), mask: hash }, Case { test: of("p2"), mask: year }];
+    Mask::When(Box::new(WhenMask { column: "id".to_owned(), cases, otherwise: Mask::Null }))
 }
 
 fn noise() -> Mask {

@@ -15,6 +15,7 @@ use crate::seal::Recipients;
 mod landing;
 mod policy;
 mod reading;
+mod when;
 
 use landing::{check_apart, landing};
 pub(super) use policy::policy;

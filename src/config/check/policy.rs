@@ -8,6 +8,7 @@ use std::path::Path;
 use toml::Value;
 
 use super::absolute;
+use super::when::{Condition, Rules};
 use crate::config::PRESETS;
 use crate::config::locate::Findings;
 use crate::config::raw;
@@ -23,12 +24,15 @@ pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Poli
     if let Some(verify) = raw.verify.as_ref().filter(|verify| verify.get_ref() != "off") {
         findings.add(verify.span(), "the leak scan is not built yet: only \"off\" is accepted");
     }
-    let mut columns = Vec::new();
+    let mut rules = Rules::default();
     let mut last = 0..0;
     for column in raw.column {
         last = column.span();
-        columns.extend(column_rule(column, findings));
+        if let Some((rule, condition)) = column_rule(column, findings) {
+            rules.push(rule, condition, findings);
+        }
     }
+    let mut columns = rules.rules;
     if let Some(extends) = raw.extends {
         columns.extend(preset(extends, findings));
     }
@@ -56,11 +60,11 @@ fn preset(extends: Spanned<String>, findings: &mut Findings<'_>) -> Vec<ColumnRu
     };
     let raw: raw::Policy = toml::from_str(text).expect("a test reads every preset");
     let mut of_preset = Findings::new(Path::new(name), text);
-    let rules: Vec<ColumnRule> = raw.column.into_iter().filter_map(|it| column_rule(it, &mut of_preset)).collect();
-    rules.into_iter().map(|rule| ColumnRule { preset: true, ..rule }).collect()
+    let rules = raw.column.into_iter().filter_map(|it| column_rule(it, &mut of_preset));
+    rules.map(|(rule, _)| ColumnRule { preset: true, ..rule }).collect()
 }
 
-fn column_rule(column: Spanned<raw::Column>, findings: &mut Findings<'_>) -> Option<ColumnRule> {
+fn column_rule(column: Spanned<raw::Column>, findings: &mut Findings<'_>) -> Option<(ColumnRule, Condition)> {
     let place = column.span();
     let mut column = column.into_inner();
     let class = match column.class.take().map(classes).transpose() {
@@ -87,7 +91,10 @@ fn column_rule(column: Spanned<raw::Column>, findings: &mut Findings<'_>) -> Opt
         params.hierarchy = Some(hierarchy(path, findings)?);
     }
     match Mask::from_params(column.mask.get_ref(), &params) {
-        Ok(mask) => Some(ColumnRule { columns, mask, mistyped: column.mistyped, preset: false }),
+        Ok(mask) => {
+            let condition = Condition::take(&mut column, &mask, findings)?;
+            Some((ColumnRule { columns, mask, mistyped: column.mistyped, preset: false }, condition))
+        }
         Err(error) => {
             findings.add(column.mask.span(), error);
             None

@@ -1,7 +1,7 @@
 //! Columnar files through the pipeline, compared with what a reader of the format finds in them.
 
 mod arrow;
-mod dates;
+mod beside;
 mod parquet;
 
 use std::sync::Arc;

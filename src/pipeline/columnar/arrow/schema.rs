@@ -107,7 +107,7 @@ impl Target {
         let is_text = matches!(before, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
         let has_nulls = !matches!(before, DataType::Union(..) | DataType::RunEndEncoded(..));
         let stays = is_number || is_text || (leaf.mask == Mask::Null && has_nulls);
-        let nulls = leaf.mask == Mask::Null
+        let nulls = leaf.mask.takes_away()
             || leaf.mistyped == OnMistyped::Null
             || (leaf.mistyped == OnMistyped::Redact && is_number);
         let becomes_nullable = nulls && !column.field.is_nullable() && !column.is_key;

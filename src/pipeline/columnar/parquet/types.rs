@@ -128,7 +128,7 @@ impl Target {
             _ if leaf.mask.yields_number() && kind.is_number() => true,
             _ => matches!(kind, Kind::Text | Kind::Bytes),
         };
-        let nulls = leaf.mask == Mask::Null
+        let nulls = leaf.mask.takes_away()
             || leaf.mistyped == OnMistyped::Null
             || (leaf.mistyped == OnMistyped::Redact && kind.is_number() && stays);
         let repetition = column.get_basic_info().repetition();

@@ -1,15 +1,15 @@
-//! Dates shifted by a subject in another column.
+//! Masks that look at another column.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{Date32Builder, ListBuilder};
 use arrow_array::cast::AsArray;
-use arrow_array::types::Date32Type;
-use arrow_array::{Array, ArrayRef, Date32Array, RecordBatch, StringArray};
+use arrow_array::types::{Date32Type, Int64Type};
+use arrow_array::{Array, ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray};
 
 use super::{arrow, masked, parquet};
-use crate::mask::{Mask, MaskParams, OnMistyped};
+use crate::mask::{Case, Mask, MaskParams, OnMistyped, Test, WhenMask};
 use crate::pipeline::Reading;
 use crate::pipeline::tests::{fault, policy};
 use crate::policy::Policy;
@@ -106,5 +106,33 @@ fn a_date_without_its_subject_is_refused_by_its_row() {
         let found = fault(&input, &Reading::default(), &policy);
         assert_eq!(found.code, "missing_column");
         assert!(found.sentence.contains("no column \"doctor\", without which"), "{found}");
+    }
+}
+
+#[test]
+fn a_condition_is_told_by_the_row_and_numbers_stay_numbers() {
+    let numbers = Int64Array::from_iter_values(0..100);
+    let countries: StringArray = (0..100).map(|row| ["US", "DE", ""].get(row % 4).copied()).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![("n", Arc::new(numbers)), ("country", Arc::new(countries))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut policy = policy(&["n=keep", "country=keep"]);
+    let case = |test, mask| Case { test, mask };
+    let tens = Mask::from_params("round", &MaskParams { to: Some(10.into()), ..MaskParams::default() }).unwrap();
+    let cases = vec![case(Test::In(vec!["US".to_owned()]), tens), case(Test::In(vec!["DE".to_owned()]), Mask::Keep)];
+    let when = WhenMask { column: "country".to_owned(), cases, otherwise: Mask::Null };
+    policy.columns[0].mask = Mask::When(Box::new(when));
+    let stream = arrow::stream(std::slice::from_ref(&batch), None);
+    let file = parquet::written(&batch, parquet::properties());
+    let outputs = [arrow::read(&masked(&stream, &policy).0).remove(0), parquet::read(&masked(&file, &policy).0)];
+    for output in outputs {
+        let numbers = output.column_by_name("n").unwrap().as_primitive::<Int64Type>();
+        for row in 0..100 {
+            let expected = match row % 4 {
+                0 => Some((row as i64 + 5) / 10 * 10),
+                1 => Some(row as i64),
+                _ => None,
+            };
+            assert_eq!(numbers.is_valid(row).then(|| numbers.value(row)), expected, "row {row}");
+        }
     }
 }

@@ -1,0 +1,90 @@
+//! Rules that count for some rows only.
+
+use std::fs;
+
+use crate::sandbox::Sandbox;
+
+const POLICY: &str = r#"
+column = [
+  { name = "who.country", mask = "keep" },
+  { name = "tax_id", when = { column = "who.country", in = ["US", "CA"] }, mask = "partial", keep_last = 4 },
+  { name = "tax_id", when = { column = "who.country", in = ["FR"] }, mask = "keep" },
+  { name = "tax_id", mask = "null" },
+  { name = "income", when = { column = "who.country", not_in = ["US"] }, mask = "round", to = 1000, otherwise = "keep" },
+  { name = "note", when = { column = "who.country", in = ["US"] }, mask = "keep" },
+]
+"#;
+
+fn masked(sandbox: &Sandbox, policy: &str, name: &str, content: &str) -> Result<String, String> {
+    fs::write(sandbox.path("policy.toml"), policy).unwrap();
+    fs::write(sandbox.path(name), content).unwrap();
+    let (file, policy) = (sandbox.path(name), sandbox.path("policy.toml"));
+    let arguments = ["mask", file.to_str().unwrap(), "--policy", policy.to_str().unwrap(), "-o", "-", "--plaintext"];
+    let output = sandbox.veild(&arguments);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+#[test]
+fn rows_get_the_masks_of_their_own_condition() {
+    let sandbox = Sandbox::new();
+    let table = "tax_id,who.country,income,note\n\
+        123-45-6789,US,1234,a\n\
+        \"987-65-4321\",CA,1501,b\n\
+        \"17 \"\"x\"\"\",FR,1499,c\n\
+        55,DE,2600,d\n\
+        ,US,,\n\
+        55,,2600,e\n";
+    let expected = "tax_id,who.country,income,note\n\
+        ***-**-6789,US,1234,a\n\
+        \"***-**-4321\",CA,2000,[REDACTED]\n\
+        \"17 \"\"x\"\"\",FR,1000,[REDACTED]\n\
+        ,DE,3000,[REDACTED]\n\
+        ,US,,\n\
+        ,,3000,[REDACTED]\n";
+    assert_eq!(masked(&sandbox, POLICY, "a.csv", table).unwrap(), expected);
+    let records = concat!(
+        r#"{"tax_id": 123456789, "income": 1234, "note": "a", "who": {"country": "US"}}"#,
+        "\n",
+        r#"{"who": {"country": "FR"}, "tax_id": 1.50, "income": 1499, "note": "b"}"#,
+        "\n",
+        r#"{"who": {"country": null}, "tax_id": 7, "income": 1501, "note": "c"}"#,
+        "\n"
+    );
+    let expected = concat!(
+        r#"{"tax_id": "*****6789", "income": 1234, "note": "a", "who": {"country": "US"}}"#,
+        "\n",
+        r#"{"who": {"country": "FR"}, "tax_id": 1.50, "income": 1000, "note": "[REDACTED]"}"#,
+        "\n",
+        r#"{"who": {"country": null}, "tax_id": null, "income": 2000, "note": "[REDACTED]"}"#,
+        "\n"
+    );
+    assert_eq!(masked(&sandbox, POLICY, "a.ndjson", records).unwrap(), expected);
+    let said = masked(&sandbox, POLICY, "b.csv", "tax_id,who.country,income,note\n1,DE,1,\n1,DE,much,\n").unwrap_err();
+    assert!(said.contains("a decimal number expected in row 2, income"), "{said}");
+}
+
+#[test]
+fn conditions_that_cannot_be_are_refused() {
+    let sandbox = Sandbox::new();
+    let refusal = |from: &str, to: &str| {
+        assert!(POLICY.contains(from), "{from}");
+        masked(&sandbox, &POLICY.replacen(from, to, 1), "a.csv", "a\n").unwrap_err()
+    };
+    for (from, to, what) in [
+        ("in = [\"US\", \"CA\"]", "in = []", "at least one value"),
+        ("in = [\"US\", \"CA\"]", "is = \"US\"", "unknown key `is`"),
+        ("in = [\"US\", \"CA\"]", "in = [\"US\"], not_in = [\"CA\"]", "one of `in` and `not_in`"),
+        ("mask = \"partial\", keep_last = 4", "mask = \"drop\"", "dropped whole or not at all"),
+        ("mask = \"partial\", keep_last = 4", "mask = \"date_shift\", subject = \"note\"", "takes no `when`"),
+        ("otherwise = \"keep\"", "otherwise = \"hash\"", "write a second rule"),
+        ("mask = \"null\"", "mask = \"null\", otherwise = \"keep\"", "goes with `when`"),
+        ("mask = \"null\"", "mask = \"null\", mistyped = \"null\"", "the same `mistyped`"),
+        ("column = \"who.country\", in = [\"FR\"]", "column = \"note\", in = [\"FR\"]", "looks at one column"),
+        ("name = \"who.country\"", "name = \"country\"", "no rule names the column \"who.country\""),
+        ("keep_last = 4 },", "keep_last = 4, otherwise = \"null\" },", "column \"tax_id\" has two rules"),
+    ] {
+        let said = refusal(from, to);
+        assert!(said.contains(what), "{to}: {said}");
+    }
+}
