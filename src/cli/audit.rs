@@ -50,11 +50,11 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
 
 fn verify(config: &Config, public_key: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let key = super::verifying_key(config, public_key)?;
+    // The trail itself cannot tell that its end is missing. Before it is read: a running daemon goes on with both.
+    let noted = Ledger::peek(&config.daemon.state_dir.join("ledger.sqlite")).unwrap_or(0);
     let progress = Progress::start("verifying the audit trail".to_owned());
     let mut verdict = crate::audit::verify(&config.audit.dir, &key, &|done, total| progress.set(done, total))?;
     drop(progress);
-    // The trail itself cannot tell that its end is missing.
-    let noted = Ledger::peek(&config.daemon.state_dir.join("ledger.sqlite")).unwrap_or(0);
     if noted > verdict.last_seq {
         let what = format!("the ledger knows records up to {noted}: the end of the trail was cut off or deleted");
         verdict.problems.push(Problem { segment: "the trail".to_owned(), line: 0, byte_offset: 0, what });
