@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::sandbox::Sandbox;
 
-const TABLE: [(&str, &str); 22] = [
+const TABLE: [(&str, &str); 25] = [
     ("id", "17"),
     ("first_name", "Ann"),
     ("Nachname", "Lee"),
@@ -22,6 +22,9 @@ const TABLE: [(&str, &str); 22] = [
     ("health_plan_no", "H-77"),
     ("iban", "DE89370400440532013000"),
     ("card_number", "4111111111111111"),
+    ("card", "3782-822463-10005"),
+    ("card_holder", "Ann Ethel Lee"),
+    ("card_issuer", "First Bank of Salem"),
     ("cvv", "123"),
     ("client_ip", "192.0.2.77"),
     ("password", "hunter2"),
