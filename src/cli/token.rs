@@ -15,7 +15,7 @@ use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
 use crate::fsutil::{create_new, fsync_dir};
 use crate::keys::MaskingKeys;
-use crate::mask::{Mask, MaskParams, OnMistyped, Prepared};
+use crate::mask::{Mask, MaskParams, Mistyped, OnMistyped, Prepared};
 use crate::policy::normalise;
 use crate::seal::{Recipients, Sealer};
 
@@ -36,6 +36,9 @@ pub enum Arguments {
     Map {
         #[command(flatten)]
         pseudonyms: Pseudonyms,
+        /// The lines are values instead of pseudonyms, for masks without a way back, such as "hash"
+        #[arg(long)]
+        originals: bool,
         /// Version under which the pseudonyms were made
         #[arg(long)]
         from: u32,
@@ -73,9 +76,9 @@ pub struct Pseudonyms {
     masking_key: Option<PathBuf>,
 }
 
-/// Pseudonyms read, with the mask that made them.
+/// Pseudonyms read (or values), with the mask that made them.
 struct Asked {
-    pseudonyms: Vec<Zeroizing<String>>,
+    lines: Vec<Zeroizing<String>>,
     mask: Mask,
     /// Where the mask has none of its own.
     namespace: String,
@@ -84,8 +87,8 @@ struct Asked {
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
         Arguments::Reveal { pseudonyms, key_version, reason } => reveal(config, pseudonyms, *key_version, reason),
-        Arguments::Map { pseudonyms, from, to, recipient, output } => {
-            map(config, pseudonyms, (*from, *to), recipient, output)
+        Arguments::Map { pseudonyms, originals, from, to, recipient, output } => {
+            map(config, pseudonyms, *originals, (*from, *to), recipient, output)
         }
     }
 }
@@ -99,7 +102,7 @@ fn reveal(config: &Path, arguments: &Pseudonyms, key_version: Option<u32>, reaso
     let keys = as_of(&keys, key_version.unwrap_or(keys.current_version()))?;
     let asked = ask(config, arguments)?;
     let revealer = asked.mask.revealer(&asked.namespace, &keys).map_err(anyhow::Error::msg)?;
-    let revealed: Vec<_> = asked.pseudonyms.iter().map(|pseudonym| revealer.reveal(pseudonym)).collect();
+    let revealed: Vec<_> = asked.lines.iter().map(|pseudonym| revealer.reveal(pseudonym)).collect();
     let versions: BTreeSet<u32> = revealed.iter().flatten().map(|(_, version)| *version).collect();
     let count = revealed.iter().flatten().count();
     let outcome = if count == revealed.len() { Outcome::Success } else { Outcome::Failure };
@@ -114,7 +117,7 @@ fn reveal(config: &Path, arguments: &Pseudonyms, key_version: Option<u32>, reaso
     super::record(&loaded, record)?;
     let mut out = csv::Writer::from_writer(io::stdout().lock());
     out.write_record(["pseudonym", "value"])?;
-    for (pseudonym, value) in asked.pseudonyms.iter().zip(&revealed) {
+    for (pseudonym, value) in asked.lines.iter().zip(&revealed) {
         out.write_record([pseudonym.as_str(), value.as_ref().map_or("", |(value, _)| value.as_str())])?;
     }
     out.flush()?;
@@ -124,6 +127,7 @@ fn reveal(config: &Path, arguments: &Pseudonyms, key_version: Option<u32>, reaso
 fn map(
     config: &Path,
     arguments: &Pseudonyms,
+    originals: bool,
     (from, to): (u32, u32),
     recipients: &[String],
     output: &Path,
@@ -132,43 +136,54 @@ fn map(
     let (old, new) = (as_of(&keys, from)?, as_of(&keys, to)?);
     let recipients = Recipients::parse(recipients)?;
     let asked = ask(config, arguments)?;
-    let revealer = asked.mask.revealer(&asked.namespace, &old).map_err(anyhow::Error::msg)?;
-    let made = |found: &(Zeroizing<String>, u32)| found.1 == from;
-    let revealed: Vec<_> = asked.pseudonyms.iter().map(|pseudonym| revealer.reveal(pseudonym).filter(made)).collect();
-    all_known(&revealed)?;
-    let masker = asked.mask.prepare(&asked.namespace, &new);
+    let [earlier, later] = [&old, &new].map(|keys| asked.mask.prepare(&asked.namespace, keys));
+    anyhow::ensure!(
+        later.key_version().is_some() && asked.mask.beside().is_none(),
+        "mask {:?} makes no pseudonyms of one value under a key: there is nothing to map",
+        asked.mask.name()
+    );
+    let values = match originals {
+        true => asked.lines,
+        false => reveal_all(&asked, &old, from)?,
+    };
+    let of = |masker: &Prepared| masker.apply_to(values.iter().map(|value| value.as_str()), OnMistyped::Reject);
+    let unreadable = |error: Mistyped| anyhow::anyhow!("line {}: {error}", error.index + 1);
+    let pairs = of(&earlier).map_err(unreadable)?.into_iter().zip(of(&later).map_err(unreadable)?);
     let file = create_new(output, 0o600)?;
-    let written = write_map(&asked, &revealed, &masker, Sealer::new(&recipients, file)?);
-    if let Err(error) = written {
+    if let Err(error) = write_map(pairs, Sealer::new(&recipients, file)?) {
         let _ = std::fs::remove_file(output); // half a map is worse than none
         return Err(error.context(format!("cannot write {}", output.display())));
     }
     fsync_dir(output.parent().unwrap_or(Path::new(".")))?;
-    let pairs = super::plural(revealed.len() as u64, "pseudonym", "pseudonyms");
+    let pairs = super::plural(values.len() as u64, "pseudonym", "pseudonyms");
     eprintln!("{pairs} of version {from} and their successors sealed as {}", output.display());
     Ok(())
 }
 
-fn as_of(keys: &MaskingKeys, version: u32) -> anyhow::Result<MaskingKeys> {
-    keys.as_of(version).with_context(|| format!("the masking key has no version {version}; see `veild key list`"))
+/// The values of pseudonyms, all of one version.
+fn reveal_all(asked: &Asked, keys: &MaskingKeys, version: u32) -> anyhow::Result<Vec<Zeroizing<String>>> {
+    let revealer = asked.mask.revealer(&asked.namespace, keys).map_err(|error| {
+        anyhow::anyhow!("{error}; with `--originals` a map is made of values instead of pseudonyms")
+    })?;
+    let made = |found: &(Zeroizing<String>, u32)| found.1 == version;
+    let revealed: Vec<_> = asked.lines.iter().map(|pseudonym| revealer.reveal(pseudonym).filter(made)).collect();
+    all_known(&revealed)?;
+    Ok(revealed.into_iter().flatten().map(|(value, _)| value).collect())
 }
 
-fn write_map(
-    asked: &Asked,
-    revealed: &[Option<(Zeroizing<String>, u32)>],
-    masker: &Prepared,
-    sealer: Sealer<File>,
-) -> anyhow::Result<()> {
-    let values = revealed.iter().flatten().map(|(value, _)| value.as_str());
-    let new = masker.apply_to(values, OnMistyped::Reject)?;
+fn write_map(pairs: impl Iterator<Item = (String, String)>, sealer: Sealer<File>) -> anyhow::Result<()> {
     let mut out = csv::Writer::from_writer(sealer);
     out.write_record(["old", "new"])?;
-    for (old, new) in asked.pseudonyms.iter().zip(&new) {
-        out.write_record([old.as_str(), new.as_str()])?;
+    for (old, new) in pairs {
+        out.write_record([old, new])?;
     }
     let sealer = out.into_inner().map_err(|error| anyhow::anyhow!("{}", error.error()))?;
     let (file, _) = sealer.finish()?;
     Ok(file.sync_all()?)
+}
+
+fn as_of(keys: &MaskingKeys, version: u32) -> anyhow::Result<MaskingKeys> {
+    keys.as_of(version).with_context(|| format!("the masking key has no version {version}; see `veild key list`"))
 }
 
 /// Refuses what was not made under the key and namespace, by its place.
@@ -207,7 +222,7 @@ fn ask(config: &Path, arguments: &Pseudonyms) -> anyhow::Result<Asked> {
         (Some(_), None) => return Err(Usage("FILE needs `--column`").into()),
         (Some(file), Some(column)) => from_column(file, column, arguments.delimiter)?,
     };
-    Ok(Asked { pseudonyms, mask, namespace })
+    Ok(Asked { lines: pseudonyms, mask, namespace })
 }
 
 fn from_stdin() -> anyhow::Result<Vec<Zeroizing<String>>> {

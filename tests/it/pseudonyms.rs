@@ -165,6 +165,15 @@ fn a_rotation_begins_a_new_version_and_a_map_joins_the_two() {
     let pairs: Vec<String> = column(&old).iter().zip(column(&new)).map(|(old, new)| format!("{old},{new}")).collect();
     assert_eq!(plain, format!("old,new\n{}\n", pairs.join("\n")));
 
+    fs::remove_file(&map).unwrap();
+    fs::write(&masked, "email\nann@example.com\nbob@example.com\n").unwrap();
+    let made = sandbox.veild(&[&arguments[..], &["--originals"], &to].concat());
+    assert!(made.status.success(), "{}", text(made.stderr));
+    let mut of_values = String::new();
+    let sealed = fs::File::open(&map).unwrap();
+    std::io::Read::read_to_string(&mut veild::seal::open(sealed, &secret).unwrap(), &mut of_values).unwrap();
+    assert_eq!(of_values, plain, "the same map from the values");
+
     fs::write(&masked, &new).unwrap();
     fs::remove_file(&map).unwrap();
     let refused = sandbox.veild(&[&arguments[..], &to].concat());
