@@ -33,12 +33,14 @@
 //! - `generalize.rs`: intervals, hierarchies, patterns and prefixes through the running system.
 //! - `pseudonyms.rs`: keys and their versions, the same pseudonym everywhere, and the way back.
 //! - `dates.rs`: dates that are shifted by their subject.
+//! - `cookbook.rs`: the README's policies, each as it stands there.
 //! - `conditions.rs`: rules that count for some rows only.
 //! - `presets.rs`: what policies extend, and columns that are told by their class.
 //! - `detect.rs`: classes of personal data in files, and the policies suggested from them.
 
 mod commands;
 mod conditions;
+mod cookbook;
 mod crash;
 mod daemonize;
 mod dates;
