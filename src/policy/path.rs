@@ -177,6 +177,7 @@ impl PathRules {
     /// Whether a pattern that claims a path knows its last key, and does not take whatever stands there.
     pub fn knows_key(&self, pattern: usize, path: &str) -> bool {
         match &self.patterns[pattern].2 {
+            _ if self.presets[self.patterns[pattern].0] => false,
             Pattern::Path { segments, .. } => matches!(segments.last(), Some(Segment::Key(_))),
             Pattern::Text(matcher) | Pattern::Class(matcher) => {
                 matcher.tells_names(path.rfind('.').map_or("", |dot| &path[..=dot]))

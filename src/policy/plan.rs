@@ -76,8 +76,12 @@ impl Matcher {
     }
 
     /// Whether this tells names from values: what takes anything, behind `before`, says nothing about what it took. A
-    /// pattern must ask for more than one particular character.
+    /// pattern must ask for more than one particular character. The words that classes are told by are common in values,
+    /// too: `mobile`, `home address`.
     pub(super) fn tells_names(&self, before: &str) -> bool {
+        if matches!(self, Matcher::Class(_)) {
+            return false;
+        }
         let odd = ('a'..='z').chain('0'..='9').flat_map(|it| [format!("{it}xq"), format!("xq{it}")]);
         let mut values = CELLS.into_iter().map(str::to_owned).chain(odd);
         self.is_literal() || !values.any(|value| self.is_match(&format!("{before}{value}")))
@@ -98,7 +102,8 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
         .map(|rule| Matcher::new(&rule.columns))
         .collect::<Result<_, _>>()
         .map_err(|error| fault("bad_policy", None, error, "mend the policy; `veild check` finds this"))?;
-    let telling: Vec<&Matcher> = matchers.iter().filter(|matcher| matcher.tells_names("")).collect();
+    let own = policy.columns.iter().zip(&matchers).filter(|(rule, _)| !rule.preset).map(|(_, matcher)| matcher);
+    let telling: Vec<&Matcher> = own.filter(|matcher| matcher.tells_names("")).collect();
     let known: Vec<bool> = names.iter().map(|name| telling.iter().any(|matcher| matcher.is_match(name))).collect();
     let public: Vec<String> = (0..header.len()).map(|index| public_name(header[index], index, &known)).collect();
     refuse_bad_names(&names, &public)?;
@@ -295,6 +300,17 @@ mod tests {
         let two = policy(patterns.into_iter().map(|it| rule(it, Mask::Keep)).collect());
         assert_eq!(code(&two, &["xy"]), "ambiguous_rule");
         assert_eq!(code(&policy(vec![rule(names(&["a"]), Mask::Drop)]), &["a"]), "no_column_left");
+    }
+
+    #[test]
+    fn classes_and_presets_prove_no_header() {
+        let mut all = policy(vec![
+            rule(Selector::Class(vec![Class::Phone]), Mask::Null),
+            ColumnRule { preset: true, ..rule(Selector::Regex("image.*".to_owned()), Mask::Null) },
+        ]);
+        all.missing = OnMissing::Ignore;
+        let fault = all.plan(&["mobile", "image.jpg", "Alice"]).err().unwrap();
+        assert!(fault.code == "unlisted_column" && !format!("{fault:?}").contains("Alice"), "{fault:?}");
     }
 
     #[test]
