@@ -243,6 +243,8 @@ pub struct Landing {
     /// How the output is written.
     #[serde(default)]
     pub output: Output,
+    /// The sheet of spreadsheets that is read; the only one that can be seen when absent.
+    pub sheet: Option<String>,
     /// What becomes of the members of archives; archives are refused when absent.
     #[serde(default)]
     pub member: Vec<Spanned<Member>>,

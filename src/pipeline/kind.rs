@@ -6,7 +6,7 @@ use super::Fault;
 use super::charset::Charset;
 use super::dialect::Dialect;
 use super::fault::of_file;
-use super::reading::{Format, Reading};
+use super::reading::{Format, Reading, SPREADSHEETS};
 
 /// Extensions of text; what bears one is read as text, so that the reader can say where it is none.
 const TEXT_EXTENSIONS: [&str; 6] = ["csv", "tsv", "psv", "tab", "txt", "dat"];
@@ -72,6 +72,15 @@ pub(super) fn not_of(format: Format) -> Fault {
         &format!("the file is not {}, which alone is read here", format.title()),
         "Ask the sender for that format, or drop the file on a landing that accepts it.",
     )
+}
+
+/// Refuses what is no spreadsheet under the name of one: its output would be named as delimited text.
+pub(super) fn refuse_misnamed(reading: &Reading) -> Result<(), Fault> {
+    if !reading.extension.as_deref().is_some_and(|it| SPREADSHEETS.contains(&it)) {
+        return Ok(());
+    }
+    let what = "the file has the name of a spreadsheet, but is none that is read here";
+    Err(of_file("unrecognised_format", what, "Have it saved again as .xlsx or .ods, or sent under its right name."))
 }
 
 /// The fault of a columnar file within a compression: it must be read at any place.

@@ -28,6 +28,7 @@ mod piece;
 mod reading;
 mod relay;
 mod source;
+mod spreadsheet;
 mod survey;
 mod tap;
 #[cfg(test)]
@@ -185,6 +186,10 @@ pub fn process(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
     let Input { file, reading, digest } = input;
+    if let Some(format) = spreadsheet::recognise(&file)?.filter(|format| kind::is_accepted(*format, &reading)) {
+        return spreadsheet::process(file, format, &reading, digest, outputs, keys, threads, progress);
+    }
+    kind::refuse_misnamed(&reading).map_err(Failure::Reject)?;
     if !reading.members.is_empty() {
         let archive = archive::recognise(&file)?;
         if let Some(kind) = archive.filter(|kind| kind::is_accepted(kind.format, &reading)) {
@@ -221,4 +226,11 @@ fn recognised<'a, T>(
         Failure::Reject(fault) if !script.is_plain() => Failure::Reject(script.name_in(fault)),
         failure => failure,
     })
+}
+
+/// A pipe's reading and its writing end.
+fn pipe() -> Result<(File, File), Failure> {
+    let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+    let (read, write) = pipe.map_err(|errno| source::retry("make a pipe", &errno.into()))?;
+    Ok((read.into(), write.into()))
 }

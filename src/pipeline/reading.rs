@@ -11,6 +11,9 @@ use super::charset::{Charset, Script};
 use super::dialect::Dialect;
 use crate::policy::Policy;
 
+/// Extensions of spreadsheets; what bears one comes out as delimited text.
+pub(super) const SPREADSHEETS: [&str; 3] = ["xlsx", "xlsm", "ods"];
+
 /// What is known about an input before its first byte is read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
@@ -22,6 +25,8 @@ pub struct Reading {
     pub charset: Option<Charset>,
     pub dialect: Dialect,
     pub limits: Limits,
+    /// The sheet of a spreadsheet; absent: the only one that can be seen.
+    pub sheet: Option<String>,
     /// What becomes of the members of archives; without rules archives are not read.
     pub members: Vec<MemberRule>,
 }
@@ -58,6 +63,8 @@ pub enum Format {
     Parquet,
     /// Arrow IPC, as a file or a stream.
     Arrow,
+    Xlsx,
+    Ods,
     Zip,
     /// With or without compression around it.
     Tar,
@@ -65,8 +72,17 @@ pub enum Format {
 
 impl Format {
     /// Every format, in the order in which messages list them.
-    pub const ALL: [Format; 7] =
-        [Format::Csv, Format::Json, Format::Ndjson, Format::Parquet, Format::Arrow, Format::Zip, Format::Tar];
+    pub const ALL: [Format; 9] = [
+        Format::Csv,
+        Format::Json,
+        Format::Ndjson,
+        Format::Parquet,
+        Format::Arrow,
+        Format::Xlsx,
+        Format::Ods,
+        Format::Zip,
+        Format::Tar,
+    ];
 
     /// The name in configuration and receipts.
     pub fn name(self) -> &'static str {
@@ -76,6 +92,8 @@ impl Format {
             Format::Ndjson => "ndjson",
             Format::Parquet => "parquet",
             Format::Arrow => "arrow",
+            Format::Xlsx => "xlsx",
+            Format::Ods => "ods",
             Format::Zip => "zip",
             Format::Tar => "tar",
         }
@@ -98,6 +116,7 @@ impl Format {
             Format::Json | Format::Ndjson => "JSON",
             Format::Parquet => "a Parquet file",
             Format::Arrow => "an Arrow IPC file",
+            Format::Xlsx | Format::Ods => "a spreadsheet",
             Format::Zip => "a zip archive",
             Format::Tar => "a tar archive",
         }
@@ -154,9 +173,14 @@ impl Compress {
 }
 
 impl Compress {
-    /// The output's name for an input's: a compression that is chosen shows in the suffix.
+    /// The output's name for an input's: a compression that is chosen shows in the suffix, and a spreadsheet becomes
+    /// delimited text.
     pub fn name_of_output(self, name: &OsStr) -> Cow<'_, OsStr> {
         let bytes = name.as_bytes();
+        if let Some(stem) = stem_of_spreadsheet(name) {
+            let csv = [stem, OsStr::new(".csv")].into_iter().collect::<OsString>();
+            return Cow::Owned(self.name_of_output(&csv).into_owned());
+        }
         if self == Compress::Same {
             return Cow::Borrowed(name);
         }
@@ -166,6 +190,15 @@ impl Compress {
         let stem = OsStr::from_bytes(&bytes[..bytes.len() - old.len()]);
         Cow::Owned([stem, OsStr::new(suffix)].into_iter().collect::<OsString>())
     }
+}
+
+/// The name of a spreadsheet without its extension.
+fn stem_of_spreadsheet(name: &OsStr) -> Option<&OsStr> {
+    let bytes = name.as_bytes();
+    let dot = bytes.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0)?;
+    let extension = bytes[dot + 1..].to_ascii_lowercase();
+    let is_one = SPREADSHEETS.iter().any(|known| known.as_bytes() == extension);
+    is_one.then(|| OsStr::from_bytes(&bytes[..dot]))
 }
 
 /// Bounds on what a hostile or broken input may cost.
@@ -236,6 +269,8 @@ mod tests {
             (Compress::Zstd, "a.csv.gz", "a.csv.zst"),
             (Compress::Gzip, "a.csv", "a.csv.gz"),
             (Compress::None, ".gz", ".gz"),
+            (Compress::Same, "a.b.XLSX", "a.b.csv"),
+            (Compress::Gzip, "a.ods", "a.csv.gz"),
         ] {
             assert_eq!(&*compress.name_of_output(OsStr::new(name)), OsStr::new(expected), "{name}");
         }

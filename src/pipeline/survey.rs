@@ -4,7 +4,7 @@ use std::fs::File;
 
 use super::reading::{Format, Reading};
 use super::source::{Digester, Source};
-use super::{Failure, columnar, delimited, json, kind, recognised};
+use super::{Failure, columnar, delimited, json, kind, recognised, spreadsheet};
 use crate::detect::Survey;
 
 /// What was found.
@@ -32,10 +32,18 @@ pub struct SurveyedColumn {
 /// [`Failure::Reject`] for a file that would be quarantined whatever the policy.
 pub fn survey(file: File, reading: &Reading, all_rows: bool) -> Result<Surveyed, Failure> {
     let sample = Sample { all_rows, step: 1, left: ROWS_AT_A_STEP, looked_at: 0 };
+    if let Some(format) = spreadsheet::recognise(&file)?.filter(|format| kind::is_accepted(*format, reading)) {
+        return spreadsheet::survey(file, format, reading, sample);
+    }
     let columnar = columnar::recognise(&file)?;
     if let Some(format) = columnar.filter(|format| kind::is_accepted(*format, reading)) {
         return columnar::survey(file, format, reading, sample);
     }
+    text(file, reading, sample)
+}
+
+/// A look at a file of text, which may be a pipe.
+pub(super) fn text(file: File, reading: &Reading, sample: Sample) -> Result<Surveyed, Failure> {
     let source = Source::open(file, Digester::None, reading.limits, &|_| {})?;
     recognised(source, reading, |source, format| match format {
         Format::Csv => delimited::survey(source, reading, sample),

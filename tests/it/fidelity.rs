@@ -52,6 +52,7 @@ fn run(file: File, rules: &Rules, policy: veild::policy::Policy, threads: usize)
     let reading = Reading {
         accept: vec![Format::Csv],
         charset: None,
+        sheet: None,
         members: Vec::new(),
         extension: Some("csv".to_owned()),
         dialect: Dialect { delimiter: rules.delimiter, quote: rules.quote, ..Dialect::default() },

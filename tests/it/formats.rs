@@ -199,6 +199,62 @@ fn archives_go_member_by_member() {
     sandbox.assert_audit_holds();
 }
 
+#[test]
+fn a_file_under_a_spreadsheets_name_must_be_one() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("people.xlsx", PEOPLE);
+    sandbox.run_until_idle();
+    assert_eq!(sandbox.quarantined()[0]["code"], "unrecognised_format");
+}
+
+/// The smallest workbook that has a sheet.
+fn ods(rows: &[&[&str]]) -> Vec<u8> {
+    let cell = |text: &&str| {
+        format!("<table:table-cell office:value-type=\"string\"><text:p>{text}</text:p></table:table-cell>")
+    };
+    let row =
+        |row: &&[&str]| format!("<table:table-row>{}</table:table-row>", row.iter().map(cell).collect::<String>());
+    let urn = "urn:oasis:names:tc:opendocument:xmlns";
+    let content = format!(
+        "<?xml version=\"1.0\"?><office:document-content xmlns:office=\"{urn}:office:1.0\" xmlns:table=\"{urn}:table:1.0\" \
+         xmlns:text=\"{urn}:text:1.0\"><office:body><office:spreadsheet><table:table table:name=\"S\">{}</table:table>\
+         </office:spreadsheet></office:body></office:document-content>",
+        rows.iter().map(row).collect::<String>()
+    );
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, text) in [
+        ("mimetype", "application/vnd.oasis.opendocument.spreadsheet"),
+        ("content.xml", &content),
+        ("META-INF/manifest.xml", "<?xml version=\"1.0\"?><manifest/>"),
+    ] {
+        writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+#[test]
+fn spreadsheets_come_out_as_delimited_text() {
+    let sandbox = Sandbox::new();
+    let header: Vec<&str> = PEOPLE.lines().next().unwrap().split(',').collect();
+    let row = ["007", "Alice", "123-45-6789", "a@example.com", "1987-04-12", "US", "x"];
+    sandbox.drop_file("people.ods", ods(&[&header, &row]));
+    sandbox.drop_file("ragged.ods", ods(&[&header, &row, &["8", "", "", "", "QzCanary7", "", ""]]));
+    sandbox.run_until_idle();
+    let masked = String::from_utf8(sandbox.vault_plaintext("people.ods")).unwrap();
+    assert!(masked.starts_with("id,name,ssn,email,dob,country,notes\n007,***"), "{masked}");
+    let receipt = &sandbox.receipts()[0];
+    assert_eq!((&receipt["input"]["format"], &receipt["output"]["format"]), (&"ods".into(), &"csv".into()));
+    assert!(receipt["output"]["path"].as_str().unwrap().ends_with(".csv.age"), "{receipt}");
+    let reason = &sandbox.quarantined()[0];
+    assert_eq!(
+        (&reason["code"], &reason["row"], &reason["column"]),
+        (&"mistyped_cell".into(), &2.into(), &"dob".into())
+    );
+    assert!(!reason.to_string().contains("QzCanary7"));
+    sandbox.assert_audit_holds();
+}
+
 const JSON_POLICY: &str = r#"
 unlisted = "reject"
 

@@ -73,7 +73,7 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
         );
     }
     let reading = reading::reading(raw.format, raw.encoding, raw.delimited, raw.limits, findings);
-    let reading = Reading { members, ..reading };
+    let reading = Reading { members, sheet: raw.sheet, ..reading };
     let archive = archive(raw.after, raw.archive_recipients, findings);
     Landing {
         name: raw.name.into_inner(),

@@ -30,6 +30,7 @@ pub(super) fn reading(
         charset: encoding.and_then(|encoding| charset(encoding, findings)),
         dialect: dialect(delimited, findings),
         limits: given.map(|given| limits(given, findings)).unwrap_or_default(),
+        sheet: None,
         members: Vec::new(),
     }
 }

@@ -4,15 +4,13 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::thread;
 
-use rustix::pipe::{PipeFlags, pipe_with};
-
 use super::pack::{Label, Packer};
 use super::unpack::{self, BLOCK, Found};
 use super::{Archive, Failure};
 use crate::pipeline::fault::internal;
 use crate::pipeline::source::retry;
 use crate::pipeline::tap::Mishap;
-use crate::pipeline::{Compress, DigestKind, Input, Output, Reading, Report, Sink, extension, process};
+use crate::pipeline::{Compress, DigestKind, Input, Output, Reading, Report, Sink, extension, pipe, process};
 use crate::policy::Policy;
 
 /// What one output does with a member.
@@ -106,9 +104,4 @@ fn feed(archive: &Archive<'_>, content: &mut dyn Read, mut pipe: File, expanded:
             return Ok(());
         }
     }
-}
-
-fn pipe() -> Result<(File, File), Failure> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| retry("make a pipe", &errno.into()))?;
-    Ok((read.into(), write.into()))
 }

@@ -2,6 +2,7 @@
 
 mod archive;
 mod compression;
+mod spreadsheet;
 mod text;
 
 use std::fs::File;

@@ -1,0 +1,191 @@
+//! Workbooks: which there are, which of their sheets is read, and its cells in order.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
+
+use calamine::{Data, Ods, Range, Reader, Sheet, SheetType, SheetVisible, Xlsx};
+
+use super::{ADVICE, malformed};
+use crate::pipeline::fault::of_file;
+use crate::pipeline::source::retry;
+use crate::pipeline::window::{From, Window};
+use crate::pipeline::{Failure, Format, Limits};
+
+const BUFFER: usize = 64 << 10;
+const ODS: &[u8] = b"application/vnd.oasis.opendocument.spreadsheet";
+
+type Bytes = BufReader<From>;
+
+fn reader(window: &Window) -> Bytes {
+    BufReader::with_capacity(BUFFER, window.from(0))
+}
+
+/// What an input is, if it is a spreadsheet.
+pub(in crate::pipeline) fn recognise(file: &File) -> Result<Option<Format>, Failure> {
+    let mut head = [0; 4];
+    // Anything else than a whole zip archive is for others to tell.
+    if file.read_exact_at(&mut head, 0).is_err() || head != *b"PK\x03\x04" {
+        return Ok(None);
+    }
+    let doing = |error: io::Error| retry("look at the input", &error);
+    let len = file.metadata().map_err(doing)?.len();
+    let window = Window::new(file.try_clone().map_err(doing)?.into(), len);
+    let Ok(mut archive) = zip::ZipArchive::new(reader(&window)) else { return Ok(None) };
+    if archive.index_for_name("xl/workbook.xml").is_some() {
+        return Ok(Some(Format::Xlsx));
+    }
+    let mut kind = Vec::new();
+    let Ok(member) = archive.by_name("mimetype") else { return Ok(None) };
+    let read = member.take(ODS.len() as u64 + 1).read_to_end(&mut kind);
+    Ok((read.is_ok() && kind.starts_with(ODS)).then_some(Format::Ods))
+}
+
+/// Unpacks everything once, to nowhere: what comes out is bounded, and checksums hold.
+pub(super) fn check_expansion(window: &Window, limits: &Limits) -> Result<(), Failure> {
+    let broken = || unreadable(window);
+    let mut archive = zip::ZipArchive::new(reader(window)).map_err(|_| broken())?;
+    let (mut room, mut block) = (room(window, limits), vec![0; BUFFER]);
+    for index in 0..archive.len() {
+        let mut member = archive.by_index(index).map_err(|_| broken())?;
+        loop {
+            let count = member.read(&mut block).map_err(|_| broken())?;
+            if count == 0 {
+                break;
+            }
+            room.use_up(count as u64)?;
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(window: &Window) -> Failure {
+    match window.take_failure() {
+        Some(error) => retry("read the input", &error),
+        None => Failure::Reject(malformed()),
+    }
+}
+
+/// How much may still come out of a file.
+pub(super) struct Room {
+    bytes: u64,
+}
+
+pub(super) fn room(window: &Window, limits: &Limits) -> Room {
+    let by_ratio = Limits::FREE_BYTES.max(window.size().saturating_mul(limits.max_expansion));
+    Room { bytes: by_ratio.min(limits.max_expanded_bytes) }
+}
+
+impl Room {
+    fn use_up(&mut self, bytes: u64) -> Result<(), Failure> {
+        let left = self.bytes.checked_sub(bytes).ok_or_else(|| {
+            let sentence = "more comes out of the spreadsheet than its limits allow";
+            let advice = "If the file is honest, raise `max_expanded` or `max_expansion` in the limits.";
+            Failure::Reject(of_file("expansion_exceeded", sentence, advice))
+        })?;
+        self.bytes = left;
+        Ok(())
+    }
+
+    /// Writes and empties a text; false when its reader has ended.
+    pub(super) fn take(&mut self, text: &mut String, out: &mut BufWriter<&File>) -> Result<bool, Failure> {
+        self.use_up(text.len() as u64)?;
+        let is_read = out.write_all(text.as_bytes()).is_ok();
+        text.clear();
+        Ok(is_read)
+    }
+}
+
+/// The cells that hold something, from 0.
+pub(super) struct Bounds {
+    pub first_row: u32,
+    pub first_column: u32,
+    pub last_column: u32,
+}
+
+/// A workbook with its sheet chosen.
+pub(super) enum Book {
+    Xlsx(Box<Xlsx<Bytes>>, String),
+    Ods(Range<Data>),
+}
+
+/// What is done with each cell, by row and column; false ends the walk.
+pub(super) type Visit<'a> = &'a mut dyn FnMut((u32, u32), &Data) -> Result<bool, Failure>;
+
+impl Book {
+    pub(super) fn open(window: &Window, format: Format, sheet: Option<&str>) -> Result<Book, Failure> {
+        let broken = || unreadable(window);
+        if format == Format::Xlsx {
+            let book: Xlsx<Bytes> = Xlsx::new(reader(window)).map_err(|_| broken())?;
+            let name = choose(book.sheets_metadata(), sheet)?;
+            return Ok(Book::Xlsx(Box::new(book), name));
+        }
+        let mut book: Ods<Bytes> = Ods::new(reader(window)).map_err(|_| broken())?;
+        let name = choose(book.sheets_metadata(), sheet)?;
+        Ok(Book::Ods(book.worksheet_range(&name).map_err(|_| broken())?))
+    }
+
+    /// # Errors
+    ///
+    /// [`Failure::Reject`] for an empty sheet.
+    pub(super) fn bounds(&mut self, window: &Window) -> Result<Bounds, Failure> {
+        let mut found: Option<Bounds> = None;
+        self.cells(window, &mut |(row, column), _| {
+            let bounds = found.get_or_insert(Bounds { first_row: row, first_column: column, last_column: column });
+            bounds.first_row = bounds.first_row.min(row);
+            bounds.first_column = bounds.first_column.min(column);
+            bounds.last_column = bounds.last_column.max(column);
+            Ok(true)
+        })?;
+        let advice = "Ask the sender for the file, or name another `sheet` in the landing's configuration.";
+        found.ok_or_else(|| Failure::Reject(of_file("empty_file", "the sheet is empty", advice)))
+    }
+
+    /// Visits the cells that hold something, row by row; false when a visit has ended the walk.
+    pub(super) fn cells(&mut self, window: &Window, visit: Visit<'_>) -> Result<bool, Failure> {
+        let broken = || unreadable(window);
+        match self {
+            Book::Xlsx(book, name) => {
+                let mut cells = book.worksheet_cells_reader(name).map_err(|_| broken())?;
+                while let Some(cell) = cells.next_cell().map_err(|_| broken())? {
+                    let value = Data::from(cell.get_value().clone());
+                    if value != Data::Empty && !visit(cell.get_position(), &value)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Book::Ods(range) => {
+                for (row, column, value) in range.used_cells() {
+                    let at = (u32::try_from(row), u32::try_from(column));
+                    let (Ok(row), Ok(column)) = at else { return Err(broken()) };
+                    if !visit((row, column), value)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The sheet that is named, or the only one that can be seen.
+fn choose(sheets: &[Sheet], wanted: Option<&str>) -> Result<String, Failure> {
+    let mut seen = sheets.iter().filter(|sheet| {
+        let is_wanted = wanted.map_or(sheet.visible == SheetVisible::Visible, |wanted| sheet.name == wanted);
+        is_wanted && sheet.typ == SheetType::WorkSheet
+    });
+    match (seen.next(), seen.count(), wanted) {
+        (Some(sheet), 0, _) => Ok(sheet.name.clone()),
+        (None, _, Some(wanted)) => {
+            let sentence = format!("the spreadsheet has no sheet {wanted:?}, which the landing names");
+            Err(Failure::Reject(of_file("missing_sheet", &sentence, "Ask the sender for it, or correct `sheet`.")))
+        }
+        (None, _, None) => Err(Failure::Reject(of_file("empty_file", "the spreadsheet has no sheet", ADVICE))),
+        (Some(_), others, _) => {
+            let sentence =
+                format!("the spreadsheet has {} sheets, and the landing does not say which is read", others + 1);
+            let advice = "Name one by `sheet` in the landing's configuration, or have each sent as a file of its own.";
+            Err(Failure::Reject(of_file("many_sheets", &sentence, advice)))
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Spreadsheets: one sheet as delimited text, which then goes the way of all delimited text.
+//!
+//! The text is made in a thread and handed over in a pipe, so that it lies nowhere. Formulas count by the value that was
+//! saved with them, dates are ISO 8601, texts stay as they are written, leading zeros included.
+
+#![allow(clippy::result_large_err, reason = "failures are rare, and their shape is the pipeline's contract")]
+
+mod book;
+mod cell;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use self::book::Book;
+use super::fault::{internal, of_file};
+use super::source::{digest_of, retry};
+use super::survey::{Sample, Surveyed};
+use super::window::Window;
+use super::{Dialect, DigestKind, Failure, Fault, Format, Input, InputReport, Output, Reading, Report};
+use crate::keys::MaskingKeys;
+
+pub(super) use self::book::recognise;
+
+const ADVICE: &str = "Have the file saved again, or sent as delimited text.";
+/// What no text ends with: its reader refuses it, and no output is ended well.
+const CUT_OFF: &[u8] = b"\n\"\0";
+
+#[allow(clippy::too_many_arguments)] // as `process`, with what the file was found to be
+pub(super) fn process(
+    file: File,
+    format: Format,
+    reading: &Reading,
+    digest: DigestKind,
+    outputs: Vec<Output>,
+    keys: &MaskingKeys,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Report, Failure> {
+    let sheet = Sheet::open(file, format, reading)?;
+    let as_text = as_text(reading);
+    let report = sheet.read(reading, |text| {
+        let input = Input { file: text, reading: as_text, digest: DigestKind::None };
+        super::process(input, outputs, keys, threads, &|_| {})
+    })?;
+    let bytes = sheet.window.size();
+    progress(bytes);
+    let input_digest = digest_of(&sheet.file, bytes, digest, keys)?;
+    let format = format.name().to_owned();
+    Ok(Report { input: InputReport { digest: input_digest, digest_kind: digest, bytes, format }, ..report })
+}
+
+/// A look at the sheet that would be read.
+pub(super) fn survey(file: File, format: Format, reading: &Reading, sample: Sample) -> Result<Surveyed, Failure> {
+    let sheet = Sheet::open(file, format, reading)?;
+    let as_text = as_text(reading);
+    let surveyed = sheet.read(reading, |text| super::survey::text(text, &as_text, sample))?;
+    Ok(Surveyed { format: format.name().to_owned(), ..surveyed })
+}
+
+/// How the text of a sheet is read.
+fn as_text(reading: &Reading) -> Reading {
+    let Dialect { columns, preamble, .. } = reading.dialect.clone();
+    let dialect = Dialect { delimiter: Some(b','), columns, preamble, ..Dialect::default() };
+    let extension = Some("csv".to_owned());
+    Reading { accept: vec![Format::Csv], extension, charset: None, dialect, members: Vec::new(), ..reading.clone() }
+}
+
+/// A file open for reading.
+struct Sheet {
+    file: Arc<File>,
+    window: Window,
+    format: Format,
+}
+
+impl Sheet {
+    fn open(file: File, format: Format, reading: &Reading) -> Result<Sheet, Failure> {
+        let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
+        let file = Arc::new(file);
+        let window = Window::new(file.clone(), len);
+        book::check_expansion(&window, &reading.limits)?;
+        Ok(Sheet { file, window, format })
+    }
+
+    /// Hands the sheet's text to a reader of delimited text.
+    fn read<T: Send>(
+        &self,
+        reading: &Reading,
+        read: impl FnOnce(File) -> Result<T, Failure> + Send,
+    ) -> Result<T, Failure> {
+        let (text, pipe) = super::pipe()?;
+        thread::scope(|scope| {
+            let reader = scope.spawn(move || read(text));
+            // The library is not made for hostile files everywhere; a panic's payload is dropped, it may hold a value.
+            let written = catch_unwind(AssertUnwindSafe(|| self.write(reading, &pipe)));
+            let written = written.unwrap_or_else(|_| Err(Failure::Reject(malformed())));
+            if written.is_err() {
+                let _ = (&pipe).write_all(CUT_OFF); // a reader that has ended needs none
+            }
+            drop(pipe);
+            let read = reader.join().unwrap_or_else(|_| Err(internal("the thread of a sheet panicked")));
+            written?;
+            read.map_err(in_sheet)
+        })
+    }
+
+    fn write(&self, reading: &Reading, pipe: &File) -> Result<(), Failure> {
+        let mut book = Book::open(&self.window, self.format, reading.sheet.as_deref())?;
+        let bounds = book.bounds(&self.window)?;
+        let (mut text, mut room) = (String::new(), book::room(&self.window, &reading.limits));
+        let mut out = BufWriter::with_capacity(1 << 16, pipe);
+        let (mut row, mut column) = (bounds.first_row, bounds.first_column);
+        let mut put = |at: (u32, u32), value: &calamine::Data| -> Result<bool, Failure> {
+            text.clear();
+            if at < (row, column) {
+                return Err(Failure::Reject(malformed()));
+            }
+            while row < at.0 {
+                push_separators(&mut text, bounds.last_column - column);
+                text.push('\n');
+                (row, column) = (row + 1, bounds.first_column);
+                room.take(&mut text, &mut out)?;
+            }
+            push_separators(&mut text, at.1 - column);
+            column = at.1;
+            cell::push(value, &mut text);
+            room.take(&mut text, &mut out)
+        };
+        let is_read = book.cells(&self.window, &mut put)?;
+        if is_read {
+            push_separators(&mut text, bounds.last_column - column);
+            text.push('\n');
+            room.take(&mut text, &mut out)?;
+            let _ = out.flush(); // the reader's own failure tells why it has ended
+        }
+        Ok(())
+    }
+}
+
+fn push_separators(text: &mut String, count: u32) {
+    text.extend(std::iter::repeat_n(',', count as usize));
+}
+
+fn malformed() -> Fault {
+    of_file("malformed_file", "the spreadsheet is damaged", ADVICE)
+}
+
+fn in_sheet(failure: Failure) -> Failure {
+    match failure {
+        Failure::Reject(fault) if fault.byte_offset.is_some() => {
+            Failure::Reject(Fault { sentence: format!("{} (counted in the sheet as CSV)", fault.sentence), ..fault })
+        }
+        failure => failure,
+    }
+}

@@ -1,0 +1,135 @@
+//! Spreadsheets.
+
+use std::io::{Cursor, Write};
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::{fault, policy, run};
+use crate::pipeline::{Compress, Dialect, Failure, Reading};
+
+const WORKBOOK: &str = r#"<?xml version="1.0"?><workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets>SHEETS</sheets></workbook>"#;
+const RELATIONS: &str = r#"<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/><Relationship Id="r2" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet2.xml"/><Relationship Id="r3" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/styles" Target="styles.xml"/></Relationships>"#;
+const PACKAGE: &str = r#"<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>"#;
+const STYLES: &str = r#"<?xml version="1.0"?><styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></styleSheet>"#;
+
+fn sheet(cells: &str) -> String {
+    format!(
+        r#"<?xml version="1.0"?><worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{cells}</sheetData></worksheet>"#
+    )
+}
+
+fn text(at: &str, text: &str) -> String {
+    format!(r#"<c r="{at}" t="inlineStr"><is><t xml:space="preserve">{text}</t></is></c>"#)
+}
+
+fn packed(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in files {
+        writer.start_file(*name, SimpleFileOptions::default()).unwrap();
+        writer.write_all(content.as_bytes()).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+/// A workbook of two sheets; `second` says how the other one is seen.
+fn xlsx(cells: &str, second: &str) -> Vec<u8> {
+    let sheets = format!(
+        r#"<sheet name="People" sheetId="1" r:id="r1"/><sheet name="Old" sheetId="2" r:id="r2" state="{second}"/>"#
+    );
+    packed(&[
+        ("_rels/.rels", PACKAGE),
+        ("xl/workbook.xml", &WORKBOOK.replace("SHEETS", &sheets)),
+        ("xl/_rels/workbook.xml.rels", RELATIONS),
+        ("xl/styles.xml", STYLES),
+        ("xl/worksheets/sheet1.xml", &sheet(cells)),
+        ("xl/worksheets/sheet2.xml", &sheet(&format!("<row r=\"1\">{}</row>", text("A1", "id")))),
+    ])
+}
+
+/// A sheet that begins in B2, with an empty row and cells that are not there.
+fn people() -> String {
+    let header = [text("B2", "id"), text("C2", "name"), text("D2", "born"), text("E2", "sum")].concat();
+    let first = [
+        text("B3", "007"),
+        text("C3", "Alice, \"A\""),
+        r#"<c r="D3" s="1"><v>31879</v></c><c r="E3"><f>1+1</f><v>2</v></c>"#.to_owned(),
+    ];
+    let last = format!(r#"{}<c r="E5"><v>0.5</v></c>"#, text("B5", "8"));
+    format!(r#"<row r="2">{header}</row><row r="3">{}</row><row r="4"/><row r="5">{last}</row>"#, first.concat())
+}
+
+fn rules() -> crate::policy::Policy {
+    policy(&["id=keep", "name=redact", "born=date", "sum=keep"])
+}
+
+#[test]
+fn a_sheet_comes_out_as_delimited_text() {
+    let input = xlsx(&people(), "hidden");
+    let (output, report) = run(&input, &Reading::default(), &rules(), Compress::Same).unwrap();
+    let expected = "id,name,born,sum\n007,\"[REDACTED]\",1987,2\n,,,\n8,,,0.5\n";
+    assert_eq!(String::from_utf8(output).unwrap(), expected);
+    assert_eq!((report.rows_in, report.input.format.as_str()), (3, "xlsx"));
+    assert_eq!((report.outputs[0].format.as_str(), report.input.bytes), ("csv", input.len() as u64));
+    let kept = policy(&["id=keep", "name=keep", "born=keep", "sum=keep"]);
+    let (output, _) = run(&input, &Reading::default(), &kept, Compress::Same).unwrap();
+    assert!(String::from_utf8(output).unwrap().contains("\n007,\"Alice, \"\"A\"\"\",1987-04-12,2\n"));
+    let surveyed = crate::pipeline::survey(super::file(&input), &Reading::default(), true).unwrap();
+    assert_eq!((surveyed.rows, surveyed.columns[2].survey.cells()), (3, (3, 1)));
+    let rows: String =
+        (3..30_000).map(|row| format!("<row r=\"{row}\">{}</row>", text(&format!("A{row}"), "Alice"))).collect();
+    let large = xlsx(&format!("<row r=\"2\">{}</row>{rows}", text("A2", "name")), "hidden");
+    let (output, _) = run(&large, &Reading::default(), &policy(&["name=redact"]), Compress::Same).unwrap();
+    assert_eq!(output.len(), 5 + 29_997 * 11);
+}
+
+#[test]
+fn one_sheet_is_read() {
+    let input = xlsx(&people(), "visible");
+    assert_eq!(fault(&input, &Reading::default(), &rules()).code, "many_sheets");
+    let named = |name: &str| Reading { sheet: Some(name.to_owned()), ..Reading::default() };
+    assert!(run(&input, &named("People"), &rules(), Compress::Same).is_ok());
+    assert_eq!(fault(&input, &named("None"), &rules()).code, "missing_sheet");
+    assert_eq!(run(&input, &named("Old"), &policy(&["id=keep"]), Compress::Same).unwrap().0, b"id\n");
+    let dialect = Dialect { columns: vec!["a".to_owned()], ..Dialect::default() };
+    let headless = Reading { dialect, ..named("Old") };
+    assert_eq!(run(&input, &headless, &policy(&["a=redact"]), Compress::Same).unwrap().0, b"[REDACTED]\n");
+}
+
+#[test]
+fn ods_is_read_too() {
+    let content = r#"<?xml version="1.0"?><office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0" xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:spreadsheet><table:table table:name="S"><table:table-row><table:table-cell office:value-type="string"><text:p>id</text:p></table:table-cell><table:table-cell office:value-type="string"><text:p>born</text:p></table:table-cell></table:table-row><table:table-row><table:table-cell office:value-type="string"><text:p>007</text:p></table:table-cell><table:table-cell office:value-type="date" office:date-value="1987-04-12"><text:p>12.04.87</text:p></table:table-cell></table:table-row></table:table></office:spreadsheet></office:body></office:document-content>"#;
+    let input = packed(&[
+        ("mimetype", "application/vnd.oasis.opendocument.spreadsheet"),
+        ("content.xml", content),
+        ("META-INF/manifest.xml", r#"<?xml version="1.0"?><manifest/>"#),
+    ]);
+    let (output, report) =
+        run(&input, &Reading::default(), &policy(&["id=keep", "born=date"]), Compress::Same).unwrap();
+    assert_eq!(
+        (String::from_utf8(output).unwrap().as_str(), report.input.format.as_str()),
+        ("id,born\n007,1987\n", "ods")
+    );
+}
+
+#[test]
+fn damage_and_bombs_are_refused() {
+    let input = xlsx(&people(), "hidden");
+    let far = format!("<row r=\"1\">{}</row><row r=\"1048576\">{}</row>", text("A1", "a"), text("XFD1048576", "b"));
+    assert_eq!(fault(&xlsx(&far, "hidden"), &Reading::default(), &policy(&["a=keep"])).code, "expansion_exceeded");
+    let bomb = xlsx(&text("A1", &"x".repeat(20 << 20)), "hidden");
+    assert_eq!(fault(&bomb, &Reading::default(), &policy(&["a=keep"])).code, "expansion_exceeded");
+    let ragged = fault(&input, &Reading::default(), &policy(&["id=keep", "name=date", "born=date", "sum=keep"]));
+    assert_eq!((ragged.code.as_str(), ragged.row), ("mistyped_cell", Some(1)));
+    assert!(ragged.sentence.ends_with("(counted in the sheet as CSV)") && !format!("{ragged:?}").contains("Alice"));
+    let backwards = people().replace("<row r=\"5\">", "<row r=\"3\">").replace("r=\"B5\"", "r=\"B3\"");
+    assert_eq!(fault(&xlsx(&backwards, "hidden"), &Reading::default(), &rules()).code, "malformed_file");
+    let misnamed = Reading { extension: Some("xlsx".to_owned()), ..Reading::default() };
+    assert_eq!(fault(b"id,name\n", &misnamed, &rules()).code, "unrecognised_format");
+    for at in (0..input.len()).step_by(11) {
+        let mut damaged = input.clone();
+        damaged[at] ^= 0x21;
+        let result = run(&damaged, &Reading::default(), &rules(), Compress::Same);
+        assert!(!matches!(result, Err(Failure::Retry { .. } | Failure::Defect { .. })), "byte {at}: {result:?}");
+    }
+}
