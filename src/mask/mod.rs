@@ -174,6 +174,15 @@ impl Mask {
         *self == Mask::Keep
     }
 
+    /// Whether the same value comes out otherwise each time.
+    pub fn is_randomized(&self) -> bool {
+        match self {
+            Mask::Noise(_) => true,
+            Mask::When(when) => when.masks().any(Mask::is_randomized),
+            _ => false,
+        }
+    }
+
     /// Whether the column is removed.
     pub fn is_drop(&self) -> bool {
         *self == Mask::Drop

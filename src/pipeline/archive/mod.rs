@@ -82,7 +82,10 @@ pub(super) fn process(
         mishaps.push(tap.mishap.clone());
         packers.push(Packer::new(kind.format, tap));
     }
-    // A tar archive says a member's size before its content, so that all are made twice.
+    // A tar archive says a member's size before its content, so that all are made twice, and must come out the same.
+    if kind.format == Format::Tar && archive.is_randomized() {
+        return Err(Failure::Reject(randomized()));
+    }
     let sizes = if kind.format == Format::Tar { Some(archive.run(None, &[])?.sizes) } else { None };
     let tally = archive.run(Some((&mut packers, sizes.as_deref())), &mishaps)?;
     let digest = digest_of(&file, len, digest_kind, keys)?;
@@ -170,11 +173,22 @@ impl Archive<'_> {
         Ok(())
     }
 
+    fn is_randomized(&self) -> bool {
+        let of_rules = self.reading.members.iter().filter_map(|rule| rule.policy.as_ref());
+        let mut columns = self.policies.iter().chain(of_rules).flat_map(|policy| &policy.columns);
+        columns.any(|rule| rule.mask.is_randomized())
+    }
+
     fn bounds(&self) -> unpack::Bounds {
         let Limits { max_expanded_bytes, max_expansion, .. } = self.reading.limits;
         let by_ratio = Limits::FREE_BYTES.max(self.window.size().saturating_mul(max_expansion));
         unpack::Bounds { max_expanded_bytes, by_ratio, max_expansion }
     }
+}
+
+fn randomized() -> Fault {
+    let sentence = "the policy adds noise, and a tar archive tells the length of a member before it is made";
+    of_file("unsupported_member", sentence, "Have a zip archive sent, or mask by `round` instead of `noise`.")
 }
 
 const ADVICE: &str = "Have the archive made anew, of plain files only.";

@@ -6,6 +6,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::{fault, policy, run};
+use crate::mask::{Mask, MaskParams};
 use crate::pipeline::{Compress, Failure, Limits, MemberRule, Reading, Report};
 use crate::policy::Policy;
 
@@ -154,6 +155,16 @@ fn archives_are_read_only_where_rules_say_so() {
     assert_eq!((bad.code.as_str(), bad.row), ("ragged_row", Some(1)));
     assert!(bad.sentence.starts_with("member 2: "), "{bad:?}");
     assert_eq!(code(&zip(&[("a.csv", b"id,name,ssn\n")])), "unlisted_column");
+}
+
+#[test]
+fn noise_needs_an_archive_that_tells_lengths_last() {
+    let params = MaskParams { scale: Some(toml::Value::Float(1e6)), ..MaskParams::default() };
+    let mut noisy = policy(&["id=keep", "name=keep"]);
+    noisy.columns[0].mask = Mask::from_params("noise", &params).unwrap();
+    let (packed, members) = (zip(&[("a.csv", PEOPLE.as_bytes())]), tar(&[("a.csv", PEOPLE.as_bytes())]));
+    assert!(run(&packed, &reading(), &noisy, Compress::Same).is_ok());
+    assert_eq!(fault(&members, &reading(), &noisy).code, "unsupported_member");
 }
 
 #[test]
