@@ -10,17 +10,18 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rustix::fs::{FlockOperation, flock};
-use serde_json::json;
 
-use super::segment;
-use super::{Action, AuditError, NAMESPACE, Outcome, Record, TrailOptions};
+use super::checkpoint::Checkpoint;
+use super::epoch::EpochKey;
+use super::segment::{self, broken};
+use super::{Action, AuditError, Outcome, Record, TrailOptions};
 use crate::fsutil::{self, At};
 use crate::keys::SigningKey;
 
 mod recovery;
 mod retention;
 
-use recovery::recover;
+use recovery::{Recovered, recover};
 pub use retention::Upkeep;
 
 /// Longest time from a fork to its exec, in milliseconds.
@@ -57,6 +58,10 @@ pub struct Trail {
     checkpoint_at: Timestamp,
     /// Something was written since the last checkpoint.
     unsigned: bool,
+    /// The forward-secure key.
+    epoch: Option<EpochKey>,
+    /// A checkpoint was written under its epoch, which could not be left yet.
+    spent: bool,
     /// A write failed; nothing is written until the tail is back at `Segment::len`.
     poisoned: bool,
     /// Holds the writer's lock for as long as the trail is open.
@@ -69,7 +74,8 @@ impl Trail {
         fsutil::create_dir_durable(&options.dir, 0o750)?;
         let lock = File::open(&options.dir).at("open", &options.dir)?;
         take(&lock).at("lock (another veild writes there)", &options.dir)?;
-        let (segment, head, cut) = recover(&options.dir)?;
+        let Recovered { segment, head, cut, sealed } = recover(&options.dir)?;
+        let epoch = open_epoch(&options, sealed)?;
         let mut trail = Trail {
             options,
             key,
@@ -78,6 +84,8 @@ impl Trail {
             head,
             checkpoint_at: now,
             unsigned: false,
+            epoch,
+            spent: false,
             poisoned: false,
             _lock: lock,
         };
@@ -86,9 +94,9 @@ impl Trail {
             let repaired = Record::new(now, Action::AuditRepaired, Outcome::Success).veild("repaired.bytes_cut", cut);
             trail.push(&mut pending, &repaired);
         }
-        trail.push_checkpoint(&mut pending, now);
+        let checkpoint = trail.push_checkpoint(&mut pending, now);
         trail.write(pending, now)?;
-        trail.signed(now);
+        trail.signed(&checkpoint);
         Ok(trail)
     }
 
@@ -107,14 +115,11 @@ impl Trail {
         for record in batch {
             self.push(&mut pending, record);
         }
-        let due = self.checkpoint_due(now);
-        if due {
-            self.push_checkpoint(&mut pending, now);
-        }
+        let checkpoint = self.checkpoint_due(now).then(|| self.push_checkpoint(&mut pending, now));
         self.write(pending, now)?;
         self.unsigned = true;
-        if due {
-            self.signed(now);
+        if let Some(checkpoint) = checkpoint {
+            self.signed(&checkpoint);
         }
         Ok(first)
     }
@@ -136,9 +141,9 @@ impl Trail {
 
     fn write_checkpoint(&mut self, now: Timestamp) -> Result<(), AuditError> {
         let mut pending = self.pending();
-        self.push_checkpoint(&mut pending, now);
+        let checkpoint = self.push_checkpoint(&mut pending, now);
         self.write(pending, now)?;
-        self.signed(now);
+        self.signed(&checkpoint);
         Ok(())
     }
 
@@ -147,9 +152,25 @@ impl Trail {
         u64::try_from(passed).is_ok_and(|passed| passed >= self.options.checkpoint_every.as_secs())
     }
 
-    fn signed(&mut self, now: Timestamp) {
-        self.checkpoint_at = now;
+    /// A checkpoint is durable. It goes into the operational log too: kept elsewhere, it pins the whole past.
+    fn signed(&mut self, checkpoint: &Checkpoint) {
+        crate::faults::point("checkpoint_written");
+        self.checkpoint_at = checkpoint.at;
         self.unsigned = false;
+        self.spent = self.epoch.is_some();
+        // What has been written counts; should the next epoch not be reached, nothing more is written before it is.
+        if self.leave_epoch().is_ok() {
+            tracing::info!(code = "audit_checkpoint", checkpoint = %checkpoint.json(), "checkpoint of the audit trail");
+        }
+    }
+
+    /// Erases the key under which the last checkpoint was sealed.
+    fn leave_epoch(&mut self) -> Result<(), AuditError> {
+        if let Some(epoch) = self.epoch.as_mut().filter(|_| self.spent) {
+            epoch.advance_to(epoch.epoch + 1)?;
+        }
+        self.spent = false;
+        Ok(())
     }
 
     fn pending(&self) -> Pending {
@@ -164,11 +185,11 @@ impl Trail {
         pending.bytes.extend_from_slice(&line);
     }
 
-    fn push_checkpoint(&self, pending: &mut Pending, now: Timestamp) {
+    fn push_checkpoint(&self, pending: &mut Pending, now: Timestamp) -> Checkpoint {
         let Head { seq, hash } = &pending.head;
-        let signature = self.key.sign(NAMESPACE, &checkpoint_message(*seq, hash, now));
-        let record = checkpoint_record(*seq, hash, now, signature.trim_end());
-        self.push(pending, &record);
+        let checkpoint = Checkpoint::new(*seq, hash, now, self.epoch.as_ref(), &self.key);
+        self.push(pending, &checkpoint.record());
+        checkpoint
     }
 
     /// One write, one fdatasync; the state moves on only when both succeeded.
@@ -194,7 +215,7 @@ impl Trail {
             cut(segment)?;
         }
         self.poisoned = false;
-        Ok(())
+        self.leave_epoch()
     }
 
     fn rotation_due(&self, now: Timestamp) -> bool {
@@ -239,14 +260,24 @@ fn take(lock: &File) -> rustix::io::Result<()> {
     flock(lock, FlockOperation::NonBlockingLockExclusive)
 }
 
-/// What a checkpoint signs.
-pub(super) fn checkpoint_message(seq: u64, head: &str, at: Timestamp) -> Vec<u8> {
-    format!("veild-audit-checkpoint v1\n{seq}\n{head}\n{at}\n").into_bytes()
-}
-
-pub(super) fn checkpoint_record(seq: u64, head: &str, at: Timestamp, signature: &str) -> Record {
-    let checkpoint = json!({"seq": seq, "head": head, "at": at.to_string(), "signature": signature});
-    Record::new(at, Action::AuditCheckpoint, Outcome::Success).veild("checkpoint", checkpoint)
+/// The forward-secure key, past the epoch of the trail's last checkpoint.
+fn open_epoch(options: &TrailOptions, sealed: Option<(String, u64)>) -> Result<Option<EpochKey>, AuditError> {
+    let path = &options.epoch_key;
+    let Some(mut key) = EpochKey::load(path)? else {
+        return match sealed {
+            Some(_) => {
+                Err(broken(path, "the trail's epoch key is gone; restore it, or begin anew with `veild audit seal`"))
+            }
+            None => Ok(None),
+        };
+    };
+    let next = match sealed {
+        Some((id, epoch)) if id == key.id => key.epoch.max(epoch.saturating_add(1)),
+        _ => key.epoch,
+    };
+    // Also where nothing was cut off: whatever is left in the other slot goes.
+    key.advance_to(next)?;
+    Ok(Some(key))
 }
 
 fn day(at: Timestamp) -> Date {
@@ -299,6 +330,7 @@ mod tests {
             rotate_daily: false,
             keep: Duration::from_secs(400 * 86_400),
             total_size: 1 << 30,
+            epoch_key: PathBuf::new(),
             checkpoint_every: Duration::from_secs(600),
         };
         let mut trail = Trail::open(options, key.clone(), Timestamp::UNIX_EPOCH).unwrap();

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 mod chain;
+mod checkpoint;
+pub mod epoch;
 pub mod hold;
 mod segment;
 mod stub;
@@ -22,10 +24,10 @@ mod verify;
 pub use chain::{Trail, Upkeep};
 pub use segment::{each_line, each_record, lines_after, tail};
 pub use stub::{Stub, Why};
-pub use verify::verify;
+pub use verify::{Evidence, verify, verify_with};
 
-/// Version of the line format, carried by every line.
-pub const AUDIT_VERSION: u64 = 1;
+/// Newest version of the line format; checkpoints with an epoch have it, other lines have 1.
+pub const AUDIT_VERSION: u64 = 2;
 /// No line is longer than this, newline included; a longer record is shortened.
 pub const MAX_LINE: usize = 64 * 1024;
 /// SSH signature namespace of checkpoints.
@@ -184,6 +186,8 @@ pub struct TrailOptions {
     pub rotate_daily: bool,
     /// Older closed segments are pruned.
     pub keep: Duration,
+    /// The forward-secure key; no file there: checkpoints carry signatures alone.
+    pub epoch_key: PathBuf,
     /// Above this many bytes the oldest closed segments are pruned.
     pub total_size: u64,
     /// Time between signed checkpoints while anything is written.
@@ -211,6 +215,11 @@ pub struct Verdict {
     pub checkpoints: u64,
     pub first_seq: u64,
     pub last_seq: u64,
+    /// Checkpoints whose MAC was checked with a secret.
+    pub sealed_checkpoints: u64,
+    /// The last good checkpoint before the first problem: what it covers is as it was written, what follows may not be.
+    pub trusted_seq: u64,
+    pub trusted_at: Option<Timestamp>,
     /// Records after the last good checkpoint: cutting them off leaves no trace.
     pub unsigned_records: u64,
     /// Empty when the trail holds.

@@ -136,7 +136,7 @@ pub(super) fn hash(line: &[u8]) -> String {
 /// The numbering and chaining of a parsed line.
 pub(super) fn link(value: &Value) -> Option<(u64, &str)> {
     let veild = value.get("veild")?;
-    (veild.get("audit_version")?.as_u64()? == AUDIT_VERSION).then_some(())?;
+    (1..=AUDIT_VERSION).contains(&veild.get("audit_version")?.as_u64()?).then_some(())?;
     Some((veild.get("seq")?.as_u64()?, veild.get("prev")?.as_str()?))
 }
 
@@ -185,7 +185,9 @@ fn render_once(record: &Record, host: Option<&str>, seq: u64, prev: &str) -> Vec
     }
     merge(&mut line, &record.fields);
     let mut veild = Map::new();
-    veild.insert("audit_version".to_owned(), json!(AUDIT_VERSION));
+    // An older veild can check every line but these.
+    let is_sealed = record.veild.get("checkpoint").is_some_and(|checkpoint| checkpoint.get("epoch").is_some());
+    veild.insert("audit_version".to_owned(), json!(if is_sealed { AUDIT_VERSION } else { 1 }));
     veild.insert("seq".to_owned(), json!(seq));
     veild.insert("prev".to_owned(), json!(prev));
     merge(&mut veild, &record.veild);

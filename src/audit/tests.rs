@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 mod retention;
+mod seal;
 
 struct Fixture {
     dir: tempfile::TempDir,
@@ -23,6 +24,10 @@ impl Fixture {
         self.dir.path().join("audit")
     }
 
+    fn epoch_key(&self) -> PathBuf {
+        self.dir.path().join("epoch.key")
+    }
+
     fn open(&self, rotate_size: u64) -> Result<Trail, AuditError> {
         let options = TrailOptions {
             dir: self.trail_dir(),
@@ -30,6 +35,7 @@ impl Fixture {
             rotate_daily: true,
             keep: Duration::from_secs(400 * 86_400),
             total_size: 1 << 30,
+            epoch_key: self.epoch_key(),
             checkpoint_every: Duration::from_secs(600),
         };
         Trail::open(options, self.key.clone(), at(0))

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::chain::{checkpoint_message, checkpoint_record};
+use super::checkpoint::Checkpoint;
+use super::epoch::{EpochKey, Secret};
 use super::segment::{self, GENESIS, Lines};
 use super::stub::{self, Stub};
 use super::{AuditError, NAMESPACE, Problem, Verdict};
@@ -28,8 +29,35 @@ enum Piece {
     Stub(PathBuf),
 }
 
+/// What was kept elsewhere, or on the host beside the trail, to check it against.
+#[derive(Default)]
+pub struct Evidence {
+    secrets: Vec<Secret>,
+    checkpoints: Vec<Checkpoint>,
+    /// The host's key; compared with the secrets.
+    epoch_key: PathBuf,
+}
+
+impl Evidence {
+    /// Takes the secret that was shown when the trail began.
+    pub fn secret(mut self, file: &Path, epoch_key: &Path) -> Result<Evidence, AuditError> {
+        self.secrets = Secret::load(file)?;
+        epoch_key.clone_into(&mut self.epoch_key);
+        Ok(self)
+    }
+
+    /// Takes checkpoints that were copied from the trail or the operational log.
+    pub fn checkpoints(mut self, file: &Path) -> Result<Evidence, AuditError> {
+        self.checkpoints.extend(Checkpoint::load(file)?);
+        Ok(self)
+    }
+}
+
 struct Check<'k> {
     key: &'k VerifyingKey,
+    evidence: Evidence,
+    /// Key and epoch of the last sealed checkpoint.
+    epoch: Option<(String, u64)>,
     verdict: Verdict,
     expected_seq: u64,
     expected_prev: String,
@@ -40,9 +68,19 @@ struct Check<'k> {
 
 /// Reads every byte of the trail; `progress` is called now and then with the bytes done and their total.
 pub fn verify(dir: &Path, key: &VerifyingKey, progress: &dyn Fn(u64, u64)) -> Result<Verdict, AuditError> {
+    verify_with(dir, key, || Ok(Evidence::default()), progress)
+}
+
+/// As [`verify`], against what was kept elsewhere.
+pub fn verify_with(
+    dir: &Path,
+    key: &VerifyingKey,
+    evidence: impl Fn() -> Result<Evidence, AuditError>,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Verdict, AuditError> {
     let mut tries = 0;
     loop {
-        match verify_once(dir, key, progress) {
+        match verify_once(dir, key, evidence()?, progress) {
             // The daemon has compressed or pruned a segment meanwhile.
             Err(AuditError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound && tries < MAX_TRIES => {
                 tries += 1
@@ -52,10 +90,16 @@ pub fn verify(dir: &Path, key: &VerifyingKey, progress: &dyn Fn(u64, u64)) -> Re
     }
 }
 
-fn verify_once(dir: &Path, key: &VerifyingKey, progress: &dyn Fn(u64, u64)) -> Result<Verdict, AuditError> {
+fn verify_once(
+    dir: &Path,
+    key: &VerifyingKey,
+    evidence: Evidence,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Verdict, AuditError> {
     let (stubs, announced) = (Vec::new(), HashSet::new());
     let verdict = Verdict::default();
-    let mut check = Check { key, verdict, expected_seq: 1, expected_prev: GENESIS.to_owned(), stubs, announced };
+    let expected_prev = GENESIS.to_owned();
+    let mut check = Check { key, evidence, epoch: None, verdict, expected_seq: 1, expected_prev, stubs, announced };
     let pieces = pieces(dir)?;
     let size = |piece: &Piece| match piece {
         // The bytes of a compressed segment are told apart by nothing else.
@@ -75,7 +119,7 @@ fn verify_once(dir: &Path, key: &VerifyingKey, progress: &dyn Fn(u64, u64)) -> R
             Piece::Stub(path) => check.stub(first, path)?,
         }
     }
-    check.unannounced();
+    check.end()?;
     Ok(check.verdict)
 }
 
@@ -143,7 +187,7 @@ impl Check<'_> {
         if stub.first_seq != first || stub.last_seq < stub.first_seq {
             self.add(problem(format!("the file name promises record {first}, the stub begins at {}", stub.first_seq)));
         }
-        for what in self.joint(stub.first_seq, &stub.prev) {
+        for what in self.joint(stub.first_seq, &stub.prev).into_iter().chain(self.compare(stub.last_seq, &stub.head)) {
             self.add(problem(what));
         }
         self.verdict.pruned_segments += 1;
@@ -151,6 +195,8 @@ impl Check<'_> {
         self.verdict.last_seq = stub.last_seq;
         self.expected_seq = stub.last_seq.saturating_add(1);
         self.expected_prev = stub.head.clone();
+        // Which epochs were in there is not known.
+        self.epoch = None;
         self.stubs.push(stub);
         Ok(())
     }
@@ -203,6 +249,7 @@ impl Check<'_> {
             problems.push(format!("the file name promises record {first}, the first one is {seq}"));
         }
         problems.extend(self.joint(seq, prev));
+        problems.extend(self.compare(seq, &hash));
         self.verdict.records += 1;
         self.verdict.unsigned_records += 1;
         if self.verdict.records == 1 {
@@ -217,9 +264,12 @@ impl Check<'_> {
         }
         if checkpoint.is_some() || action == Some("audit.checkpoint") {
             match self.checkpoint(checkpoint, seq, &lines.line) {
-                Ok(()) => {
+                Ok(at) => {
                     self.verdict.checkpoints += 1;
                     self.verdict.unsigned_records = 0;
+                    if problems.is_empty() && self.verdict.problems.is_empty() {
+                        (self.verdict.trusted_seq, self.verdict.trusted_at) = (seq, Some(at));
+                    }
                 }
                 Err(what) => problems.push(format!("bad checkpoint: {what}")),
             }
@@ -230,24 +280,103 @@ impl Check<'_> {
     }
 
     /// A checkpoint must be, byte for byte, what its signed content renders to: nothing after it vouches for it.
-    fn checkpoint(&self, checkpoint: Option<&Value>, line_seq: u64, line: &[u8]) -> Result<(), String> {
-        let text = |key: &str| checkpoint?.get(key)?.as_str();
-        let seq = checkpoint.and_then(|checkpoint| checkpoint.get("seq")?.as_u64());
-        let at = text("at").and_then(|at| at.parse::<Timestamp>().ok());
-        let (Some(seq), Some(head), Some(at), Some(signature)) = (seq, text("head"), at, text("signature")) else {
-            return Err("it lacks seq, head, at or signature".to_owned());
-        };
-        if seq.checked_add(1) != Some(line_seq) || head != self.expected_prev {
+    fn checkpoint(&mut self, json: Option<&Value>, line_seq: u64, line: &[u8]) -> Result<Timestamp, String> {
+        let checkpoint = json.and_then(Checkpoint::parse).ok_or("it lacks seq, head, at or signature")?;
+        if checkpoint.seq.checked_add(1) != Some(line_seq) || checkpoint.head != self.expected_prev {
             return Err("it signs another line than the one before it".to_owned());
         }
-        if signature.trim_end() != signature {
+        if checkpoint.signature.trim_end() != checkpoint.signature {
             return Err("the signature's armour has been altered".to_owned());
         }
-        self.key.verify(NAMESPACE, &checkpoint_message(seq, head, at), signature).map_err(|error| error.to_string())?;
-        let record = checkpoint_record(seq, head, at, signature);
-        if segment::render(&record, None, line_seq, head) != line {
+        let signed = self.key.verify(NAMESPACE, &checkpoint.signed_message(), &checkpoint.signature);
+        signed.map_err(|error| error.to_string())?;
+        if segment::render(&checkpoint.record(), None, line_seq, &checkpoint.head) != line {
             return Err("its unsigned part has been altered".to_owned());
         }
+        self.seal(&checkpoint)?;
+        Ok(checkpoint.at)
+    }
+
+    /// Epochs follow each other without a gap, each under the key that was erased after it.
+    fn seal(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
+        let Some(seal) = &checkpoint.seal else {
+            return match &self.epoch {
+                Some((_, last)) => Err(format!("it is not sealed, and epoch {last} was before it")),
+                None => Ok(()),
+            };
+        };
+        let before = self.epoch.replace((seal.key.clone(), seal.epoch));
+        let due = match before {
+            Some((key, last)) if key == seal.key => last.saturating_add(1),
+            // What went before was pruned.
+            None if !self.stubs.is_empty() => seal.epoch,
+            _ => 0,
+        };
+        if !self.evidence.secrets.is_empty() {
+            let secret = self.evidence.secrets.iter_mut().find(|secret| secret.id() == seal.key);
+            let secret = secret.ok_or_else(|| format!("it is sealed under another secret ({})", seal.key))?;
+            if !secret.verifies(seal.epoch, &checkpoint.sealed_message(), &seal.mac) {
+                return Err(format!("its seal of epoch {} does not hold: this was written anew later", seal.epoch));
+            }
+            self.verdict.sealed_checkpoints += 1;
+        }
+        match seal.epoch == due {
+            true => Ok(()),
+            false => Err(format!("it is of epoch {}, and {due} belongs here: checkpoints were removed", seal.epoch)),
+        }
+    }
+
+    /// Compares a record, or the end of a pruned part, with the checkpoints that were kept elsewhere.
+    fn compare(&mut self, seq: u64, hash: &str) -> Option<String> {
+        let known = &mut self.evidence.checkpoints;
+        let index = known.iter().position(|known| known.seq == seq)?;
+        let known = known.swap_remove(index);
+        (known.head != hash)
+            .then(|| format!("record {seq} is not the one of the given checkpoint: it or one before it was rewritten"))
+    }
+
+    /// What the trail should have and has not.
+    fn end(&mut self) -> Result<(), AuditError> {
+        self.unannounced();
+        let missing = |what: String| Problem { segment: "the trail".to_owned(), line: 0, byte_offset: 0, what };
+        let last = self.verdict.last_seq;
+        let pruned = |seq: u64| self.stubs.iter().any(|stub| (stub.first_seq..=stub.last_seq).contains(&seq));
+        let mut problems = Vec::new();
+        for known in &self.evidence.checkpoints {
+            if known.seq > last {
+                problems.push(missing(format!(
+                    "it ends at {last}, and the given checkpoint is of {}: rolled back",
+                    known.seq
+                )));
+            } else if !pruned(known.seq) {
+                problems.push(missing(format!("record {} of the given checkpoint is missing", known.seq)));
+            }
+        }
+        if !self.evidence.secrets.is_empty() {
+            problems.extend(self.end_of_epochs()?.map(missing));
+        }
+        problems.into_iter().for_each(|problem| self.add(problem));
         Ok(())
+    }
+
+    /// The host's key has gone on by one epoch for each checkpoint: fewer of them were cut off.
+    fn end_of_epochs(&mut self) -> Result<Option<String>, AuditError> {
+        let path = &self.evidence.epoch_key;
+        let key = match EpochKey::load(path) {
+            Ok(Some(key)) => key,
+            Ok(None) => return Ok(Some(format!("the epoch key {} is gone", path.display()))),
+            Err(AuditError::Broken { what, .. }) => {
+                return Ok(Some(format!("the epoch key {}: {what}", path.display())));
+            }
+            Err(error) => return Err(error),
+        };
+        let is_ours = |secret: &mut Secret| secret.id() == key.id && secret.leads_to(&key);
+        if !self.evidence.secrets.iter_mut().any(is_ours) {
+            return Ok(Some(format!("the epoch key {} does not come from the given secret", path.display())));
+        }
+        let next = self.epoch.as_ref().filter(|(id, _)| *id == key.id).map_or(0, |(_, epoch)| epoch.saturating_add(1));
+        // A kill may have come between a checkpoint and the next epoch.
+        let what = format!("it ends before epoch {next}, and the host's key is of {}: its end was cut off", key.epoch);
+        Ok((key.epoch > next).then_some(what))
     }
 }

@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+use jiff::Timestamp;
+
 use super::Problems;
 use super::progress::Progress;
-use crate::audit::Problem;
+use crate::audit::epoch::{EpochKey, Secret};
+use crate::audit::{Action, AuditError, Evidence, Outcome, Problem, Record};
 use crate::config::Config;
 use crate::ledger::Ledger;
 
@@ -18,6 +22,12 @@ pub enum Arguments {
         /// Public key of the host that signed (F.pub, or an allowed-signers file), instead of the configuration's
         #[arg(long, value_name = "FILE")]
         public_key: Option<PathBuf>,
+        /// The audit secret that was shown when the trail began: finds what a later root wrote anew or cut off
+        #[arg(long, value_name = "FILE")]
+        secret: Option<PathBuf>,
+        /// Checkpoint that was kept elsewhere, as a line of the trail or of the operational log: pins all before it
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
         /// Answer in JSON
         #[arg(long)]
         json: bool,
@@ -27,6 +37,8 @@ pub enum Arguments {
     /// Legal hold: what must stay beyond its time
     #[command(subcommand)]
     Hold(hold::Arguments),
+    /// Begin to seal checkpoints under a forward-secure key; shows its secret once
+    Seal,
     /// The last records
     Tail {
         /// Number of records
@@ -41,19 +53,60 @@ pub enum Arguments {
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     match arguments {
-        Arguments::Verify { public_key, json } => verify(&config, public_key.as_deref(), *json),
+        Arguments::Verify { public_key, secret, checkpoint, json } => {
+            let evidence = || evidence(&config, secret.as_deref(), checkpoint.as_deref());
+            verify(&config, public_key.as_deref(), evidence, *json)
+        }
+        Arguments::Seal => seal(&config),
         Arguments::Export(arguments) => export::run(&config, arguments),
         Arguments::Hold(arguments) => hold::run(&config, arguments),
         Arguments::Tail { lines, json } => tail(&config, *lines, *json),
     }
 }
 
-fn verify(config: &Config, public_key: Option<&Path>, json: bool) -> anyhow::Result<()> {
+fn evidence(config: &Config, secret: Option<&Path>, checkpoint: Option<&Path>) -> Result<Evidence, AuditError> {
+    let mut evidence = Evidence::default();
+    if let Some(file) = secret {
+        evidence = evidence.secret(file, &crate::daemon::epoch_key(config))?;
+    }
+    match checkpoint {
+        Some(file) => evidence.checkpoints(file),
+        None => Ok(evidence),
+    }
+}
+
+/// Only with the daemon stopped: a running one would go on without it.
+fn seal(config: &Config) -> anyhow::Result<()> {
+    let path = crate::daemon::epoch_key(config);
+    let secret = super::as_service(config, || {
+        let _lock = crate::daemon::lock_state(config)?;
+        match EpochKey::load(&path)? {
+            Some(key) => key.secret().context("the trail is sealed already; its secret was shown when that began"),
+            None => {
+                let secret = Secret::generate();
+                EpochKey::create(&path, &secret)?;
+                Ok(secret)
+            }
+        }
+    })?;
+    super::init::give_out_audit_secret(&secret, None)?;
+    let record = Record::new(Timestamp::now(), Action::KeyGenerated, Outcome::Success);
+    let record = record.field("user", super::user()).field("file.path", path.display().to_string());
+    super::record(config, record.veild("key", secret.id()))
+}
+
+fn verify(
+    config: &Config,
+    public_key: Option<&Path>,
+    evidence: impl Fn() -> Result<Evidence, AuditError>,
+    json: bool,
+) -> anyhow::Result<()> {
     let key = super::verifying_key(config, public_key)?;
     // The trail itself cannot tell that its end is missing. Before it is read: a running daemon goes on with both.
     let noted = Ledger::peek(&config.daemon.state_dir.join("ledger.sqlite")).unwrap_or(0);
     let progress = Progress::start("verifying the audit trail".to_owned());
-    let mut verdict = crate::audit::verify(&config.audit.dir, &key, &|done, total| progress.set(done, total))?;
+    let report = |done, total| progress.set(done, total);
+    let mut verdict = crate::audit::verify_with(&config.audit.dir, &key, evidence, &report)?;
     drop(progress);
     if noted > verdict.last_seq {
         let what = format!("the ledger knows records up to {noted}: the end of the trail was cut off or deleted");
@@ -71,6 +124,12 @@ fn verify(config: &Config, public_key: Option<&Path>, json: bool) -> anyhow::Res
                 "{} records in {} segment(s) were pruned; signed stubs carry the chain across",
                 verdict.pruned_records, verdict.pruned_segments
             );
+        }
+        if verdict.sealed_checkpoints > 0 {
+            println!("{} of the checkpoints were sealed under keys of the given secret", verdict.sealed_checkpoints);
+        }
+        if let Some(at) = verdict.trusted_at.filter(|_| !verdict.problems.is_empty()) {
+            println!("up to record {}, of {at}, it is as it was written; trust ends there", verdict.trusted_seq);
         }
         for problem in &verdict.problems {
             println!("{} line {} (byte {}): {}", problem.segment, problem.line, problem.byte_offset, problem.what);

@@ -76,6 +76,11 @@ pub fn lock_state(config: &Config) -> Result<std::fs::File, DaemonError> {
     }
 }
 
+/// The audit trail's forward-secure key: away from the trail, which is copied elsewhere.
+pub fn epoch_key(config: &Config) -> PathBuf {
+    config.daemon.state_dir.join("audit-epoch.key")
+}
+
 /// How the audit trail of a configuration is kept.
 pub fn trail_options(config: &Config) -> TrailOptions {
     TrailOptions {
@@ -84,6 +89,7 @@ pub fn trail_options(config: &Config) -> TrailOptions {
         rotate_daily: config.audit.rotate != Rotation::Never,
         keep: config.audit.keep,
         total_size: config.audit.total_size,
+        epoch_key: epoch_key(config),
         checkpoint_every: CHECKPOINT_EVERY,
     }
 }

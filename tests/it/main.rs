@@ -28,6 +28,7 @@
 //! - `commands.rs`: the command line as a user meets it.
 //! - `site.rs`: setting a site up, and what `check` says of one that is not as it should be.
 //! - `status.rs`: is all well, and if not, what is to be done?
+//! - `sealed.rs`: the audit trail's forward-secure key, from `init` to an auditor without veild.
 //! - `snapshots.rs`: what people read, compared with `snapshots/`.
 //! - `generated.rs`: JSON Schema, man pages and shell completions.
 //! - `generalize.rs`: intervals, hierarchies, patterns and prefixes through the running system.
@@ -67,6 +68,7 @@ mod reload;
 mod retention;
 mod retry;
 mod sandbox;
+mod sealed;
 mod site;
 mod snapshots;
 mod soak;

@@ -23,6 +23,7 @@ fn long_trail(sandbox: &Sandbox) {
         checkpoint_every: Duration::from_secs(600),
         keep: Duration::MAX,
         total_size: u64::MAX,
+        epoch_key: sandbox.site("state/audit-epoch.key"),
     };
     let now = Timestamp::now();
     let ago = |days: i64| now.checked_sub(SignedDuration::from_hours(24 * days)).unwrap();
@@ -56,6 +57,12 @@ const QUICK: (&str, &str) = ("VEILD_AUDIT_UPKEEP_MS", "0");
 fn stubs(sandbox: &Sandbox) -> usize {
     let names = std::fs::read_dir(sandbox.site("audit")).unwrap().map(|it| it.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().ends_with(".pruned.json")).count()
+}
+
+/// A site whose trail has been compressed and pruned.
+pub fn pruned_trail(sandbox: &Sandbox) {
+    long_trail(sandbox);
+    assert_pruned_once(sandbox, "nothing");
 }
 
 /// What is there afterwards, whatever killed the daemon how often.

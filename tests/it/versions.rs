@@ -70,10 +70,10 @@ fn newer_formats_are_refused_and_say_what_to_do() {
         let segment = crate::sandbox::files_below(&sandbox.site("audit")).pop().unwrap();
         rewrite(&segment, |text| {
             let (before, last) = text.trim_end().rsplit_once('\n').unwrap();
-            format!("{before}\n{}\n", last.replace("\"audit_version\":1", "\"audit_version\":2"))
+            format!("{before}\n{}\n", last.replace("\"audit_version\":1", "\"audit_version\":3"))
         });
     });
-    assert!(audit.contains("newer veild (audit_version 2); upgrade veild"), "{audit}");
+    assert!(audit.contains("newer veild (audit_version 3); upgrade veild"), "{audit}");
 }
 
 #[test]

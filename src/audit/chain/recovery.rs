@@ -13,20 +13,33 @@ use super::super::stub::Stub;
 use super::{Head, Segment, cut, day};
 use crate::fsutil::{self, At};
 
-/// Finds the end of the chain and cuts a torn tail; returns how many bytes were cut.
-pub(super) fn recover(dir: &Path) -> Result<(Option<Segment>, Head, u64), AuditError> {
+/// A checkpoint's key and epoch.
+pub(super) type Sealed = (String, u64);
+
+/// The end of the trail.
+pub(super) struct Recovered {
+    pub segment: Option<Segment>,
+    pub head: Head,
+    /// Bytes of a torn tail.
+    pub cut: u64,
+    /// Key and epoch of the newest segment's last checkpoint, where that was sealed.
+    pub sealed: Option<Sealed>,
+}
+
+/// Finds the end of the chain and cuts a torn tail.
+pub(super) fn recover(dir: &Path) -> Result<Recovered, AuditError> {
     let mut segments = segment::list(dir)?;
-    let mut total = 0;
+    let mut torn = 0;
     while let Some((first, path)) = segments.pop() {
         if segment::is_compressed(&path) {
             // The one that was written behind it is gone, for verification to find; a new one is begun.
-            let (_, head) = scan(&path, first)?;
+            let (_, head, sealed) = scan(&path, first)?;
             let head = head.ok_or_else(|| broken(&path, "the segment is empty"))?;
-            return Ok((None, head, total));
+            return Ok(Recovered { segment: None, head, cut: torn, sealed });
         }
-        let (mut segment, head) = scan(&path, first)?;
+        let (mut segment, head, sealed) = scan(&path, first)?;
         let size = segment.file.metadata().at("stat", &path)?.len();
-        total += size - segment.len;
+        torn += size - segment.len;
         let Some(head) = head else {
             // The crash came before its first record was whole: the segment before it is the newest.
             drop(segment);
@@ -42,9 +55,10 @@ pub(super) fn recover(dir: &Path) -> Result<(Option<Segment>, Head, u64), AuditE
             None => {}
         }
         cut(&mut segment)?;
-        return Ok((Some(segment), head, total));
+        return Ok(Recovered { segment: Some(segment), head, cut: torn, sealed });
     }
-    Ok((None, Head { seq: 0, hash: GENESIS.to_owned() }, total))
+    let head = Head { seq: 0, hash: GENESIS.to_owned() };
+    Ok(Recovered { segment: None, head, cut: torn, sealed: None })
 }
 
 /// Number and chaining of a segment's first record.
@@ -81,8 +95,12 @@ fn only_zeros_follow(lines: &mut Lines) -> Result<(), AuditError> {
     Ok(())
 }
 
+/// The segment, the end of its chain, and its last checkpoint where that was sealed.
+type Scanned = (Segment, Option<Head>, Option<Sealed>);
+
 /// Follows the chain through a segment, up to its end or its torn last line.
-fn scan(path: &Path, first: u64) -> Result<(Segment, Option<Head>), AuditError> {
+fn scan(path: &Path, first: u64) -> Result<Scanned, AuditError> {
+    let mut sealed = None;
     let mut lines = Lines::open(path)?;
     let mut head: Option<Head> = None;
     let (mut len, mut date) = (0, Date::ZERO);
@@ -106,9 +124,13 @@ fn scan(path: &Path, first: u64) -> Result<(Segment, Option<Head>), AuditError> 
             let at = value.as_ref().and_then(|value| value.get("@timestamp")?.as_str()?.parse::<Timestamp>().ok());
             date = at.map(day).unwrap_or_default();
         }
+        if let Some(checkpoint) = value.as_ref().and_then(|value| value.get("veild")?.get("checkpoint")) {
+            let (key, epoch) = (checkpoint["key"].as_str(), checkpoint["epoch"].as_u64());
+            sealed = key.map(str::to_owned).zip(epoch);
+        }
         head = Some(Head { seq, hash: segment::hash(&lines.line) });
         len = lines.offset + lines.line.len() as u64;
     }
     let file = OpenOptions::new().read(true).write(!segment::is_compressed(path)).open(path).at("open", path)?;
-    Ok((Segment { path: path.to_owned(), file, len, day: date }, head))
+    Ok((Segment { path: path.to_owned(), file, len, day: date }, head, sealed))
 }

@@ -13,6 +13,7 @@ impl Fixture {
             checkpoint_every: Duration::from_secs(600),
             keep: Duration::from_secs(keep_days * DAY as u64),
             total_size,
+            epoch_key: self.epoch_key(),
         };
         Trail::open(options, self.key.clone(), at(0)).unwrap()
     }

@@ -7,6 +7,7 @@ use age::secrecy::ExposeSecret;
 use anyhow::Context;
 use jiff::Timestamp;
 
+use crate::audit::epoch::{EpochKey, Secret};
 use crate::fsutil::{At, create_dir_durable, write_new_synced};
 
 mod draft;
@@ -72,6 +73,8 @@ fn own_folder(dir: &Path, store_identity: bool) -> anyhow::Result<()> {
     let site = make_site(dir)?;
     println!("wrote {}", site.config.display());
     give_out(&site.identity, store_identity.then(|| dir.join("identity.txt")).as_deref(), "the vault")?;
+    let file = store_identity.then(|| dir.join("audit-secret.txt"));
+    give_out_audit_secret(&site.audit_secret, file.as_deref())?;
     println!("next: veild --config {0} check && veild --config {0} run", site.config.display());
     Ok(())
 }
@@ -88,10 +91,27 @@ fn give_out(identity: &str, file: Option<&Path>, opens: &str) -> anyhow::Result<
     Ok(())
 }
 
+/// Shows the audit trail's secret, or keeps it in a file where that was asked for.
+pub fn give_out_audit_secret(secret: &Secret, file: Option<&Path>) -> anyhow::Result<()> {
+    let text = secret.text();
+    match file {
+        Some(path) => {
+            write_new_synced(path, 0o600, format!("{}\n", text.as_str()).as_bytes())?;
+            println!("the secret that checks the audit trail is in {}; take it off this host", path.display());
+        }
+        None => println!(
+            "\nThe secret that checks the audit trail (`veild audit verify --secret F`); shown once, kept nowhere:\n\n{}\n",
+            text.as_str()
+        ),
+    }
+    Ok(())
+}
+
 /// A freshly made site.
 pub struct Site {
     pub config: PathBuf,
     pub identity: String,
+    pub audit_secret: Secret,
 }
 
 /// Makes directories, keys and a configuration with one landing below `dir`.
@@ -106,6 +126,8 @@ pub fn make_site(dir: &Path) -> anyhow::Result<Site> {
     }
     crate::keys::generate_masking(&dir.join("masking.key"), Timestamp::now())?;
     crate::keys::generate_signing(&dir.join("signing.key"))?;
+    let audit_secret = Secret::generate();
+    EpochKey::create(&dir.join("state/audit-epoch.key"), &audit_secret)?;
     let identity = age::x25519::Identity::generate();
     let draft = Draft {
         state: dir.join("state"),
@@ -121,7 +143,7 @@ pub fn make_site(dir: &Path) -> anyhow::Result<Site> {
         quarantine: Vec::new(),
     };
     write_new_synced(&config, 0o640, draft.render().as_bytes())?;
-    Ok(Site { config, identity: identity.to_string().expose_secret().to_owned() })
+    Ok(Site { config, identity: identity.to_string().expose_secret().to_owned(), audit_secret })
 }
 
 /// Makes a directory with exactly this mode, which mkdir(2) and the umask would take bits from; one that is there keeps

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::draft::Draft;
 use super::{LANDING_MODE, SystemArguments, drop_in, give_out, make_dir};
 use crate::account::{self, Account};
+use crate::audit::epoch::{EpochKey, Secret};
 use crate::cli::unit::{self, Unit};
 use crate::fsutil::{At, fsync_dir, write_new_synced};
 use crate::seal::Recipients;
@@ -39,6 +40,7 @@ pub fn make(arguments: &SystemArguments, store_identity: bool) -> anyhow::Result
         site.landing(dir, group)?;
     }
     site.keys()?;
+    let audit_secret = site.epoch_key()?;
     let (recipients, vault_identity) = readers(&arguments.recipients)?;
     let (quarantine, quarantine_identity) = readers(&arguments.quarantine)?;
     let dirs: Vec<PathBuf> = landings.iter().map(|(_, dir)| dir.clone()).collect();
@@ -66,6 +68,10 @@ pub fn make(arguments: &SystemArguments, store_identity: bool) -> anyhow::Result
     ] {
         let file = store_identity.then(|| site.at("/etc/veild").join(name));
         identity.map(|identity| give_out(&identity, file.as_deref(), opens)).transpose()?;
+    }
+    if let Some(secret) = audit_secret {
+        let file = store_identity.then(|| site.at("/etc/veild/audit-secret.txt"));
+        super::give_out_audit_secret(&secret, file.as_deref())?;
     }
     say_next(root);
     Ok(())
@@ -186,6 +192,18 @@ impl System<'_> {
             crate::keys::generate_signing(&signing)?;
         }
         [masking, signing].iter().try_for_each(|key| self.give_to_group(key))
+    }
+
+    /// The audit trail's forward-secure key, which the service itself goes on with; the secret of a new one.
+    fn epoch_key(&self) -> anyhow::Result<Option<Secret>> {
+        let path = self.at("/var/lib/veild/audit-epoch.key");
+        if let Some(key) = EpochKey::load(&path)? {
+            return Ok(key.secret());
+        }
+        let secret = Secret::generate();
+        EpochKey::create(&path, &secret)?;
+        chown(&path, Some(self.account.uid), Some(self.account.gid)).at("give away", &path)?;
+        Ok(Some(secret))
     }
 
     /// Readable for the service, and changed by root alone.

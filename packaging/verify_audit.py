@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""verify_audit.py TRAIL ALLOWED_SIGNERS [SECRET_FILE]: checks a veild audit trail with Python, ssh-keygen and zstd alone."""
+import hashlib, hmac, json, pathlib, re, subprocess, sys, tempfile
+
+trail, signers = pathlib.Path(sys.argv[1]), sys.argv[2]
+secret = re.search("veild-audit-secret-1-([0-9a-f]{64})", open(sys.argv[3]).read()) if len(sys.argv) > 3 else None
+derive = lambda key, purpose: hmac.digest(key, b"veild-audit-epoch " + purpose, "sha256")
+key, epoch, due, number, prev = secret and bytes.fromhex(secret[1]), 0, None, 1, "0" * 64
+
+def signed(text, signature):
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(signature + "\n"), file.flush()
+        subprocess.run(["ssh-keygen", "-Y", "verify", "-n", "veild-audit", "-I", "veild", "-f", signers, "-s", file.name],
+                       input=text.encode(), check=True, stdout=subprocess.DEVNULL)
+
+pieces = {path.name[6:26]: path for suffix in ("pruned.json", "jsonl.zst", "jsonl") for path in trail.glob("audit-*." + suffix)}
+for path in (pieces[first] for first in sorted(pieces)):
+    if path.name.endswith(".pruned.json"):  # what is left of a pruned segment: where the chain entered and left it
+        stub = json.loads(path.read_text())
+        assert (stub["first_seq"], stub["prev"]) == (number, prev), f"{path.name} does not chain"
+        names = "first_seq last_seq prev head first_at last_at why recorded_after".split()
+        signed("".join(f"{part}\n" for part in ["veild-audit-stub v1"] + [stub[name] for name in names]), stub["signature"])
+        number, prev, due = stub["last_seq"] + 1, stub["head"], None
+        continue
+    lines = subprocess.run(["zstd", "-dc", path], check=True, stdout=subprocess.PIPE).stdout if path.suffix == ".zst" else path.read_bytes()
+    for line in lines.splitlines(keepends=True):
+        veild = json.loads(line)["veild"]
+        assert (veild["seq"], veild["prev"]) == (number, prev), f"{path.name}: record {number} was changed, moved or removed"
+        if point := veild.get("checkpoint"):
+            assert (point["seq"], point["head"]) == (number - 1, prev), f"record {number} signs something else"
+            parts = [point["seq"], point["head"], point["at"]] + ([point["key"], point["epoch"]] if "epoch" in point else [])
+            text = "".join(f"{part}\n" for part in [f"veild-audit-checkpoint v{2 if 'epoch' in point else 1}"] + parts)
+            signed(text + (point["mac"] + "\n" if "epoch" in point else ""), point["signature"])
+            assert "epoch" in point or due is None, f"record {number} is not sealed"
+            if key and "epoch" in point:
+                assert due in (None, point["epoch"]), f"checkpoints were removed before record {number}"
+                while epoch < point["epoch"]:
+                    key, epoch = derive(key, b"next"), epoch + 1
+                assert hmac.digest(derive(key, b"mac"), text.encode(), "sha256").hex() == point["mac"], f"record {number} was written anew"
+            due = point["epoch"] + 1 if "epoch" in point else None
+        number, prev = number + 1, hashlib.sha256(line).hexdigest()
+print(f"the chain holds up to record {number - 1}")
