@@ -380,7 +380,8 @@ impl Daemon {
     /// Asks it to drain and stop, and checks that it did so cleanly.
     pub fn stop(mut self) {
         self.signal(rustix::process::Signal::TERM);
-        assert!(self.child.wait().unwrap().success());
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}");
     }
 }
 
