@@ -18,7 +18,7 @@ use crate::mask::{Mask, OnMistyped, REDACTED};
 
 /// Most records read at a time, and how many at first.
 const MOST_RECORDS: usize = 8192;
-const FIRST_RECORDS: usize = 256;
+const FIRST_RECORDS: usize = 16;
 /// Bytes of text that a batch should not pass by far.
 const BATCH_BYTES: usize = 16 << 20;
 

@@ -202,6 +202,7 @@ impl Container {
             if batch.records == 0 {
                 break;
             }
+            self.add_expanded(batch.values.bytes())?;
             let beside = match &mut beside {
                 None => None,
                 Some((reader, other)) => {

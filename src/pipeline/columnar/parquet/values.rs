@@ -38,12 +38,12 @@ impl Values {
         }
     }
 
-    /// Bytes of all values together, roughly.
+    /// Bytes of all texts together, and one for each other value.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Values::Bytes(values) => values.iter().map(ByteArray::len).sum(),
             Values::Fixed(values) => values.iter().map(|value| value.len()).sum(),
-            others => others.len() * 16,
+            others => others.len(),
         }
     }
 

@@ -225,6 +225,19 @@ fn a_survey_sees_every_path() {
 }
 
 #[test]
+fn one_long_value_many_times_is_bounded() {
+    let long = "x".repeat(1 << 20);
+    let words = StringArray::from_iter_values((0..100).map(|_| long.as_str()));
+    let batch = RecordBatch::try_from_iter([("a", Arc::new(words) as ArrayRef)]).unwrap();
+    let zstd = Compression::ZSTD(ZstdLevel::default());
+    let packed = WriterProperties::builder().set_compression(zstd).set_dictionary_page_size_limit(1 << 30).build();
+    let input = written(&batch, packed);
+    assert!(input.len() < 20_000, "{}", input.len());
+    assert_eq!(fault(&input, &Reading::default(), &policy(&["a=hash"])).code, "expansion_exceeded");
+    assert!(run(&input, &Reading::default(), &policy(&["a=keep"]), Compress::Same).is_ok());
+}
+
+#[test]
 fn damaged_files_are_refused() {
     let input = written(&people(1000), properties());
     let rules = rules(&["name=hash", "phones[*]=hash"]);
