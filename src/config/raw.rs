@@ -370,6 +370,8 @@ pub struct Policy {
     pub mistyped: OnMistyped,
     /// Leak scan of the output.
     pub verify: Option<Spanned<String>>,
+    #[schemars(skip)]
+    pub suppress_rows: Option<Spanned<Value>>,
     /// Rules; a literal name goes before patterns.
     #[serde(default)]
     pub column: Vec<Spanned<Column>>,

@@ -72,6 +72,7 @@ fn conditions_that_cannot_be_are_refused() {
         masked(&sandbox, &POLICY.replacen(from, to, 1), "a.csv", "a\n").unwrap_err()
     };
     for (from, to, what) in [
+        ("column = [", "suppress_rows = 0.01\ncolumn = [", "`suppress_rows` is not built yet"),
         ("in = [\"US\", \"CA\"]", "in = []", "at least one value"),
         ("in = [\"US\", \"CA\"]", "is = \"US\"", "unknown key `is`"),
         ("in = [\"US\", \"CA\"]", "in = [\"US\"], not_in = [\"CA\"]", "one of `in` and `not_in`"),

@@ -24,6 +24,7 @@ pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Poli
     if let Some(verify) = raw.verify.as_ref().filter(|verify| verify.get_ref() != "off") {
         findings.add(verify.span(), "the leak scan is not built yet: only \"off\" is accepted");
     }
+    findings.refuse("suppress_rows", &raw.suppress_rows);
     let mut rules = Rules::default();
     let mut last = 0..0;
     for column in raw.column {
