@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
 use super::epoch::{EpochKey, Secret};
 use super::segment::{self, GENESIS, Lines};
 use super::stub::{self, Stub};
-use super::{AuditError, NAMESPACE, Problem, Verdict};
+use super::{AUDIT_VERSION, AuditError, NAMESPACE, Problem, Verdict};
 use crate::keys::VerifyingKey;
 
 /// Problems listed at most; one wholesale edit must not fill the memory.
@@ -21,6 +23,27 @@ const MAX_TRIES: u32 = 3;
 
 /// Lines between two calls of `progress`.
 const LINES_PER_STEP: u64 = 1024;
+
+/// What the chain needs of a line; of the rest only that it is JSON.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    event: Option<Event<'a>>,
+    veild: Links<'a>,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    action: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Links<'a> {
+    audit_version: u64,
+    seq: u64,
+    prev: &'a str,
+    checkpoint: Option<IgnoredAny>,
+}
 
 /// One piece of the trail.
 enum Piece {
@@ -238,8 +261,10 @@ impl Check<'_> {
             problems.push("the line is cut off, too long or holds NUL bytes".to_owned());
         }
         let hash = segment::hash(&lines.line);
-        let value: Option<Value> = serde_json::from_slice(&lines.line).ok();
-        let Some((seq, prev)) = value.as_ref().and_then(segment::link) else {
+        let parsed: Option<Line<'_>> = serde_json::from_slice(&lines.line).ok();
+        let known = parsed.filter(|line| (1..=AUDIT_VERSION).contains(&line.veild.audit_version));
+        let Some(Line { event, veild: Links { seq, prev, checkpoint, .. } }) = known else {
+            let value: Option<Value> = serde_json::from_slice(&lines.line).ok();
             problems.push(format!("the line {}", segment::unlinked(value.as_ref())));
             self.expected_seq += 1;
             self.expected_prev = hash;
@@ -256,14 +281,13 @@ impl Check<'_> {
             self.verdict.first_seq = seq;
         }
         self.verdict.last_seq = seq;
-        let action = value.as_ref().and_then(|value| value.get("event")?.get("action")?.as_str());
-        let checkpoint = value.as_ref().and_then(|value| value.get("veild")?.get("checkpoint"));
+        let veild = || -> Option<Value> { serde_json::from_slice::<Value>(&lines.line).ok()?.get("veild").cloned() };
+        let action = event.map(|event| event.action);
         if action == Some("audit.pruned") {
-            let first = value.as_ref().and_then(|value| value["veild"]["pruned"]["first_seq"].as_u64());
-            self.announced.extend(first);
+            self.announced.extend(veild().and_then(|veild| veild["pruned"]["first_seq"].as_u64()));
         }
         if checkpoint.is_some() || action == Some("audit.checkpoint") {
-            match self.checkpoint(checkpoint, seq, &lines.line) {
+            match self.checkpoint(veild().as_ref().and_then(|veild| veild.get("checkpoint")), seq, &lines.line) {
                 Ok(at) => {
                     self.verdict.checkpoints += 1;
                     self.verdict.unsigned_records = 0;
