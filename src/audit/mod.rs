@@ -56,6 +56,8 @@ pub enum Action {
     FileRetried,
     #[serde(rename = "file.released")]
     FileReleased,
+    #[serde(rename = "file.shown")]
+    FileShown,
     #[serde(rename = "file.discarded")]
     FileDiscarded,
     #[serde(rename = "landing.paused")]
@@ -109,7 +111,9 @@ impl Action {
         match self {
             DaemonStarted | DaemonRecovered | DaemonStopped | LandingPaused | LandingResumed => "process",
             ConfigLoaded | ConfigRejected | KeyGenerated | KeyRotated => "configuration",
-            FileSealed | FileQuarantined | FileSkipped | FileRetried | FileReleased | FileDiscarded => "file",
+            FileSealed | FileQuarantined | FileSkipped | FileRetried | FileShown | FileReleased | FileDiscarded => {
+                "file"
+            }
             VaultOpened | VaultVerified | VaultRewrapped | VaultPruned | TokenRevealed => "file",
             AuditRotated | AuditRepaired | AuditPruned | AuditExported | AuditCheckpoint => "file",
             AuditHoldAdded | AuditHoldRemoved => "configuration",

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::json;
+use sha2::Digest;
 
 use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
@@ -44,19 +45,42 @@ pub enum Kind {
 
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
-        Arguments::Generate { kind, out } => generate(*kind, out),
+        Arguments::Generate { kind, out } => generate(config, *kind, out),
         Arguments::Rotate { masking_key } => rotate(config, masking_key.as_deref()),
         Arguments::List { masking_key, json } => list(&super::masking_keys(config, masking_key.as_deref())?, *json),
     }
 }
 
-fn generate(kind: Kind, out: &Path) -> anyhow::Result<()> {
+fn generate(config: &Path, kind: Kind, out: &Path) -> anyhow::Result<()> {
     match kind {
         Kind::Masking => crate::keys::generate_masking(out, Timestamp::now())?,
         Kind::Signing => crate::keys::generate_signing(out)?,
     }
     println!("wrote {}; back it up where this host cannot reach it", out.display());
+    record_generated(config, kind, out);
     Ok(())
+}
+
+/// On a host with a running site, that a key was made belongs into its trail; elsewhere there is none.
+fn record_generated(config: &Path, kind: Kind, out: &Path) {
+    let Some(config) = Config::load(config).ok().filter(|config| config.daemon.state_dir.exists()) else { return };
+    let (name, fingerprint) = match kind {
+        Kind::Masking => {
+            let keys = MaskingKeys::load(out).ok();
+            ("masking", keys.and_then(|keys| Some(keys.versions().last()?.fingerprint())))
+        }
+        Kind::Signing => {
+            let public = std::fs::read(format!("{}.pub", out.display())).ok();
+            ("signing", public.map(|public| format!("{:x}", sha2::Sha256::digest(&public))))
+        }
+    };
+    let record = Record::new(Timestamp::now(), Action::KeyGenerated, Outcome::Success)
+        .field("user", super::user())
+        .field("file", json!({"path": out}))
+        .veild("key", json!({"kind": name, "fingerprint": fingerprint}));
+    if let Err(error) = super::record(&config, record) {
+        eprintln!("that it was made stands in no audit trail: {error:#}");
+    }
 }
 
 fn rotate(config: &Path, masking_key: Option<&Path>) -> anyhow::Result<()> {

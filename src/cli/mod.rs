@@ -230,13 +230,18 @@ fn verifying_key(config: &Config, given: Option<&Path>) -> anyhow::Result<crate:
     Ok(given.map_or_else(|| VerifyingKey::of_signing_key(&config.keys.signing), VerifyingKey::load)?)
 }
 
-/// The local user, for audit records.
+/// Who gave the command, for audit records: the user who logged in, and whom that user became.
 fn user() -> Value {
-    let uid = rustix::process::getuid().as_raw();
-    match std::env::var("SUDO_USER") {
-        Ok(sudo) => serde_json::json!({"id": uid.to_string(), "name": sudo, "effective": {"id": uid.to_string()}}),
-        Err(_) => serde_json::json!({"id": uid.to_string()}),
-    }
+    let named =
+        |uid: u32| serde_json::json!({"id": uid.to_string(), "name": crate::account::Account::numbered(uid).name});
+    let own = rustix::process::getuid().as_raw();
+    let number = |text: String| text.trim().parse::<u32>().ok().filter(|uid| *uid != u32::MAX);
+    // The kernel keeps the first of them from a login on, whatever sudo and su do; the other is sudo's word.
+    let login = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(number);
+    let sudo = || std::env::var("SUDO_UID").ok().filter(|_| own == 0).and_then(number);
+    let mut user = named(login.or_else(sudo).unwrap_or(own));
+    user["effective"] = named(own);
+    user
 }
 
 /// A count with its noun.

@@ -71,7 +71,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let dir = quarantine_dir(&config);
     match arguments {
         Arguments::List { json } => list(&dir, *json),
-        Arguments::Show { job, json } => show(&dir, *job, *json),
+        Arguments::Show { job, json } => show(&config, *job, *json),
         Arguments::Retry { job, reason, identity } => retry(&config, *job, reason, identity.as_deref()),
         Arguments::Release { job, to, reason } => {
             let _lock = quarantine::retry::lock(&dir, *job)?;
@@ -142,8 +142,14 @@ fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
     }
 }
 
-fn show(dir: &Path, job: JobId, json: bool) -> anyhow::Result<()> {
-    let (entry, original) = find(dir, job)?;
+fn show(config: &Config, job: JobId, json: bool) -> anyhow::Result<()> {
+    let (entry, original) = find(&quarantine_dir(config), job)?;
+    let record = Record::new(Timestamp::now(), Action::FileShown, Outcome::Success)
+        .field("user", super::user())
+        .file(entry.original_name.as_str())
+        .veild("job", json!(entry.job))
+        .veild("landing", json!(entry.landing));
+    super::record(config, record)?;
     if json {
         return super::print_json(&entry);
     }

@@ -24,6 +24,8 @@ pub enum Arguments {
         /// Archived originals instead
         #[arg(long)]
         archive: bool,
+        #[command(flatten)]
+        filter: Filter,
         /// Answer in JSON
         #[arg(long)]
         json: bool,
@@ -62,10 +64,53 @@ pub enum Arguments {
     },
 }
 
+/// Which objects are listed; by what their receipts say.
+#[derive(clap::Args)]
+pub struct Filter {
+    /// Only of this landing
+    #[arg(long, value_name = "NAME")]
+    landing: Option<String>,
+    /// Only of files whose original name matches this shell pattern
+    #[arg(long, value_name = "PATTERN")]
+    name: Option<globset::Glob>,
+    /// Only with this column
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
+    /// Only masked under this policy
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+    #[command(flatten)]
+    sealed: super::when::Window,
+}
+
+impl Filter {
+    fn is_any(&self) -> bool {
+        let Filter { landing, name, column, policy, sealed } = self;
+        landing.is_some()
+            || name.is_some()
+            || column.is_some()
+            || policy.is_some()
+            || sealed.from.is_some()
+            || sealed.to.is_some()
+    }
+
+    fn takes(&self, receipt: &Receipt) -> bool {
+        let is = |wanted: &Option<String>, given: &str| wanted.as_deref().is_none_or(|wanted| wanted == given);
+        let policy = receipt.policy.as_ref().map_or("", |policy| policy.name.as_str());
+        let has_column =
+            |wanted: &String| receipt.columns.iter().any(|column| column.name.eq_ignore_ascii_case(wanted));
+        is(&self.landing, &receipt.landing)
+            && is(&self.policy, policy)
+            && self.name.as_ref().is_none_or(|glob| glob.compile_matcher().is_match(&receipt.original_name))
+            && self.column.as_ref().is_none_or(has_column)
+            && self.sealed.holds(receipt.sealed_at)
+    }
+}
+
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     match arguments {
-        Arguments::List { archive, json } => list(&config, *archive, *json),
+        Arguments::List { archive, filter, json } => list(&config, *archive, filter, *json),
         Arguments::Verify { identity, public_key, json } => {
             verify(&config, identity.as_deref(), public_key.as_deref(), *json)
         }
@@ -76,16 +121,21 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-fn list(config: &Config, archive: bool, json: bool) -> anyhow::Result<()> {
+fn list(config: &Config, archive: bool, filter: &Filter, json: bool) -> anyhow::Result<()> {
     let dir = &config.vault.dir;
-    let entries = if archive { crate::vault::list_archive(dir)? } else { crate::vault::list(dir)? };
+    let mut entries = if archive { crate::vault::list_archive(dir)? } else { crate::vault::list(dir)? };
+    if filter.is_any() {
+        // Of an object without a readable receipt nothing is known.
+        entries.retain(|entry| entry.receipt.as_ref().is_some_and(|receipt| filter.takes(receipt)));
+    }
     if json {
         let receipts: Vec<_> =
             entries.iter().map(|entry| json!({"path": entry.path, "receipt": entry.receipt})).collect();
         return super::print_json(&receipts);
     }
     if entries.is_empty() {
-        eprintln!("{}", if archive { "the archive is empty" } else { "the vault is empty" });
+        let place = if archive { "the archive" } else { "the vault" };
+        eprintln!("{place} {}", if filter.is_any() { "holds nothing like that" } else { "is empty" });
     }
     for entry in entries {
         match entry.receipt {
@@ -217,12 +267,15 @@ fn open(
         anyhow::anyhow!("cannot open {}: {error}; `veild vault list` shows what the vault holds", path.display())
     })?;
     let secret = read_identity(identity)?;
-    let mut plain = crate::seal::open(sealed, &secret).with_context(|| identity.display().to_string())?;
-    let record = Record::new(Timestamp::now(), Action::VaultOpened, Outcome::Success)
+    let opened = crate::seal::open(sealed, &secret).with_context(|| identity.display().to_string());
+    let outcome = if opened.is_ok() { Outcome::Success } else { Outcome::Failure };
+    let record = Record::new(Timestamp::now(), Action::VaultOpened, outcome)
         .field("user", super::user())
         .field("file", json!({"path": path}))
         .veild("reason", json!(reason));
-    super::record(config, record)?;
+    let recorded = super::record(config, record);
+    let mut plain = opened?;
+    recorded?;
     copy(&mut plain, output)
 }
 

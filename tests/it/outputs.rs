@@ -261,3 +261,25 @@ fn an_archive_that_cannot_be_written_holds_back_the_outputs_too() {
     assert_eq!((sandbox.receipts().len(), archived(&sandbox).len()), (2, 1));
     assert_records_match_the_vault(&sandbox, "the trouble");
 }
+
+#[test]
+fn the_vaults_list_is_narrowed_by_what_the_receipts_say() {
+    let sandbox = Sandbox::new();
+    sandbox.add_landing("second", "quiet = \"0s\"");
+    sandbox.drop_file("a.csv", crate::crash::GOOD);
+    sandbox.drop_file("b.csv", crate::crash::GOOD);
+    std::fs::write(sandbox.site("second").join("c.csv"), crate::crash::GOOD).unwrap();
+    sandbox.run_until_idle();
+    let count = |filter: &[&str]| {
+        let list = sandbox.json(&[&["vault", "list"], filter].concat());
+        list.as_array().unwrap().len()
+    };
+    assert_eq!(count(&[]), 3);
+    assert_eq!(count(&["--landing", "second"]), 1);
+    assert_eq!(count(&["--name", "[ab].csv"]), 2);
+    assert_eq!(count(&["--name", "[ab].csv", "--landing", "second"]), 0);
+    assert_eq!((count(&["--column", "SSN"]), count(&["--column", "iban"])), (3, 0));
+    assert_eq!((count(&["--policy", "people"]), count(&["--policy", "other"])), (3, 0));
+    assert_eq!((count(&["--from", "2020-01-01"]), count(&["--to", "2020-01-01"])), (3, 0));
+    assert_eq!(sandbox.veild(&["vault", "list", "--from", "soon"]).status.code(), Some(2));
+}

@@ -101,3 +101,38 @@ fn an_object_that_was_taken_away_with_its_receipt_is_missed() {
     let (code, text) = said(&sandbox, &["vault", "verify"]);
     assert_eq!(code, Some(0), "{text}");
 }
+
+#[test]
+fn who_looked_at_what_and_made_which_key_is_recorded() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("good.csv", GOOD);
+    sandbox.drop_file("bad.csv", crate::crash::BAD);
+    let daemon = sandbox.ready_daemon();
+    sandbox.wait_for_sealed(1);
+    sandbox.wait_for("the rejected file", || sandbox.quarantined().len() == 1);
+    let rejected = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+    assert!(sandbox.veild(&["quarantine", "show", &rejected]).status.success());
+    let other = sandbox.path("new.key").display().to_string();
+    sandbox.veild(&["key", "generate", "masking", "--out", &other]);
+    let stranger = sandbox.path("stranger");
+    let identity = age::x25519::Identity::generate().to_string();
+    fs::write(&stranger, age::secrecy::ExposeSecret::expose_secret(&identity)).unwrap();
+    let sealed = sandbox.receipts()[0]["job"].as_str().unwrap().to_owned();
+    assert!(!sandbox.veild(&["vault", "open", &sealed, "-i", stranger.to_str().unwrap()]).status.success());
+    daemon.stop();
+    let audit = sandbox.audit();
+    let of =
+        |action: &str| audit.iter().find(|it| it["event"]["action"] == action).unwrap_or_else(|| panic!("{action}"));
+    assert_eq!(of("file.shown")["veild"]["job"], rejected.as_str());
+    assert_eq!(of("vault.opened")["event"]["outcome"], "failure");
+    assert_eq!(of("key.generated")["veild"]["key"]["kind"], "masking");
+    let own = rustix::process::getuid().as_raw();
+    for action in ["file.shown", "vault.opened", "key.generated"] {
+        let record = of(action);
+        assert_eq!(record["user"]["effective"]["id"], own.to_string(), "{record}");
+        assert!(record["user"]["name"].is_string() && record["veild"]["peer_uid"] == own, "{record}");
+    }
+    let text = audit.iter().map(ToString::to_string).collect::<String>();
+    assert!(!text.contains(fs::read_to_string(&other).unwrap().lines().last().unwrap().rsplit(' ').next().unwrap()));
+    sandbox.assert_audit_holds();
+}
