@@ -114,6 +114,11 @@ mod armed {
         given.map_or(default, Duration::from_millis)
     }
 
+    /// A bound that tests lower by `VEILD_<name>`.
+    pub fn bound(name: &str, default: usize) -> usize {
+        std::env::var(format!("VEILD_{name}")).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    }
+
     thread_local! {
         static SIZES: std::cell::Cell<Option<(usize, usize)>> = const { std::cell::Cell::new(None) };
     }
@@ -153,6 +158,11 @@ mod disarmed {
 
     #[inline(always)]
     pub fn limit(_name: &str, default: std::time::Duration) -> std::time::Duration {
+        default
+    }
+
+    #[inline(always)]
+    pub fn bound(_name: &str, default: usize) -> usize {
         default
     }
 

@@ -122,3 +122,17 @@ fn links_and_fifos_are_left_alone() {
     assert!(sandbox.site("landing/link.csv").symlink_metadata().is_ok());
     assert!(sandbox.path("secret").exists());
 }
+
+#[test]
+fn more_files_than_are_remembered_are_all_taken() {
+    let sandbox = Sandbox::new();
+    sandbox.edit_config("quiet = \"0s\"", "quiet = \"1s\"");
+    let _daemon = sandbox.daemon_with(&[("VEILD_MAX_CANDIDATES", "8")]);
+    sandbox.wait_until_ready();
+    for index in 0..50 {
+        sandbox.drop_file(&format!("f{index}.csv"), PEOPLE);
+    }
+    sandbox.wait_for_sealed(50);
+    assert!(sandbox.landing_is_empty());
+    assert_eq!(sandbox.counts("arrived"), 50);
+}

@@ -87,21 +87,28 @@ impl State {
         if known.is_some_and(|tracked| tracked.claiming || (tracked.deferred && hint != Hint::Due)) {
             return;
         }
+        let crowded = known.is_none() && self.candidates.len() >= self.max_candidates;
+        // When it was first seen is not remembered of one that there is no room for: its last change has to tell.
+        let hint = if crowded { Hint::Found } else { hint };
         let candidate = intake::observe(known.map(|tracked| tracked.candidate), now, hint, stat);
         let due = known.and_then(|tracked| tracked.due);
         let swept = match self.sweeps.get(&landing.name) {
             Some(Sweep::UnderWay(it)) if matches!(hint, Hint::Found | Hint::Rescanned | Hint::Swept) => it.number,
             _ => known.map_or(0, |tracked| tracked.swept),
         };
-        if known.is_none() {
-            self.count("arrived");
-        }
-        self.warn_of_links(&landing, &key, &candidate, now);
         let polled = self.watching.is_remote(&landing);
         let rules = Rules { complete: landing.complete, quiet: landing.quiet, sweep: landing.sweep, polled };
         let decision = intake::decide(&candidate, now, rules, marker_there);
         let full = self.jobs.len() >= MAX_JOBS || !self.may_claim(&landing);
         let claiming = decision == Decision::Claim && !full;
+        if crowded && !claiming {
+            self.passed_by.insert(landing.name.clone());
+            return;
+        }
+        if known.is_none() {
+            self.count("arrived");
+        }
+        self.warn_of_links(&landing, &key, &candidate, now);
         let deferred = decision == Decision::Claim && full;
         self.candidates
             .insert(key.clone(), Tracked { candidate, landing: landing.clone(), claiming, deferred, due, swept });

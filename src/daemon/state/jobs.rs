@@ -38,6 +38,7 @@ impl State {
             return;
         }
         self.look_at_deferred();
+        self.sweep_passed_by();
         while let Some(id) = self.next_ready() {
             // So that it is known which file ends the daemon.
             let alone = self.is_solitary(id);

@@ -58,6 +58,8 @@ const CLERK_MAY_TAKE: Duration = Duration::from_secs(20);
 /// Longest time without an event in which `--once` looks again.
 const ONCE_BEAT: Duration = Duration::from_millis(50);
 
+/// Most unclaimed files that are remembered; sweeps come back for the others.
+const MAX_CANDIDATES: usize = 50_000;
 /// Most warnings that are remembered as said.
 const MAX_SAID: usize = 10_000;
 
@@ -98,6 +100,9 @@ pub(super) struct State {
     paused: BTreeMap<String, String>,
     watching: Watching,
     candidates: HashMap<Key, Tracked>,
+    max_candidates: usize,
+    /// Landings with files that there was no room to remember.
+    passed_by: HashSet<String>,
     timers: BinaryHeap<Reverse<(Duration, TimerKey)>>,
     jobs: HashMap<JobId, Running>,
     ready: VecDeque<JobId>,
@@ -182,6 +187,8 @@ impl State {
             paused: BTreeMap::new(),
             watching: Watching::default(),
             candidates: HashMap::new(),
+            max_candidates: crate::faults::bound("MAX_CANDIDATES", MAX_CANDIDATES),
+            passed_by: HashSet::new(),
             timers: BinaryHeap::new(),
             jobs: HashMap::new(),
             ready: VecDeque::new(),
@@ -273,7 +280,7 @@ impl State {
         let claiming = self.candidates.values().any(|tracked| tracked.claiming);
         let waits = |running: &Running| running.setbacks > 0 || running.awaited;
         let stuck = self.places.any_unwritable() || self.jobs.values().all(waits);
-        (self.jobs.is_empty() && self.candidates.is_empty())
+        (self.jobs.is_empty() && self.candidates.is_empty() && self.passed_by.is_empty())
             || (waited && !claiming && (self.jobs.is_empty() || (stuck && !working && self.ready.is_empty())))
     }
 

@@ -165,6 +165,18 @@ impl State {
         self.send(Errand::Survey { landing: landing.clone() });
     }
 
+    /// Goes back for files that there was no room to remember, once there is room for half as many.
+    pub(super) fn sweep_passed_by(&mut self) {
+        if self.passed_by.is_empty() || self.candidates.len() > self.max_candidates / 2 {
+            return;
+        }
+        for name in std::mem::take(&mut self.passed_by) {
+            if let Some(landing) = self.landings.iter().find(|landing| landing.name == name).cloned() {
+                self.sweep(&landing, Hint::Swept);
+            }
+        }
+    }
+
     /// A timer that another sweep has overtaken means nothing.
     pub(super) fn on_sweep_due(&mut self, at: Duration, name: &str) {
         let Some(Sweep::Due { at: due, hint }) = self.sweeps.get(name) else { return };
