@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    veild::cli::main()
+    // A defect is a failure like any other to whoever waits for this process.
+    std::panic::catch_unwind(veild::cli::main).unwrap_or(ExitCode::FAILURE)
 }
