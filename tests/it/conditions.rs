@@ -1,7 +1,5 @@
 //! Rules that count for some rows only.
 
-use std::fs;
-
 use crate::sandbox::Sandbox;
 
 const POLICY: &str = r#"
@@ -14,16 +12,6 @@ column = [
   { name = "note", when = { column = "who.country", in = ["US"] }, mask = "keep" },
 ]
 "#;
-
-fn masked(sandbox: &Sandbox, policy: &str, name: &str, content: &str) -> Result<String, String> {
-    fs::write(sandbox.path("policy.toml"), policy).unwrap();
-    fs::write(sandbox.path(name), content).unwrap();
-    let (file, policy) = (sandbox.path(name), sandbox.path("policy.toml"));
-    let arguments = ["mask", file.to_str().unwrap(), "--policy", policy.to_str().unwrap(), "-o", "-", "--plaintext"];
-    let output = sandbox.veild(&arguments);
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
-}
 
 #[test]
 fn rows_get_the_masks_of_their_own_condition() {
@@ -42,7 +30,7 @@ fn rows_get_the_masks_of_their_own_condition() {
         ,DE,3000,[REDACTED]\n\
         ,US,,\n\
         ,,3000,[REDACTED]\n";
-    assert_eq!(masked(&sandbox, POLICY, "a.csv", table).unwrap(), expected);
+    assert_eq!(sandbox.masked(POLICY, "a.csv", table).unwrap(), expected);
     let records = concat!(
         r#"{"tax_id": 123456789, "income": 1234, "note": "a", "who": {"country": "US"}}"#,
         "\n",
@@ -59,8 +47,8 @@ fn rows_get_the_masks_of_their_own_condition() {
         r#"{"who": {"country": null}, "tax_id": null, "income": 2000, "note": "[REDACTED]"}"#,
         "\n"
     );
-    assert_eq!(masked(&sandbox, POLICY, "a.ndjson", records).unwrap(), expected);
-    let said = masked(&sandbox, POLICY, "b.csv", "tax_id,who.country,income,note\n1,DE,1,\n1,DE,much,\n").unwrap_err();
+    assert_eq!(sandbox.masked(POLICY, "a.ndjson", records).unwrap(), expected);
+    let said = sandbox.masked(POLICY, "b.csv", "tax_id,who.country,income,note\n1,DE,1,\n1,DE,much,\n").unwrap_err();
     assert!(said.contains("a decimal number expected in row 2, income"), "{said}");
 }
 
@@ -69,7 +57,7 @@ fn conditions_that_cannot_be_are_refused() {
     let sandbox = Sandbox::new();
     let refusal = |from: &str, to: &str| {
         assert!(POLICY.contains(from), "{from}");
-        masked(&sandbox, &POLICY.replacen(from, to, 1), "a.csv", "a\n").unwrap_err()
+        sandbox.masked(&POLICY.replacen(from, to, 1), "a.csv", "a\n").unwrap_err()
     };
     for (from, to, what) in [
         ("column = [", "suppress_rows = 0.01\ncolumn = [", "`suppress_rows` is not built yet"),

@@ -33,16 +33,6 @@ const TABLE: [(&str, &str); 25] = [
 ];
 const MASKING_KEY: &str = "veild-masking-key 1\n1 2026-01-01T00:00:00Z BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n";
 
-fn masked(sandbox: &Sandbox, policy: &str, name: &str, content: &str) -> Result<String, String> {
-    fs::write(sandbox.path("policy.toml"), policy).unwrap();
-    fs::write(sandbox.path(name), content).unwrap();
-    let (file, policy) = (sandbox.path(name), sandbox.path("policy.toml"));
-    let arguments = ["mask", file.to_str().unwrap(), "--policy", policy.to_str().unwrap(), "-o", "-", "--plaintext"];
-    let output = sandbox.veild(&arguments);
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
-}
-
 fn line(cells: impl Iterator<Item = &'static str>) -> String {
     cells.collect::<Vec<_>>().join(",") + "\n"
 }
@@ -55,7 +45,7 @@ fn presets_mask_what_their_paragraphs_say() {
     let mut all = String::new();
     for preset in ["hipaa-safe-harbor", "gdpr-pseudonymised", "pci-dss"] {
         let policy = format!("extends = {preset:?}\nunlisted = \"keep\"\n");
-        let out = masked(&sandbox, &policy, "table.csv", &table).unwrap();
+        let out = sandbox.masked(&policy, "table.csv", &table).unwrap();
         all.push_str(&format!("{preset}\n"));
         let rows: Vec<Vec<&str>> = out.lines().map(|row| row.split(',').collect()).collect();
         rows[0].iter().zip(&rows[1]).for_each(|(name, cell)| all.push_str(&format!("  {name}: {cell}\n")));
@@ -75,11 +65,11 @@ column = [
 ]
 "#;
     let content = "id,date_of_birth,contact_name,email\n1,1930-04-12,Desk,a@example.com\n";
-    let out = masked(&sandbox, policy, "own.csv", content).unwrap();
+    let out = sandbox.masked(policy, "own.csv", content).unwrap();
     assert_eq!(out.lines().nth(1), Some("1,90+,Desk,[REDACTED]"));
-    let said = masked(&sandbox, policy, "unnamed.csv", &content.replace("email", "ailment")).unwrap_err();
+    let said = sandbox.masked(policy, "unnamed.csv", &content.replace("email", "ailment")).unwrap_err();
     assert!(said.contains("no rule of policy \"policy\" names column \"ailment\""), "{said}");
-    let said = masked(&sandbox, "extends = \"hipaa\"", "own.csv", content).unwrap_err();
+    let said = sandbox.masked("extends = \"hipaa\"", "own.csv", content).unwrap_err();
     assert!(said.contains("a policy can extend \"hipaa-safe-harbor\""), "{said}");
 }
 
@@ -96,10 +86,10 @@ fn a_class_takes_values_by_their_names_at_any_depth() {
         r#"{"email": {"kind": "work", "userEmail": "[REDACTED]"}, "phones": [{"phone": null}], "ssn": "[REDACTED]", "n": 1}"#,
         "\n"
     );
-    assert_eq!(masked(&sandbox, policy, "a.ndjson", records).unwrap(), expected);
-    assert!(masked(&sandbox, policy, "a.csv", "email,n\na@b.de,1\n").unwrap_err().contains("class phone"));
+    assert_eq!(sandbox.masked(policy, "a.ndjson", records).unwrap(), expected);
+    assert!(sandbox.masked(policy, "a.csv", "email,n\na@b.de,1\n").unwrap_err().contains("class phone"));
     let slip =
-        |class: &str| masked(&sandbox, &format!("column = [{{ class = {class}, mask = \"null\" }}]"), "a.csv", "a\n");
+        |class: &str| sandbox.masked(&format!("column = [{{ class = {class}, mask = \"null\" }}]"), "a.csv", "a\n");
     assert!(slip("\"e-mail\"").unwrap_err().contains("did you mean \"email\"?"));
     assert!(slip("[]").unwrap_err().contains("`class` is a class of personal data, or a list"));
 }

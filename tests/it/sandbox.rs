@@ -103,6 +103,18 @@ impl Sandbox {
         self.bare(&all)
     }
 
+    /// The output of `veild mask` for a file under a policy of its own, or what it says.
+    pub fn masked(&self, policy: &str, name: &str, content: &str) -> Result<String, String> {
+        fs::write(self.path("policy.toml"), policy).unwrap();
+        fs::write(self.path(name), content).unwrap();
+        let (file, policy) = (self.path(name), self.path("policy.toml"));
+        let arguments =
+            ["mask", file.to_str().unwrap(), "--policy", policy.to_str().unwrap(), "-o", "-", "--plaintext"];
+        let output = self.veild(&arguments);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
     /// Runs a command that a named fault ends.
     pub fn veild_until(&self, fault: &str, arguments: &[&str]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_veild"));
