@@ -35,8 +35,19 @@ fn write(outlets: &mut [Outlet], pieces: Vec<Piece>) -> Result<Spares, Failure> 
     Ok(pieces.into_iter().map(Piece::into_spare).collect())
 }
 
+/// Brings a file's blocks from the cutter to the outlets; a file that is small, on the caller's thread.
+pub(super) fn carry<B: Send>(
+    small: bool,
+    cut: impl FnMut() -> Result<Option<B>, Failure> + Send,
+    splice: impl Fn(&B, Spares) -> Pieces + Sync,
+    outlets: &mut [Outlet],
+    threads: usize,
+) -> Result<(), Failure> {
+    if small { inline(cut, splice, outlets) } else { threaded(cut, splice, outlets, threads) }
+}
+
 /// Everything on the caller's thread.
-pub(super) fn inline<B>(
+fn inline<B>(
     mut cut: impl FnMut() -> Result<Option<B>, Failure>,
     splice: impl Fn(&B, Spares) -> Pieces,
     outlets: &mut [Outlet],
@@ -56,7 +67,7 @@ struct Cut<B> {
 }
 
 /// Cutter and splicers on threads of their own.
-pub(super) fn threaded<B: Send>(
+fn threaded<B: Send>(
     cut: impl FnMut() -> Result<Option<B>, Failure> + Send,
     splice: impl Fn(&B, Spares) -> Pieces + Sync,
     outlets: &mut [Outlet],

@@ -174,11 +174,7 @@ fn run<'a>(
     let mut cutter =
         Cutter { source, scanner, names: public, buffer, base, block_bytes, rows: 0, failed: None, keep_comments };
     let splice = |block: &splice::Block, spares| splice::splice_all(&splicers, block, spares);
-    if small {
-        relay::inline(|| cutter.next(), splice, outlets)?;
-    } else {
-        relay::threaded(|| cutter.next(), splice, outlets, threads)?;
-    }
+    relay::carry(small, || cutter.next(), splice, outlets, threads)?;
     let (rows, bytes) = (cutter.rows, cutter.source.bytes());
     Ok(Ran { digest: cutter.source.digest(), bytes, rows })
 }

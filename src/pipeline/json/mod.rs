@@ -53,11 +53,7 @@ pub(super) fn process(
     let mut cutter = Cutter::new(source, tree, limits.max_record_bytes.min(LONGEST_RECORD), limits.max_depth);
     cutter.accept.clone_from(&reading.accept);
     let splice = |block: &splice::Block, spares| block.splice(spares);
-    if is_small {
-        relay::inline(|| cutter.next(), splice, &mut outlets)?;
-    } else {
-        relay::threaded(|| cutter.next(), splice, &mut outlets, threads)?;
-    }
+    relay::carry(is_small, || cutter.next(), splice, &mut outlets, threads)?;
     let named_lines = matches!(reading.extension.as_deref(), Some("ndjson" | "jsonl"));
     let format = cutter.format(named_lines || reading.accept == [Format::Ndjson]);
     let rows = cutter.rows;

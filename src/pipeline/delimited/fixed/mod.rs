@@ -69,11 +69,7 @@ pub(super) fn run<'a>(
     let comment = dialect.comment;
     let mut cutter = Cutter { source, buffer, base, rows: 0, max_record_bytes, comment };
     let splice = |block: &Block, _| layout.splice(block, &plans);
-    if small {
-        relay::inline(|| cutter.next(), splice, outlets)?;
-    } else {
-        relay::threaded(|| cutter.next(), splice, outlets, threads)?;
-    }
+    relay::carry(small, || cutter.next(), splice, outlets, threads)?;
     let (rows, bytes) = (cutter.rows, cutter.source.bytes());
     Ok(Ran { digest: cutter.source.digest(), bytes, rows })
 }
