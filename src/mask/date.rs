@@ -104,9 +104,11 @@ fn is_time(text: &str) -> bool {
     let zone = text.find(['Z', '+', '-']).unwrap_or(text.len());
     let (clock, zone) = text.split_at(zone);
     let digits = |text: &str| text.bytes().filter(|byte| *byte != b':').all(|byte| byte.is_ascii_digit());
-    clock.is_ascii()
+    let clock = clock.trim_end();
+    // jiff would also take annotations and a date of its own, and `date_shift` passes on what stands here.
+    clock.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b','))
         && clock.len() >= 5
-        && clock.trim_end().parse::<jiff::civil::Time>().is_ok()
+        && clock.parse::<jiff::civil::Time>().is_ok()
         && (matches!(zone, "" | "Z") || (matches!(zone.len(), 3 | 5 | 6) && digits(&zone[1..])))
 }
 

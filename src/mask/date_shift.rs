@@ -168,7 +168,15 @@ mod tests {
         assert_eq!(shifted(&iso, "1987-04-12T09:30:00Z", "p1").as_deref(), Some("1988-03-24T09:30:00Z"));
         let german = shifter(MaskParams { format: Some("%d.%m.%Y %H:%M".to_owned()), ..MaskParams::default() });
         assert_eq!(shifted(&german, "12.04.1987 09:30", "p1").as_deref(), Some("24.03.1988 09:30"));
-        for bad in ["12.04.1987", "1987-02-30", "1987-04-12 Ann", "", "9999-12-31T"] {
+        for bad in [
+            "12.04.1987",
+            "1987-02-30",
+            "1987-04-12 Ann",
+            "",
+            "9999-12-31T",
+            "1987-04-12T09:30[Ann/Lee]",
+            "1987-04-12T20240101T09:30",
+        ] {
             assert_eq!(shifted(&iso, bad, "p1"), None, "{bad}");
         }
         assert_eq!(shifted(&iso, "1987-04-12", ""), None);

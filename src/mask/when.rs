@@ -23,7 +23,7 @@ pub struct Case {
     pub mask: Mask,
 }
 
-/// Values are compared as they are spelled; a missing one is empty.
+/// Values are compared as they are spelled; a missing one is empty, and for one that cannot be told no test holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Test {
@@ -63,7 +63,8 @@ impl Chooser {
         self.cases.iter().map(|(_, mask)| mask).chain([&self.otherwise]).find_map(Prepared::key_version)
     }
 
-    /// Masks a column; without the other one beside it every cell is as one for which nothing holds.
+    /// Masks a column. A cell beside that is null cannot be told: the cell that it decides about is mistyped then, as is
+    /// every cell without the other column.
     pub fn apply(
         &self,
         column: &StringChunked,
@@ -71,20 +72,27 @@ impl Chooser {
         mistyped: OnMistyped,
     ) -> Result<StringChunked, Mistyped> {
         let mut beside = beside.into_iter().flat_map(|beside| beside.iter());
-        let mut parts: Vec<Vec<Option<&str>>> = vec![Vec::new(); self.cases.len() + 1];
+        let (otherwise, undecided) = (self.cases.len(), self.cases.len() + 1);
+        let mut parts: Vec<Vec<Option<&str>>> = vec![Vec::new(); undecided + 1];
         let mut chosen = Vec::with_capacity(column.len());
         for cell in column.iter() {
-            let value = beside.next().flatten().unwrap_or_default();
-            let place = self.cases.iter().position(|(test, _)| test.holds(value)).unwrap_or(self.cases.len());
+            let place = match beside.next().flatten() {
+                Some(value) => self.cases.iter().position(|(test, _)| test.holds(value)).unwrap_or(otherwise),
+                None => undecided,
+            };
             parts[place].push(cell);
             chosen.push(place);
         }
-        let masks = self.cases.iter().map(|(_, mask)| mask).chain([&self.otherwise]);
+        let masks = self.cases.iter().map(|(_, mask)| Some(mask)).chain([Some(&self.otherwise), None]);
         let mut masked = Vec::with_capacity(parts.len());
         let mut first: Option<Mistyped> = None;
         for (place, (mask, part)) in masks.zip(&parts).enumerate() {
             let part = StringChunked::from_iter_options(PlSmallStr::EMPTY, part.iter().copied());
-            match mask.apply(&part, mistyped) {
+            let part = match mask {
+                Some(mask) => mask.apply(&part, mistyped),
+                None => super::masked(&part, mistyped, "a value to decide by", |_, _| false),
+            };
+            match part {
                 Ok(part) => masked.push(part),
                 Err(Mistyped { index, expected }) => {
                     let mut rows = (0..chosen.len()).filter(|row| chosen[*row] == place);
@@ -134,14 +142,21 @@ mod tests {
         };
         let chooser = mask.prepare("c", &keys());
         let cells = column(&[Some("1987-04-12"), Some("x"), Some("x"), None, Some(""), Some("x"), Some("2001-01-01")]);
-        let beside = column(&[Some("US"), Some("DE"), Some("FR"), Some("US"), Some("DE"), None, Some("CA")]);
+        let beside = column(&[Some("US"), Some("DE"), Some("FR"), Some("US"), Some("DE"), Some(""), Some("CA")]);
         let masked = chooser.apply(&cells, Some(&beside), OnMistyped::Reject).unwrap();
         let expected = [Some("1987"), Some("[REDACTED]"), Some("x"), None, Some(""), Some("[REDACTED]"), Some("2001")];
         assert_eq!(masked.iter().collect::<Vec<_>>(), expected);
-        let alone = chooser.apply(&cells, None, OnMistyped::Reject).unwrap();
-        assert_eq!(alone.get(0), Some("[REDACTED]"), "without the other column nothing passes");
+        let alone = chooser.apply(&cells, None, OnMistyped::Reject).unwrap_err();
+        assert_eq!(
+            (alone.index, alone.expected),
+            (0, "a value to decide by"),
+            "without the other column nothing passes"
+        );
+        let untold = column(&[Some("US"), Some("DE"), None, None, None, None, None]);
+        let redacted = chooser.apply(&cells, Some(&untold), OnMistyped::Redact).unwrap();
+        assert_eq!(redacted.iter().skip(2).take(2).collect::<Vec<_>>(), [Some("[REDACTED]"), None]);
 
-        let beside = column(&[Some("US"), Some("FR"), Some("CA"), None, None, Some("US"), None]);
+        let beside = column(&[Some("US"), Some("FR"), Some("CA"), Some(""), None, Some("US"), None]);
         let refused = chooser.apply(&cells, Some(&beside), OnMistyped::Reject).unwrap_err();
         assert_eq!(refused.index, 2);
         let nulled = chooser.apply(&cells, Some(&beside), OnMistyped::Null).unwrap();

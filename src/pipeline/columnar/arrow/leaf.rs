@@ -168,11 +168,11 @@ enum Slot<'a> {
 /// The texts of a column without lists, by row.
 pub(super) fn by_row(array: &dyn Array, live: &Live, row_of: RowOf<'_>, rows: usize) -> Vec<Option<String>> {
     let (there, read) = (there(array, live), reader(array));
-    let mut texts = vec![None; rows];
+    let mut texts = vec![Some(String::new()); rows];
     for place in (0..array.len()).filter(|place| there.as_ref().is_none_or(|there| there.is_valid(*place))) {
         let mut cell = String::new();
-        if let Some(text) = texts.get_mut(row_of(place)).filter(|_| read(place, &mut cell)) {
-            *text = Some(cell);
+        if let Some(text) = texts.get_mut(row_of(place)) {
+            *text = read(place, &mut cell).then_some(cell);
         }
     }
     texts

@@ -32,8 +32,9 @@ impl Pace {
         Pace { records: FIRST_RECORDS }
     }
 
-    pub(super) fn adapt(&mut self, batch: &Batch) {
-        let bytes_each = (batch.values.bytes() / batch.records.max(1)).max(1);
+    /// Learns from the last records, and the bytes of all that was read of them.
+    pub(super) fn adapt(&mut self, bytes: usize, records: usize) {
+        let bytes_each = (bytes / records.max(1)).max(1);
         self.records = (BATCH_BYTES / bytes_each).clamp(1, (self.records * 4).min(MOST_RECORDS));
     }
 }
@@ -84,16 +85,17 @@ impl Batch {
         Ok(values)
     }
 
-    /// For each value the one that another column, without lists, has in its record; null where it has none. The batches
-    /// are of the same records.
+    /// For each value the one that another column, without lists, has in its record: empty where it has none, null
+    /// where it cannot be read. The batches are of the same records.
     pub(super) fn beside(&self, max_definition: i16, other: &Batch, kind: Kind, other_max: i16) -> StringChunked {
         let texts = other.values.texts(kind, true);
         let mut values = texts.iter();
         let by_record: Vec<Option<&str>> = match &other.definition {
             None => values.collect(),
-            Some(levels) => {
-                levels.iter().map(|level| if *level == other_max { values.next().flatten() } else { None }).collect()
-            }
+            Some(levels) => levels
+                .iter()
+                .map(|level| if *level == other_max { values.next().flatten() } else { Some("") })
+                .collect(),
         };
         let mut record = None;
         let levels = self.definition.as_ref().or(self.repetition.as_ref()).map_or(self.records, Vec::len);

@@ -202,11 +202,14 @@ impl Container {
             if batch.records == 0 {
                 break;
             }
-            self.add_expanded(batch.values.bytes())?;
+            let mut bytes = batch.values.bytes();
+            self.add_expanded(bytes)?;
             let beside = match &mut beside {
                 None => None,
                 Some((reader, other)) => {
                     let there = Batch::read_records(reader, other, batch.records).map_err(blame)?;
+                    self.add_expanded(there.values.bytes())?;
+                    bytes = bytes.saturating_add(there.values.bytes());
                     let of_other = (Kind::of(other.self_type()), other.max_def_level());
                     Some(batch.beside(column.max_def_level(), &there, of_other.0, of_other.1))
                 }
@@ -218,7 +221,7 @@ impl Container {
             if !masked.write(writer.untyped()).map_err(blame)? {
                 return Err(internal("a masked column has another type than its schema"));
             }
-            pace.adapt(&batch);
+            pace.adapt(bytes, batch.records);
             done += batch.records as u64;
         }
         if done != rows {

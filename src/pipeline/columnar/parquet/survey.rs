@@ -1,9 +1,6 @@
 //! A look at every value of the sampled rows.
 
-use std::sync::Arc;
-
-use parquet::column::reader::{ColumnReader, get_column_reader};
-use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::column::reader::ColumnReader;
 
 use super::batch::{Batch, Pace};
 use super::container::Container;
@@ -42,20 +39,19 @@ fn look(
     let place = |column| Place { group, column, first_row: before + 1 };
     let metadata = container.metadata.row_group(group);
     let mut readers: Vec<ColumnReader> = Vec::with_capacity(columns.len());
-    for (column, chunk) in metadata.columns().iter().enumerate() {
-        let rows = container.rows(group) as usize;
-        let pages = SerializedPageReader::new(Arc::new(container.window.clone()), chunk, rows, None);
-        let pages = pages.map_err(|error| container.blame(error, None, place(column), "?"))?;
-        readers.push(get_column_reader(chunk.column_descr_ptr(), Box::new(pages)));
+    for column in 0..metadata.num_columns() {
+        let reader = container.reader(group, column);
+        readers.push(reader.map_err(|error| container.blame(error, None, place(column), "?"))?);
     }
     // All columns go in step, so that a sampled row is one in all of them.
-    let (mut rows, pace) = (before, Pace::new());
+    let (mut rows, mut pace) = (before, Pace::new());
     loop {
-        let mut chosen: Option<Vec<bool>> = None;
+        let (mut chosen, mut bytes): (Option<Vec<bool>>, usize) = (None, 0);
         for (column, reader) in readers.iter_mut().enumerate() {
             let descriptor = metadata.column(column).column_descr();
             let batch = Batch::read(reader, descriptor, &pace);
             let batch = batch.map_err(|error| container.blame(error, None, place(column), "?"))?;
+            bytes = bytes.saturating_add(batch.values.bytes());
             let chosen = chosen.get_or_insert_with(|| sample.choose(rows + 1, batch.records as u64));
             if chosen.len() != batch.records {
                 return Err(Failure::Reject(unreadable(place(column), "?")));
@@ -70,7 +66,10 @@ fn look(
         }
         match chosen.map_or(0, |chosen| chosen.len()) {
             0 => return Ok(rows),
-            count => rows += count as u64,
+            count => {
+                rows += count as u64;
+                pace.adapt(bytes, count);
+            }
         }
     }
 }
