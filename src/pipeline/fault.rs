@@ -26,6 +26,14 @@ pub(super) fn of_cell(code: &str, what: &str, row: u64, column: &str, offset: u6
     }
 }
 
+/// What an output would lose to its readers, though it was no comment in the input.
+pub(super) fn comment_row(row: u64) -> Fault {
+    let record = if row == 0 { "the header record".to_owned() } else { format!("row {row}") };
+    let advice = "Choose a mask for the first column, or other columns to drop, so that no row begins like a comment.";
+    let sentence = format!("in the output {record} would read as a comment");
+    Fault { row: Some(row), ..of_file("unreadable_row", &sentence, advice) }
+}
+
 pub(super) fn place(row: u64, column: Option<&str>, offset: u64) -> String {
     let record = if row == 0 { "the header record".to_owned() } else { format!("row {row}") };
     match column {

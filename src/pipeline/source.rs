@@ -60,12 +60,13 @@ impl Digester {
     }
 }
 
-/// The digest of a whole file that is read at any place.
+/// The digest of a whole file that is read at any place. Such reads move no offset: `progress` shows that there is life.
 pub(super) fn digest_of(
     file: &File,
     len: u64,
     kind: DigestKind,
     keys: &MaskingKeys,
+    progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Option<String>, Failure> {
     if kind == DigestKind::None {
         return Ok(None);
@@ -79,6 +80,7 @@ pub(super) fn digest_of(
             Ok(count) => {
                 digester.update(&block[..count]);
                 at += count as u64;
+                progress(at);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(retry("read the input", &error)),
@@ -382,7 +384,7 @@ impl<'a> Source<'a> {
 }
 
 /// The compression that the first bytes show.
-fn compression(head: &[u8]) -> Option<Compression> {
+pub(super) fn compression(head: &[u8]) -> Option<Compression> {
     match head {
         [0x1f, 0x8b, 8, ..] => Some(Compression::Gzip),
         // A skippable frame may come first.

@@ -39,6 +39,7 @@ pub fn survey(file: File, reading: &Reading, all_rows: bool) -> Result<Surveyed,
     if let Some(format) = columnar.filter(|format| kind::is_accepted(*format, reading)) {
         return columnar::survey(file, format, reading, sample);
     }
+    kind::refuse_misnamed(reading).map_err(Failure::Reject)?;
     text(file, reading, sample)
 }
 

@@ -65,16 +65,17 @@ pub(super) fn pass(
         let appending: Vec<_> = outflows.into_iter().map(|outflow| scope.spawn(move || append(outflow))).collect();
         let fed = self::feed(archive, found.content, feed, expanded);
         let processed = processing.join().unwrap_or_else(|_| Err(internal("the thread of a member panicked")));
-        let appended: Vec<io::Result<()>> = appending
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
-            .collect();
+        let appended: Vec<_> = appending.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        // A panic of ours goes before the broken pipes that it has caused.
+        if appended.iter().any(Result::is_err) {
+            return Err(internal("the thread of an output panicked"));
+        }
         fed?;
         if let Some(failure) = mishaps.iter().find_map(Mishap::take) {
             return Err(failure);
         }
         let report = processed?;
-        appended.into_iter().collect::<io::Result<()>>().map_err(|error| retry("write a member", &error))?;
+        appended.into_iter().flatten().collect::<io::Result<()>>().map_err(|error| retry("write a member", &error))?;
         Ok(report)
     })
 }

@@ -88,7 +88,7 @@ pub(super) fn process(
     }
     let sizes = if kind.format == Format::Tar { Some(archive.run(None, &[])?.sizes) } else { None };
     let tally = archive.run(Some((&mut packers, sizes.as_deref())), &mishaps)?;
-    let digest = digest_of(&file, len, digest_kind, keys)?;
+    let digest = digest_of(&file, len, digest_kind, keys, progress)?;
     let mut reports = Vec::with_capacity(packers.len());
     for ((packer, mishap), columns) in packers.into_iter().zip(&mishaps).zip(tally.columns) {
         let tap = packer.finish().map_err(|error| mishap.take().unwrap_or_else(|| retry("end the archive", &error)))?;

@@ -1,8 +1,10 @@
 //! Reads archives: member by member, in order; what is no plain file or directory is refused.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
 use zip::result::ZipError;
 
@@ -10,13 +12,15 @@ use super::{ADVICE, Failure, Format, of_member};
 use crate::pipeline::Fault;
 use crate::pipeline::fault::of_file;
 use crate::pipeline::reading::Compression;
-use crate::pipeline::source::retry;
+use crate::pipeline::source::{compression, retry};
 use crate::pipeline::window::{From, Window};
 
 /// First bytes that tell a tar archive.
 const TAR_HEAD: usize = 512;
 /// Zeros at the end of a tar archive.
 const TAR_END: u64 = 1024;
+/// Most bytes of a tar archive between two contents: headers, long names and extensions, which the library reads whole.
+const LONGEST_HEAD: u64 = 1 << 20;
 /// Bytes of a member read at a time.
 pub(super) const BLOCK: usize = 64 << 10;
 
@@ -77,11 +81,7 @@ pub(in crate::pipeline) fn recognise(file: &File) -> Result<Option<Kind>, Failur
     if matches!(head, [b'P', b'K', 3, 4] | [b'P', b'K', 5, 6]) {
         return Ok(Some(Kind { format: Format::Zip, compression: None }));
     }
-    let compression = match head {
-        [0x1f, 0x8b, ..] => Some(Compression::Gzip),
-        [0x28, 0xb5, 0x2f, 0xfd] => Some(Compression::Zstd),
-        _ => None,
-    };
+    let compression = compression(&head);
     let again = file.try_clone().map_err(|error| retry("read the input", &error))?;
     let window = Window::new(again.into(), len);
     let mut head = Vec::with_capacity(TAR_HEAD);
@@ -115,10 +115,19 @@ fn walk_zip(window: &Window, visit: Visit<'_>) -> Result<(), Failure> {
     let archive = zip::ZipArchive::new(BufReader::with_capacity(BLOCK, window.from(0)));
     let mut archive: zip::ZipArchive<BufReader<From>> =
         archive.map_err(|_| unreadable(window, "the directory of the zip archive cannot be read"))?;
+    // Only one of them could be seen.
+    if archive.has_duplicate_names() {
+        return Err(Failure::Reject(of_file(
+            "duplicate_member",
+            "two members of the archive have the same name",
+            ADVICE,
+        )));
+    }
     let mut number = 0;
     for index in 0..archive.len() {
         let raw = archive.by_index_raw(index).map_err(|_| unreadable(window, "a zip member cannot be read"))?;
-        let (is_dir, is_link, is_encrypted) = (raw.is_dir(), raw.is_symlink(), raw.encrypted());
+        // A name like a directory's does not make content vanish: such a member is refused for its name.
+        let (is_dir, is_link, is_encrypted) = (raw.is_dir() && raw.size() == 0, raw.is_symlink(), raw.encrypted());
         drop(raw);
         if is_dir {
             continue;
@@ -155,12 +164,18 @@ fn walk_tar(
 ) -> Result<(), Failure> {
     let unreadable = || unreadable(window, "the tar archive is damaged or cut off");
     let reader = decompressed(window, compression).map_err(|_| unreadable())?;
-    let mut archive = tar::Archive::new(Ending { reader, bytes: 0, zeros: 0 });
+    let head = Rc::new(Cell::new(None));
+    let mut archive = tar::Archive::new(Ending { reader, bytes: 0, zeros: 0, head: head.clone() });
     let mut number = 0;
-    for entry in archive.entries().map_err(|_| unreadable())? {
+    let mut entries = archive.entries().map_err(|_| unreadable())?;
+    loop {
+        head.set(Some(0));
+        let next = entries.next();
+        head.set(None);
+        let Some(entry) = next else { break };
         let mut entry = entry.map_err(|_| unreadable())?;
         let kind = entry.header().entry_type();
-        if kind.is_dir() || kind.is_pax_global_extensions() {
+        if (kind.is_dir() && entry.size() == 0) || kind.is_pax_global_extensions() {
             continue;
         }
         number += 1;
@@ -183,16 +198,25 @@ fn walk_tar(
     if rest.zeros < TAR_END { Err(unreadable()) } else { Ok(()) }
 }
 
-/// Counts the zeros at the end of what was read.
+/// Counts the zeros at the end of what was read, and bounds what is read between two contents.
 struct Ending<R> {
     reader: R,
     bytes: u64,
     zeros: u64,
+    /// Bytes read since the last content; absent within one, which has bounds of its own.
+    head: Rc<Cell<Option<u64>>>,
 }
 
 impl<R: Read> Read for Ending<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(out)?;
+        if let Some(before) = self.head.get() {
+            let bytes = before + count as u64;
+            if bytes > LONGEST_HEAD {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            self.head.set(Some(bytes));
+        }
         let zeros = out[..count].iter().rev().take_while(|byte| **byte == 0).count();
         self.bytes += count as u64;
         self.zeros = zeros as u64 + if zeros == count { self.zeros } else { 0 };

@@ -95,7 +95,7 @@ pub(super) fn process(
         _ => parquet::run(&opened, taps),
     }));
     let ran = ran.unwrap_or_else(|_| Err(Failure::Reject(panicked(format))))?;
-    let digest = digest_of(&opened.file, len, digest_kind, keys)?;
+    let digest = digest_of(&opened.file, len, digest_kind, keys, progress)?;
     let finish = |(tap, columns): (Tap, Vec<ColumnReport>)| tap.outlet.finish(format, ran.rows, columns);
     let outputs = ran.outputs.into_iter().map(finish).collect::<Result<Vec<_>, _>>()?;
     let format = format.name().to_owned();

@@ -240,8 +240,9 @@ fn splicers<'a>(
             }
         }
         let Dialect { quote, escape, .. } = *dialect;
+        let comment = dialect.comment.filter(|_| touched.first() == Some(&0));
         let special = bits::Finder::new([header.delimiter, quote.unwrap_or(b'\n'), b'\r', b'\n']);
-        Splicer { delimiter: header.delimiter, quote, escape, columns_out, kept_before, actions, special }
+        Splicer { delimiter: header.delimiter, quote, escape, comment, columns_out, kept_before, actions, special }
     });
     let splicers = splicers.collect();
     Ok((touched, splicers))

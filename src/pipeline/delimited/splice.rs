@@ -13,7 +13,7 @@ use super::header::Header;
 use super::preface::Preface;
 use super::scan::Span;
 use crate::mask::Mistyped;
-use crate::pipeline::fault::{internal, of_cell};
+use crate::pipeline::fault::{comment_row, internal, of_cell};
 use crate::pipeline::piece::Piece;
 use crate::pipeline::relay::{Pieces, Spares};
 use crate::pipeline::{Failure, Fault};
@@ -41,6 +41,8 @@ pub(super) struct Splicer<'a> {
     pub delimiter: u8,
     pub quote: Option<u8>,
     pub escape: Option<u8>,
+    /// What a row must not begin with, where its beginning is touched: it would read as a comment.
+    pub comment: Option<u8>,
     /// Number of columns in the output.
     pub columns_out: usize,
     /// For each touched column: whether a kept column comes before it.
@@ -123,6 +125,7 @@ impl Splicer<'_> {
             delimiter: self.delimiter,
             quote: self.quote,
             escape: self.escape,
+            comment: self.comment,
             columns_out: self.columns_out,
             kept_before: self.kept_before.clone(),
             actions: self
@@ -227,7 +230,7 @@ impl Splicer<'_> {
         mut out: Piece,
     ) -> Result<Piece, Failure> {
         let data = block.data.as_slice();
-        let mut from = 0;
+        let (mut from, mut beginnings) = (0, Vec::new());
         let width = self.actions.len().max(1);
         for (row, spans) in block.spans.chunks_exact(width).enumerate() {
             for (slot, (span, action)) in spans.iter().zip(&self.actions).enumerate() {
@@ -245,9 +248,15 @@ impl Splicer<'_> {
                         let before = self.kept_before[slot];
                         out.put_range(data, from..raw.start - usize::from(before));
                         from = raw.end + usize::from(!before);
+                        if slot == 0 && self.comment.is_some() {
+                            beginnings.push(out.len());
+                        }
                     }
                     Action::Mask { public_name, .. } => {
                         out.put_range(data, from..raw.start);
+                        if slot == 0 && self.comment.is_some() {
+                            beginnings.push(out.len());
+                        }
                         let column = masked[slot].as_ref().ok_or_else(|| internal("a masked column is missing"))?;
                         if !self.cell::<WIDE>(column, row, *span, data, &mut out) {
                             return Err(Failure::Reject(self.unquotable(block, row, *span, public_name)));
@@ -258,7 +267,11 @@ impl Splicer<'_> {
             }
         }
         out.put(&data[from..]);
-        Ok(out)
+        let reads_as_comment = |at: &usize| out.since(*at).first().copied() == self.comment;
+        match beginnings.iter().position(reads_as_comment) {
+            Some(row) => Err(Failure::Reject(comment_row(block.first_row + row as u64))),
+            None => Ok(out),
+        }
     }
 
     /// Writes one masked cell; false when it needs quotes that the format does not have.

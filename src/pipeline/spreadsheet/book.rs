@@ -31,21 +31,26 @@ pub(in crate::pipeline) fn recognise(file: &File) -> Result<Option<Format>, Fail
     let doing = |error: io::Error| retry("look at the input", &error);
     let len = file.metadata().map_err(doing)?.len();
     let window = Window::new(file.try_clone().map_err(doing)?.into(), len);
-    let Ok(mut archive) = zip::ZipArchive::new(reader(&window)) else { return Ok(None) };
+    let none = || window.take_failure().map_or(Ok(None), |error| Err(doing(error)));
+    let Ok(mut archive) = zip::ZipArchive::new(reader(&window)) else { return none() };
     if archive.index_for_name("xl/workbook.xml").is_some() {
         return Ok(Some(Format::Xlsx));
     }
     let mut kind = Vec::new();
-    let Ok(member) = archive.by_name("mimetype") else { return Ok(None) };
+    let Ok(member) = archive.by_name("mimetype") else { return none() };
     let read = member.take(ODS.len() as u64 + 1).read_to_end(&mut kind);
-    Ok((read.is_ok() && kind.starts_with(ODS)).then_some(Format::Ods))
+    if read.is_ok() && kind.starts_with(ODS) { Ok(Some(Format::Ods)) } else { none() }
 }
 
 /// Unpacks everything once, to nowhere: what comes out is bounded, and checksums hold.
-pub(super) fn check_expansion(window: &Window, limits: &Limits) -> Result<(), Failure> {
+pub(super) fn check_expansion(
+    window: &Window,
+    limits: &Limits,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), Failure> {
     let broken = || unreadable(window);
     let mut archive = zip::ZipArchive::new(reader(window)).map_err(|_| broken())?;
-    let (mut room, mut block) = (room(window, limits), vec![0; BUFFER]);
+    let (mut room, mut block, mut unpacked) = (room(window, limits), vec![0; BUFFER], 0);
     for index in 0..archive.len() {
         let mut member = archive.by_index(index).map_err(|_| broken())?;
         loop {
@@ -54,6 +59,8 @@ pub(super) fn check_expansion(window: &Window, limits: &Limits) -> Result<(), Fa
                 break;
             }
             room.use_up(count as u64)?;
+            unpacked += count as u64;
+            progress(unpacked);
         }
     }
     Ok(())

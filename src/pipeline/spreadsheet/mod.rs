@@ -39,22 +39,21 @@ pub(super) fn process(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
-    let sheet = Sheet::open(file, format, reading)?;
+    let sheet = Sheet::open(file, format, reading, progress)?;
     let as_text = as_text(reading);
     let report = sheet.read(reading, |text| {
         let input = Input { file: text, reading: as_text, digest: DigestKind::None };
-        super::process(input, outputs, keys, threads, &|_| {})
+        super::process(input, outputs, keys, threads, progress)
     })?;
     let bytes = sheet.window.size();
-    progress(bytes);
-    let input_digest = digest_of(&sheet.file, bytes, digest, keys)?;
+    let input_digest = digest_of(&sheet.file, bytes, digest, keys, progress)?;
     let format = format.name().to_owned();
     Ok(Report { input: InputReport { digest: input_digest, digest_kind: digest, bytes, format }, ..report })
 }
 
 /// A look at the sheet that would be read.
 pub(super) fn survey(file: File, format: Format, reading: &Reading, sample: Sample) -> Result<Surveyed, Failure> {
-    let sheet = Sheet::open(file, format, reading)?;
+    let sheet = Sheet::open(file, format, reading, &|_| {})?;
     let as_text = as_text(reading);
     let surveyed = sheet.read(reading, |text| super::survey::text(text, &as_text, sample))?;
     Ok(Surveyed { format: format.name().to_owned(), ..surveyed })
@@ -76,11 +75,11 @@ struct Sheet {
 }
 
 impl Sheet {
-    fn open(file: File, format: Format, reading: &Reading) -> Result<Sheet, Failure> {
+    fn open(file: File, format: Format, reading: &Reading, progress: &(dyn Fn(u64) + Sync)) -> Result<Sheet, Failure> {
         let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
         let file = Arc::new(file);
         let window = Window::new(file.clone(), len);
-        book::check_expansion(&window, &reading.limits)?;
+        book::check_expansion(&window, &reading.limits, progress)?;
         Ok(Sheet { file, window, format })
     }
 
@@ -112,9 +111,11 @@ impl Sheet {
         let (mut text, mut room) = (String::new(), book::room(&self.window, &reading.limits));
         let mut out = BufWriter::with_capacity(1 << 16, pipe);
         let (mut row, mut column) = (bounds.first_row, bounds.first_column);
+        let mut last = None;
         let mut put = |at: (u32, u32), value: &calamine::Data| -> Result<bool, Failure> {
             text.clear();
-            if at < (row, column) {
+            // Each place once: two values would run into one.
+            if last.replace(at).is_some_and(|last| at <= last) {
                 return Err(Failure::Reject(malformed()));
             }
             while row < at.0 {

@@ -180,6 +180,12 @@ fn what_leads_elsewhere_is_refused() {
     writer.add_symlink("a.csv", "/etc/passwd", SimpleFileOptions::default()).unwrap();
     assert_eq!(code(&writer.finish().unwrap().into_inner()), "unsafe_member");
     assert_eq!(code(&tar(&[("a.csv", PEOPLE.as_bytes()), ("a.csv", PEOPLE.as_bytes())])), "duplicate_member");
+    // Two members of one name, of which a reader of the directory sees one.
+    let mut twice = zip(&[("a.csv", PEOPLE.as_bytes()), ("b.csv", PEOPLE.as_bytes())]);
+    while let Some(at) = twice.windows(5).position(|window| window == b"b.csv") {
+        twice[at] = b'a';
+    }
+    assert_eq!(code(&twice), "duplicate_member");
     // The flag of an encrypted member, in both of its headers.
     let mut encrypted = zip(&[("a.csv", PEOPLE.as_bytes())]);
     encrypted[6] |= 1;
@@ -189,7 +195,30 @@ fn what_leads_elsewhere_is_refused() {
 }
 
 #[test]
+fn no_content_vanishes_behind_a_directory_s_name() {
+    let mut hidden = zip(&[("a.csv", PEOPLE.as_bytes()), ("b.csvx", PEOPLE.as_bytes())]);
+    while let Some(at) = hidden.windows(6).position(|window| window == b"b.csvx") {
+        hidden[at + 5] = b'/';
+    }
+    assert!(run(&hidden, &reading(), &people(), Compress::Same).is_err());
+    let mut header = tar::Header::new_gnu();
+    header.set_path("d").unwrap();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_size(PEOPLE.len() as u64);
+    header.set_cksum();
+    let hidden = [&header.as_bytes()[..], PEOPLE.as_bytes(), &vec![0; 512 - PEOPLE.len() % 512 + 1024]].concat();
+    assert_eq!(code(&hidden), "unsafe_member");
+}
+
+#[test]
 fn bombs_and_damage_are_refused() {
+    let mut long = tar::Header::new_gnu();
+    long.set_entry_type(tar::EntryType::GNULongName);
+    long.set_size(64 << 20);
+    long.set_cksum();
+    let name = vec![b'n'; 64 << 20];
+    let bomb = [&long.as_bytes()[..], &name, &tar(&[("a.csv", PEOPLE.as_bytes())])].concat();
+    assert_eq!(code(&gzip(&bomb)), "malformed_file");
     let zeros = vec![b'0'; 17 << 20];
     let bomb = [&b"id,name\n1,"[..], &zeros].concat();
     let limits = Limits { max_record_bytes: 1 << 30, ..Limits::default() };

@@ -43,11 +43,13 @@ pub(super) fn policy(rules: &[&str]) -> Policy {
         "round" => MaskParams { to: Some(toml::Value::Integer(10)), ..MaskParams::default() },
         "clamp" => MaskParams { max: Some(toml::Value::Integer(50)), ..MaskParams::default() },
         "date" => MaskParams { to: Some(toml::Value::from("year")), ..MaskParams::default() },
+        "hashes" => MaskParams { text: Some("#".to_owned()), ..MaskParams::default() },
         _ => MaskParams::default(),
     };
     let rule = |text: &&str| {
         let (name, mask) = text.rsplit_once('=').unwrap();
-        let mask = Mask::from_params(mask, &params(mask)).unwrap();
+        let kind = if mask == "hashes" { "redact" } else { mask };
+        let mask = Mask::from_params(kind, &params(mask)).unwrap();
         ColumnRule { columns: Selector::Names(vec![name.to_owned()]), mask, mistyped: None, preset: false }
     };
     Policy {

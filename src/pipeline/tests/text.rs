@@ -187,6 +187,13 @@ fn preamble_and_comments_are_dropped_unless_kept_on_purpose() {
     assert_eq!((place.row, place.byte_offset), (Some(2), Some(22)), "comments count as bytes, not as rows");
     let many = format!("x\ny\nid,name\n{}1,a\n", "# comment\n".repeat(800_000));
     assert_eq!(text(&many, &dropping, &rules), "id,name\n1,[REDACTED]\n");
+    // A row that begins like a comment, by a mask or because another column has gone, would be none to its readers.
+    for (rules, input) in
+        [(["id=hashes", "name=keep"], "x\ny\nid,name\n1,a\n"), (["id=drop", "name=keep"], "x\ny\nid,name\n1,#a\n")]
+    {
+        let fault = fault(input.as_bytes(), &dropping, &policy(&rules));
+        assert_eq!((fault.code.as_str(), fault.row), ("unreadable_row", Some(1)), "{rules:?}");
+    }
     let long = format!("x\ny\nid,name\n1,a\n#{}\n", "x".repeat(5 << 20));
     let limits = Limits { max_record_bytes: 1 << 20, ..Limits::default() };
     assert_eq!(fault(long.as_bytes(), &Reading { limits, ..dropping }, &policy(&rules)).code, "record_too_long");
@@ -264,6 +271,8 @@ fn fixed_width_pads_drops_and_refuses() {
         text("# x\n1  Alice     99\n#\n2  Bob        7\n#", &comments, &["id=keep", "name=keep", "sum=clamp"]),
         "1  Alice     50\n2  Bob        7\n"
     );
+    let fault = fault(b"1  Alice     99\n", &comments, &policy(&["id=hashes", "name=keep", "sum=keep"]));
+    assert_eq!((fault.code.as_str(), fault.row), ("unreadable_row", Some(1)));
     let big: String = (0..300_000).map(|n| format!("{n:>7}{:<5}\n", n % 60)).collect();
     let output = text(&big, &fixed(&[7, 5], &["id", "n"]), &["id=keep", "n=clamp"]);
     assert_eq!(output, (0..300_000).map(|n| format!("{n:>7}{:<5}\n", (n % 60).min(50))).collect::<String>());

@@ -133,9 +133,16 @@ impl Walk<'_> {
             let start = array.offsets()[index].as_usize();
             start..start + array.sizes()[index].as_usize()
         };
+        // Of views that overlap, each would want its own mask of the shared values.
+        let named = (0..array.len()).fold(0_usize, |sum, index| sum.saturating_add(range(index).len()));
+        if named > array.values().len() {
+            return Err(Trouble::Misfit);
+        }
         let ranges = (0..array.len()).filter(|&index| is_there(array, live, index)).map(range);
         let inside = ranged(ranges, array.values().len());
-        let row = |place: usize| row_of((0..array.len()).find(|index| range(*index).contains(&place)).unwrap_or(0));
+        let mut rows = vec![0; array.values().len()];
+        (0..array.len()).rev().for_each(|index| rows[range(index)].fill(index));
+        let row = |place: usize| row_of(rows[place]);
         let values = self.array(array.values(), field.data_type(), &inside, &row)?;
         let (offsets, sizes, nulls) = (array.offsets().clone(), array.sizes().clone(), array.nulls().cloned());
         Ok(Arc::new(GenericListViewArray::try_new(field.clone(), offsets, sizes, values, nulls)?))

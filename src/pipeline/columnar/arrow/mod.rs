@@ -110,10 +110,11 @@ struct Making {
 pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
     let window = Window::new(opened.file.clone(), opened.len);
     let blame = |what: &str| blame(&window, what);
+    // Before the reader, which believes every length that it is told.
+    let messages = messages::look(&window, &opened.reading.limits)?;
     let mut input = Input::open(&window).map_err(|_| blame("the schema"))?;
     let before = input.schema();
     let found = schema::find(before.fields(), opened.reading.limits).map_err(Failure::Reject)?;
-    let messages = messages::look(&window, &opened.reading.limits)?;
     let options = options(messages.compression)?;
     let mut makings = Vec::with_capacity(taps.len());
     for (tap, policy) in taps.into_iter().zip(&opened.policies) {
@@ -246,8 +247,8 @@ fn looked_at(leaves: &[Leaf], batch: &RecordBatch) -> Result<HashMap<usize, Vec<
 /// A look at every value of the sampled rows.
 pub(super) fn survey(opened: &Opened<'_>, mut sample: Sample) -> Result<Surveyed, Failure> {
     let window = Window::new(opened.file.clone(), opened.len);
-    let mut input = Input::open(&window).map_err(|_| blame(&window, "the schema"))?;
     messages::look(&window, &opened.reading.limits)?;
+    let mut input = Input::open(&window).map_err(|_| blame(&window, "the schema"))?;
     let schema = input.schema();
     let found = schema::find(schema.fields(), opened.reading.limits).map_err(Failure::Reject)?;
     let paths = found.schema.leaves.iter().map(|leaf| found.schema.nodes[*leaf].path.clone());

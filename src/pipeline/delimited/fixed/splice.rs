@@ -7,7 +7,7 @@ use polars::prelude::{NewChunkedArray, StringChunked};
 use super::{Block, Layout, fields, line};
 use crate::mask::Mistyped;
 use crate::pipeline::delimited::{Fate, Fates};
-use crate::pipeline::fault::{internal, of_cell};
+use crate::pipeline::fault::{comment_row, internal, of_cell};
 use crate::pipeline::relay::Pieces;
 use crate::pipeline::{Failure, Fault};
 
@@ -61,7 +61,7 @@ impl Layout {
     fn write(&self, text: &str, block: &Block, records: &Records, plan: &Fates<'_>) -> Result<Vec<u8>, Failure> {
         let columns = self.masked(text, block, records, plan)?;
         let mut out = Vec::with_capacity(text.len() + text.len() / 8);
-        let mut from = 0;
+        let (mut from, mut beginnings) = (0, Vec::new());
         let mut comments = records.comments.iter().filter(|_| !self.keep_comments).peekable();
         let mut copy = |out: &mut Vec<u8>, from: usize, to: usize| {
             let mut from = from;
@@ -75,7 +75,12 @@ impl Layout {
             let (row, slot) = (index / self.touched.len(), index % self.touched.len());
             match &columns[slot] {
                 Column::Kept => continue,
-                Column::Dropped => copy(&mut out, from, field.start),
+                Column::Dropped => {
+                    copy(&mut out, from, field.start);
+                    if self.touched[slot] == 0 {
+                        beginnings.push((row, out.len()));
+                    }
+                }
                 Column::Masked(cells) => {
                     let cell = Cell::new(&text[field.clone()]);
                     let value = cells.get(row).unwrap_or("");
@@ -83,6 +88,9 @@ impl Layout {
                         continue;
                     }
                     copy(&mut out, from, field.start);
+                    if self.touched[slot] == 0 {
+                        beginnings.push((row, out.len()));
+                    }
                     if !cell.replace(value, self.widths[self.touched[slot]], &mut out) {
                         return Err(Failure::Reject(self.too_wide(block, row, slot, field.start)));
                     }
@@ -91,7 +99,11 @@ impl Layout {
             from = field.end;
         }
         copy(&mut out, from, text.len());
-        Ok(out)
+        let reads_as_comment = |at: usize| self.comment.is_some() && out.get(at).copied() == self.comment;
+        match beginnings.into_iter().find(|(_, at)| reads_as_comment(*at)) {
+            Some((row, _)) => Err(Failure::Reject(comment_row(block.first_row + row as u64))),
+            None => Ok(out),
+        }
     }
 
     fn masked(&self, text: &str, block: &Block, records: &Records, plan: &Fates<'_>) -> Result<Vec<Column>, Failure> {
