@@ -23,7 +23,8 @@ pub struct Case {
     pub mask: Mask,
 }
 
-/// Values are compared as they are spelled; a missing one is empty, and for one that cannot be told no test holds.
+/// Values are compared as they are spelled; null is empty. For one that cannot be told no test holds: a key that is not
+/// there, or stands for several values or for a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Test {

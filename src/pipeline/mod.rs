@@ -20,6 +20,7 @@ mod columnar;
 pub mod delimited;
 mod dialect;
 mod drain;
+mod expansion;
 mod fault;
 mod json;
 mod kind;
@@ -179,6 +180,24 @@ pub fn keep_freed_memory() {
 ///
 /// [`Failure::Reject`] when the file must go to quarantine; the sinks then hold a stream that does not decrypt.
 pub fn process(
+    input: Input,
+    outputs: Vec<Output>,
+    keys: &MaskingKeys,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Report, Failure> {
+    let metadata = input.file.metadata().map_err(|error| source::retry("look at the input", &error))?;
+    let report = process_as_found(input, outputs, keys, threads, progress)?;
+    // Whoever commits the outputs removes the input: nothing of it may have been left unread. Of a pipe nobody knows.
+    if metadata.is_file() && report.input.bytes < metadata.len() {
+        let what = format!("{} of its {} bytes were read", report.input.bytes, metadata.len());
+        return Err(source::retry("read the input", &std::io::Error::other(what)));
+    }
+    Ok(report)
+}
+
+/// As the file's content tells.
+fn process_as_found(
     input: Input,
     outputs: Vec<Output>,
     keys: &MaskingKeys,

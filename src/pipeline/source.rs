@@ -114,6 +114,9 @@ impl Raw<'_> {
     /// Appends what one read gives; false at the end of the file.
     fn read_more(&mut self, buffer: &mut Vec<u8>) -> Result<bool, Failure> {
         let start = buffer.len();
+        if start == buffer.capacity() {
+            buffer.reserve(CHUNK); // a read into no room would look like the end of the file
+        }
         loop {
             match rustix::io::read(&self.file, rustix::buffer::spare_capacity(buffer)) {
                 Ok(_) => break,
@@ -326,17 +329,10 @@ impl<'a> Source<'a> {
     }
 
     fn check_expansion(&self) -> Result<(), Failure> {
-        let Limits { max_expanded_bytes, max_expansion, .. } = self.limits;
-        let read = self.bytes();
-        let (what, advice) = if self.decoded > max_expanded_bytes {
-            (format!("more than {max_expanded_bytes} bytes come out of it"), "raise `max_expanded`")
-        } else if self.decoded > Limits::FREE_BYTES.max(read.saturating_mul(max_expansion)) {
-            let what = format!("more than {max_expansion} bytes come out of each byte of it");
-            (what, "raise `max_expansion`")
-        } else {
-            return Ok(());
-        };
-        Err(self.reject("expansion_exceeded", &what, &format!("If the file is honest, {advice} in the limits.")))
+        match self.limits.exceeded(self.decoded, self.bytes()) {
+            Some((what, advice)) => Err(self.reject("expansion_exceeded", &what, &advice)),
+            None => Ok(()),
+        }
     }
 
     /// The decompressors' own messages are not passed on: only what went wrong, and where.

@@ -129,7 +129,8 @@ impl PathRules {
     pub fn matched<'a>(&'a self, matches: &'a Matches, path: &'a str) -> impl Iterator<Item = usize> + 'a {
         let ended = matches.at.iter().filter(|(index, at)| *at == self.segments(*index).len()).map(|(index, _)| *index);
         let texts = self.patterns.iter().enumerate().filter(move |(_, (_, _, pattern))| match pattern {
-            Pattern::Text(matcher) | Pattern::Class(matcher) => matcher.is_match(path),
+            Pattern::Text(matcher) => matcher.is_match(path),
+            Pattern::Class(matcher) => matcher.is_match(last_key(path)),
             Pattern::Path { .. } => false,
         });
         ended.chain(texts.map(|(index, _)| index))
@@ -319,6 +320,12 @@ pub fn push_step(path: &mut String, step: Step<'_>) {
             path.push_str(key);
         }
     }
+}
+
+/// What a path ends with; classes are told by it, not by what it lies in.
+fn last_key(path: &str) -> &str {
+    let path = path.trim_end_matches("[*]");
+    path.rsplit_once('.').map_or(path, |(_, key)| key)
 }
 
 #[cfg(test)]

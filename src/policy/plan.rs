@@ -68,10 +68,7 @@ impl Matcher {
             Matcher::Names(names) => names.iter().any(|wanted| wanted == name),
             Matcher::Glob(glob) => glob.is_match(name),
             Matcher::Regex(regex) => regex.is_match(name),
-            Matcher::Class(classes) => {
-                let key = last_key(name);
-                classes.iter().any(|class| name_says(key, *class))
-            }
+            Matcher::Class(classes) => classes.iter().any(|class| name_says(name, *class)),
         }
     }
 
@@ -88,12 +85,6 @@ impl Matcher {
     }
 }
 
-/// What a path ends with; classes are told by it, not by what it lies in.
-fn last_key(path: &str) -> &str {
-    let path = path.trim_end_matches("[*]");
-    path.rsplit_once('.').map_or(path, |(_, key)| key)
-}
-
 pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
     let names: Vec<String> = header.iter().map(|name| normalise(name)).collect();
     let matchers: Vec<Matcher> = policy
@@ -105,7 +96,7 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
     let own = policy.columns.iter().zip(&matchers).filter(|(rule, _)| !rule.preset).map(|(_, matcher)| matcher);
     let telling: Vec<&Matcher> = own.filter(|matcher| matcher.tells_names("")).collect();
     let known: Vec<bool> = names.iter().map(|name| telling.iter().any(|matcher| matcher.is_match(name))).collect();
-    let public: Vec<String> = (0..header.len()).map(|index| public_name(header[index], index, &known)).collect();
+    let public: Vec<String> = public_names(header, &known);
     refuse_bad_names(&names, &public)?;
     let mut columns = Vec::with_capacity(header.len());
     for (index, name) in names.iter().enumerate() {
@@ -148,10 +139,15 @@ pub fn looks_like_a_name(name: &str) -> bool {
         && name.chars().all(|character| character.is_alphanumeric() || "_-. ".contains(character))
 }
 
+fn public_names(header: &[&str], known: &[bool]) -> Vec<String> {
+    let all = known.iter().filter(|known| **known).count();
+    let public = |index: usize| public_name(header[index], index, all > usize::from(known[index]));
+    (0..header.len()).map(public).collect()
+}
+
 /// A name goes out only if it looks like one and its header is one, as a rule's knowing another name of it shows: a file
 /// that has lost its header line has personal data there.
-fn public_name(name: &str, index: usize, known: &[bool]) -> String {
-    let another_is_known = known.iter().enumerate().any(|(other, known)| *known && other != index);
+fn public_name(name: &str, index: usize, another_is_known: bool) -> String {
     if looks_like_a_name(name) && another_is_known { name.to_owned() } else { format!("column {}", index + 1) }
 }
 

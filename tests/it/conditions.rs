@@ -77,3 +77,28 @@ fn conditions_that_cannot_be_are_refused() {
         assert!(said.contains(what), "{to}: {said}");
     }
 }
+
+#[test]
+fn a_condition_that_cannot_be_told_lets_nothing_pass() {
+    let sandbox = Sandbox::new();
+    let policy = |country: &str, rest: &str| {
+        format!(
+            "missing = \"ignore\"\ncolumn = [{country} {{ name = \"ssn\", when = {{ column = \"who.country\", {rest} }}, \
+             mask = \"redact\", otherwise = \"keep\" }}]"
+        )
+    };
+    let plain = "{ name = \"who.country\", mask = \"drop\" },";
+    let whole = "{ name = \"who\", mask = \"drop\" }, { name = \"who.country\", mask = \"drop\" },";
+    for (country, who) in [
+        (plain, r#"{"country": ["DE"]}"#),
+        (plain, r#"{"country": {"code": "DE"}}"#),
+        (plain, "{}"),
+        (whole, r#"{"country": "DE"}"#),
+    ] {
+        let record = format!("{{\"who\": {who}, \"ssn\": \"123-45-6789\"}}\n");
+        for test in ["in = [\"DE\"]", "not_in = [\"DE\"]"] {
+            let said = sandbox.masked(&policy(country, test), "a.ndjson", &record);
+            assert!(said.as_ref().is_err_and(|said| !said.contains("6789")), "{who}: {said:?}");
+        }
+    }
+}

@@ -88,6 +88,11 @@ fn a_class_takes_values_by_their_names_at_any_depth() {
     );
     assert_eq!(sandbox.masked(policy, "a.ndjson", records).unwrap(), expected);
     assert!(sandbox.masked(policy, "a.csv", "email,n\na@b.de,1\n").unwrap_err().contains("class phone"));
+    // R and pandas write dots; a name of a table is no path.
+    let dotted =
+        "column = [{ class = [\"date_of_birth\", \"us_ssn\"], mask = \"redact\" }, { name = \"n\", mask = \"keep\" }]";
+    let out = sandbox.masked(dotted, "a.csv", "Birth.Date,SSN.1,n\n1919-01-02,123-45-6789,1\n").unwrap();
+    assert_eq!(out, "Birth.Date,SSN.1,n\n[REDACTED],[REDACTED],1\n");
     let slip =
         |class: &str| sandbox.masked(&format!("column = [{{ class = {class}, mask = \"null\" }}]"), "a.csv", "a\n");
     assert!(slip("\"e-mail\"").unwrap_err().contains("did you mean \"email\"?"));

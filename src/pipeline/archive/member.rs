@@ -89,7 +89,6 @@ fn reading(of_archive: &Reading, name: &str) -> Reading {
 
 /// Feeds a member into its pipe; an end of the reader's is no failure of ours.
 fn feed(archive: &Archive<'_>, content: &mut dyn Read, mut pipe: File, expanded: &mut u64) -> Result<(), Failure> {
-    let bounds = archive.bounds();
     let mut block = vec![0; BLOCK];
     loop {
         let count = match content.read(&mut block) {
@@ -99,7 +98,7 @@ fn feed(archive: &Archive<'_>, content: &mut dyn Read, mut pipe: File, expanded:
             Err(_) => return Err(unpack::unreadable(&archive.window, "its content is damaged or cut off")),
         };
         *expanded += count as u64;
-        bounds.check(*expanded)?;
+        archive.expansion.check(*expanded)?;
         (archive.progress)((*expanded).min(archive.window.size()));
         if pipe.write_all(&block[..count]).is_err() {
             return Ok(());

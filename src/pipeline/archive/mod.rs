@@ -26,10 +26,9 @@ use super::reading::MemberRule;
 use super::source::{digest_of, retry};
 use super::tap::{Mishap, Tap};
 use super::window::Window;
-use super::{
-    ColumnReport, DigestKind, Failure, Fault, Format, InputReport, Limits, Output, OutputReport, Reading, Report,
-};
+use super::{ColumnReport, DigestKind, Failure, Fault, Format, InputReport, Output, OutputReport, Reading, Report};
 use crate::keys::MaskingKeys;
+use crate::pipeline::expansion::Expansion;
 use crate::policy::Policy;
 
 pub(super) use self::unpack::recognise;
@@ -44,6 +43,8 @@ struct Archive<'a> {
     keys: &'a MaskingKeys,
     threads: usize,
     progress: &'a (dyn Fn(u64) + Sync),
+    /// What may come out of it; what has is in the [`Tally`], for a tar archive is read twice.
+    expansion: Expansion,
 }
 
 /// What all members together have come to.
@@ -75,7 +76,8 @@ pub(super) fn process(
     let policies = outputs.iter().map(|output| output.policy.clone()).collect();
     let matchers = matchers(&reading.members).map_err(Failure::Reject)?;
     let window = Window::new(file.clone(), len);
-    let archive = Archive { window, kind, reading, matchers, policies, keys, threads, progress };
+    let expansion = Expansion::of(len, reading.limits);
+    let archive = Archive { window, kind, reading, matchers, policies, keys, threads, progress, expansion };
     let (mut packers, mut mishaps) = (Vec::new(), Vec::new());
     for output in outputs {
         let tap = Tap::new(Outlet::open_binary(output.sink, output.compress, kind.compression)?);
@@ -115,7 +117,7 @@ impl Archive<'_> {
     fn run(&self, mut packing: Packing<'_, '_>, mishaps: &[Mishap]) -> Result<Tally, Failure> {
         let count = self.policies.len();
         let mut tally = Tally { columns: vec![Vec::new(); count], sizes: vec![Vec::new(); count], ..Tally::default() };
-        unpack::walk(&self.window, self.kind, self.bounds(), &mut |found| {
+        unpack::walk(&self.window, self.kind, &self.expansion, &mut |found| {
             self.member(found, &mut tally, &mut packing, mishaps)
         })?;
         if tally.members == 0 {
@@ -150,7 +152,7 @@ impl Archive<'_> {
             return Err(refused(of_file("unlisted_member", "no member rule of the landing names it", advice)));
         };
         if rule.drops {
-            return unpack::pass_over(found, &mut tally.expanded, self.bounds(), &self.window)
+            return unpack::pass_over(found, &mut tally.expanded, &self.expansion, &self.window)
                 .map_err(|failure| named(failure, number));
         }
         let mut sides = Vec::with_capacity(self.policies.len());
@@ -177,12 +179,6 @@ impl Archive<'_> {
         let of_rules = self.reading.members.iter().filter_map(|rule| rule.policy.as_ref());
         let mut columns = self.policies.iter().chain(of_rules).flat_map(|policy| &policy.columns);
         columns.any(|rule| rule.mask.is_randomized())
-    }
-
-    fn bounds(&self) -> unpack::Bounds {
-        let Limits { max_expanded_bytes, max_expansion, .. } = self.reading.limits;
-        let by_ratio = Limits::FREE_BYTES.max(self.window.size().saturating_mul(max_expansion));
-        unpack::Bounds { max_expanded_bytes, by_ratio, max_expansion }
     }
 }
 

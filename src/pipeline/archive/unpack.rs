@@ -10,6 +10,7 @@ use zip::result::ZipError;
 
 use super::{ADVICE, Failure, Format, of_member};
 use crate::pipeline::Fault;
+use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::of_file;
 use crate::pipeline::reading::Compression;
 use crate::pipeline::source::{compression, retry};
@@ -39,31 +40,6 @@ pub(super) struct Found<'a> {
     pub modified: Option<u64>,
     pub zip_time: Option<zip::DateTime>,
     pub content: &'a mut dyn Read,
-}
-
-/// Most that may come out of an archive.
-#[derive(Clone, Copy)]
-pub(super) struct Bounds {
-    pub max_expanded_bytes: u64,
-    pub by_ratio: u64,
-    pub max_expansion: u64,
-}
-
-impl Bounds {
-    pub(super) fn check(self, expanded: u64) -> Result<(), Failure> {
-        let (what, advice) = if expanded > self.max_expanded_bytes {
-            (format!("more than {} bytes come out of the archive", self.max_expanded_bytes), "raise `max_expanded`")
-        } else if expanded > self.by_ratio {
-            (
-                format!("more than {} bytes come out of each byte of the archive", self.max_expansion),
-                "raise `max_expansion`",
-            )
-        } else {
-            return Ok(());
-        };
-        let advice = format!("If it is honest, {advice} in the limits.");
-        Err(Failure::Reject(of_file("expansion_exceeded", &what, &advice)))
-    }
 }
 
 /// What an input is, by its first bytes, if it is an archive.
@@ -104,10 +80,10 @@ fn decompressed(window: &Window, compression: Option<Compression>) -> io::Result
 pub(super) type Visit<'a> = &'a mut dyn FnMut(Found<'_>) -> Result<(), Failure>;
 
 /// Visits every file of an archive; directories are passed over, they come back with their files.
-pub(super) fn walk(window: &Window, kind: Kind, bounds: Bounds, visit: Visit<'_>) -> Result<(), Failure> {
+pub(super) fn walk(window: &Window, kind: Kind, expansion: &Expansion, visit: Visit<'_>) -> Result<(), Failure> {
     match kind.format {
         Format::Zip => walk_zip(window, visit),
-        _ => walk_tar(window, kind.compression, bounds, visit),
+        _ => walk_tar(window, kind.compression, expansion, visit),
     }
 }
 
@@ -115,6 +91,9 @@ fn walk_zip(window: &Window, visit: Visit<'_>) -> Result<(), Failure> {
     let archive = zip::ZipArchive::new(BufReader::with_capacity(BLOCK, window.from(0)));
     let mut archive: zip::ZipArchive<BufReader<From>> =
         archive.map_err(|_| unreadable(window, "the directory of the zip archive cannot be read"))?;
+    if archive.offset() != 0 {
+        return Err(unreadable(window, "another archive stands before the zip archive"));
+    }
     // Only one of them could be seen.
     if archive.has_duplicate_names() {
         return Err(Failure::Reject(of_file(
@@ -159,7 +138,7 @@ fn walk_zip(window: &Window, visit: Visit<'_>) -> Result<(), Failure> {
 fn walk_tar(
     window: &Window,
     compression: Option<Compression>,
-    bounds: Bounds,
+    expansion: &Expansion,
     visit: Visit<'_>,
 ) -> Result<(), Failure> {
     let unreadable = || unreadable(window, "the tar archive is damaged or cut off");
@@ -192,8 +171,15 @@ fn walk_tar(
     }
     // To the end: checksums stand there, and without its mark the archive was cut off between two members.
     let (mut rest, mut block) = (archive.into_inner(), vec![0; BLOCK]);
-    while rest.read(&mut block).map_err(|_| unreadable())? > 0 {
-        bounds.check(rest.bytes)?;
+    loop {
+        let count = rest.read(&mut block).map_err(|_| unreadable())?;
+        if count == 0 {
+            break;
+        }
+        expansion.check(rest.bytes)?;
+        if block[..count].iter().any(|byte| *byte != 0) {
+            return Err(self::unreadable(window, "something stands behind the end of the tar archive"));
+        }
     }
     if rest.zeros < TAR_END { Err(unreadable()) } else { Ok(()) }
 }
@@ -237,7 +223,12 @@ pub(super) fn unreadable(window: &Window, what: &str) -> Failure {
 }
 
 /// Reads a member that nobody needs.
-pub(super) fn pass_over(found: Found<'_>, expanded: &mut u64, bounds: Bounds, window: &Window) -> Result<(), Failure> {
+pub(super) fn pass_over(
+    found: Found<'_>,
+    expanded: &mut u64,
+    expansion: &Expansion,
+    window: &Window,
+) -> Result<(), Failure> {
     let mut block = vec![0; BLOCK];
     loop {
         match found.content.read(&mut block) {
@@ -245,6 +236,6 @@ pub(super) fn pass_over(found: Found<'_>, expanded: &mut u64, bounds: Bounds, wi
             Ok(count) => *expanded += count as u64,
             Err(_) => return Err(unreadable(window, "its content is damaged or cut off")),
         }
-        bounds.check(*expanded)?;
+        expansion.check(*expanded)?;
     }
 }

@@ -98,8 +98,8 @@ impl Block {
         Ok(first.map_or(Ok(masked), Err))
     }
 
-    /// For each value of a path the one of another path in the same record: empty where there is none, null
-    /// where there is more than one.
+    /// For each value of a path the one of another path in the same record; null where there is none, as within
+    /// a whole that is dropped or where a whole stands in its place, and where there is more than one.
     fn beside(&self, column: &BlockColumn, path: &str, inputs: &[StringChunked]) -> StringChunked {
         let mut by_row: HashMap<u32, Option<&str>> = HashMap::new();
         let there = self.columns.iter().zip(inputs).filter(|(other, _)| other.column.path == path);
@@ -108,7 +108,7 @@ impl Block {
                 by_row.entry(cell.row).and_modify(|known| *known = None).or_insert(value);
             }
         }
-        let found = column.cells.iter().map(|cell| by_row.get(&cell.row).copied().unwrap_or(Some("")));
+        let found = column.cells.iter().map(|cell| by_row.get(&cell.row).copied().flatten());
         StringChunked::from_iter_options(PlSmallStr::EMPTY, found)
     }
 

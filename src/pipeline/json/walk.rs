@@ -193,10 +193,9 @@ impl Walk<'_, '_, '_> {
         let mut dropped = 0;
         self.tree.nodes[id].is_leaf = true;
         let node = &self.tree.nodes[id];
-        let mut index = match (node.column.filter(|_| node.looked_at), cell) {
-            (Some(column), Some(cell)) => Some(self.found.push(column, cell)),
-            _ => None,
-        };
+        // Another column's mask sees null as empty, and tells it from no value at all.
+        let seen = cell.unwrap_or((at, at, CellKind::Text));
+        let mut index = node.column.filter(|_| node.looked_at).map(|column| self.found.push(column, seen));
         for output in bits(live) {
             let decision = &node.decisions[output];
             match (decision.scalar, cell) {

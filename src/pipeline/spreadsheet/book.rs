@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use calamine::{Data, Ods, Range, Reader, Sheet, SheetType, SheetVisible, Xlsx};
 
 use super::{ADVICE, malformed};
+use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::of_file;
 use crate::pipeline::source::retry;
 use crate::pipeline::window::{From, Window};
@@ -50,7 +51,7 @@ pub(super) fn check_expansion(
 ) -> Result<(), Failure> {
     let broken = || unreadable(window);
     let mut archive = zip::ZipArchive::new(reader(window)).map_err(|_| broken())?;
-    let (mut room, mut block, mut unpacked) = (room(window, limits), vec![0; BUFFER], 0);
+    let (expansion, mut block, mut unpacked) = (Expansion::of(window.size(), *limits), vec![0; BUFFER], 0);
     for index in 0..archive.len() {
         let mut member = archive.by_index(index).map_err(|_| broken())?;
         loop {
@@ -58,7 +59,7 @@ pub(super) fn check_expansion(
             if count == 0 {
                 break;
             }
-            room.use_up(count as u64)?;
+            expansion.add(count as u64)?;
             unpacked += count as u64;
             progress(unpacked);
         }
@@ -73,34 +74,12 @@ fn unreadable(window: &Window) -> Failure {
     }
 }
 
-/// How much may still come out of a file.
-pub(super) struct Room {
-    bytes: u64,
-}
-
-pub(super) fn room(window: &Window, limits: &Limits) -> Room {
-    let by_ratio = Limits::FREE_BYTES.max(window.size().saturating_mul(limits.max_expansion));
-    Room { bytes: by_ratio.min(limits.max_expanded_bytes) }
-}
-
-impl Room {
-    fn use_up(&mut self, bytes: u64) -> Result<(), Failure> {
-        let left = self.bytes.checked_sub(bytes).ok_or_else(|| {
-            let sentence = "more comes out of the spreadsheet than its limits allow";
-            let advice = "If the file is honest, raise `max_expanded` or `max_expansion` in the limits.";
-            Failure::Reject(of_file("expansion_exceeded", sentence, advice))
-        })?;
-        self.bytes = left;
-        Ok(())
-    }
-
-    /// Writes and empties a text; false when its reader has ended.
-    pub(super) fn take(&mut self, text: &mut String, out: &mut BufWriter<&File>) -> Result<bool, Failure> {
-        self.use_up(text.len() as u64)?;
-        let is_read = out.write_all(text.as_bytes()).is_ok();
-        text.clear();
-        Ok(is_read)
-    }
+/// Writes and empties a text; false when its reader has ended.
+pub(super) fn hand_on(text: &mut String, out: &mut BufWriter<&File>, expansion: &Expansion) -> Result<bool, Failure> {
+    expansion.add(text.len() as u64)?;
+    let is_read = out.write_all(text.as_bytes()).is_ok();
+    text.clear();
+    Ok(is_read)
 }
 
 /// The cells that hold something, from 0.

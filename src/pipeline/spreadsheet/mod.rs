@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::thread;
 
 use self::book::Book;
+use super::expansion::Expansion;
 use super::fault::{internal, of_file};
 use super::source::{digest_of, retry};
 use super::survey::{Sample, Surveyed};
@@ -108,7 +109,7 @@ impl Sheet {
     fn write(&self, reading: &Reading, pipe: &File) -> Result<(), Failure> {
         let mut book = Book::open(&self.window, self.format, reading.sheet.as_deref())?;
         let bounds = book.bounds(&self.window)?;
-        let (mut text, mut room) = (String::new(), book::room(&self.window, &reading.limits));
+        let (mut text, expansion) = (String::new(), Expansion::of(self.window.size(), reading.limits));
         let mut out = BufWriter::with_capacity(1 << 16, pipe);
         let (mut row, mut column) = (bounds.first_row, bounds.first_column);
         let mut last = None;
@@ -122,18 +123,18 @@ impl Sheet {
                 push_separators(&mut text, bounds.last_column - column);
                 text.push('\n');
                 (row, column) = (row + 1, bounds.first_column);
-                room.take(&mut text, &mut out)?;
+                book::hand_on(&mut text, &mut out, &expansion)?;
             }
             push_separators(&mut text, at.1 - column);
             column = at.1;
             cell::push(value, &mut text);
-            room.take(&mut text, &mut out)
+            book::hand_on(&mut text, &mut out, &expansion)
         };
         let is_read = book.cells(&self.window, &mut put)?;
         if is_read {
             push_separators(&mut text, bounds.last_column - column);
             text.push('\n');
-            room.take(&mut text, &mut out)?;
+            book::hand_on(&mut text, &mut out, &expansion)?;
             let _ = out.flush(); // the reader's own failure tells why it has ended
         }
         Ok(())

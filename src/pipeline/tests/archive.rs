@@ -186,6 +186,11 @@ fn what_leads_elsewhere_is_refused() {
         twice[at] = b'a';
     }
     assert_eq!(code(&twice), "duplicate_member");
+    // What stands before a directory, or behind an end, is in no output either.
+    let one = zip(&[("a.csv", PEOPLE.as_bytes())]);
+    assert_eq!(code(&[one.clone(), one].concat()), "malformed_file");
+    let one = tar(&[("a.csv", PEOPLE.as_bytes())]);
+    assert_eq!(code(&[one.clone(), one].concat()), "malformed_file");
     // The flag of an encrypted member, in both of its headers.
     let mut encrypted = zip(&[("a.csv", PEOPLE.as_bytes())]);
     encrypted[6] |= 1;

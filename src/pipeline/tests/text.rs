@@ -49,6 +49,25 @@ fn utf16_comes_out_as_it_came() {
     );
 }
 
+/// Larger than what is read at first: a read into no room once passed for the end of the file.
+#[test]
+fn text_to_decode_is_read_to_its_end() {
+    let rows: String = (0..20_000).map(|row| format!("{row};name {row}, the longer the better\n")).collect();
+    let rules = policy(&["id=keep", "name=keep"]);
+    let whole = |input: &[u8], reading: &Reading| {
+        let (output, report) = run(input, reading, &rules, Compress::Same).unwrap();
+        assert!(output == input, "{} of {} bytes", output.len(), input.len());
+        assert_eq!((report.rows_in, report.input.bytes), (20_000, input.len() as u64));
+    };
+    let table = format!("\u{feff}id;name\n{rows}");
+    whole(&utf16(&table, true), &Reading::default());
+    whole(&table.as_bytes()[3..], &reading("windows-1252", Dialect::default()));
+    let section = table[3..].replace(';', "§");
+    let mut by_sections = Reading::default();
+    by_sections.dialect.delimiter = by_sections.dialect.byte_for('§');
+    whole(section.as_bytes(), &by_sections);
+}
+
 #[test]
 fn legacy_encodings_come_out_byte_by_byte() {
     for (label, plain) in [

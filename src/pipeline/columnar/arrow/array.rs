@@ -11,6 +11,7 @@ use arrow_schema::{ArrowError, DataType, FieldRef, Fields};
 
 use super::leaf::Refused;
 use super::schema::count;
+use crate::pipeline::Failure;
 
 /// Which places of an array belong to something, and are neither below a missing struct nor between lists; absent: all.
 pub(super) type Live = Option<NullBuffer>;
@@ -23,6 +24,7 @@ pub(super) enum Trouble {
     Refused(usize, Refused),
     /// The parts do not fit together.
     Misfit,
+    Failed(Failure),
 }
 
 /// What the library says is dropped: it may quote values.

@@ -19,8 +19,10 @@ use polars::prelude::{NewChunkedArray, StringChunked, StringChunkedBuilder};
 use super::array::{Live, RowOf};
 use super::schema::Target;
 use crate::mask::{Mask, OnMistyped, REDACTED};
+use crate::pipeline::Failure;
 use crate::pipeline::columnar::plan::LeafMask;
 use crate::pipeline::columnar::text;
+use crate::pipeline::expansion::Expansion;
 
 /// A value that a mask cannot take.
 pub(super) struct Refused {
@@ -166,16 +168,31 @@ enum Slot<'a> {
 }
 
 /// The texts of a column without lists, by row.
-pub(super) fn by_row(array: &dyn Array, live: &Live, row_of: RowOf<'_>, rows: usize) -> Vec<Option<String>> {
+pub(super) fn by_row(
+    array: &dyn Array,
+    live: &Live,
+    row_of: RowOf<'_>,
+    rows: usize,
+    expansion: &Expansion,
+) -> Result<Vec<Option<String>>, Failure> {
+    expansion.add(rows as u64)?;
     let (there, read) = (there(array, live), reader(array));
     let mut texts = vec![Some(String::new()); rows];
     for place in (0..array.len()).filter(|place| there.as_ref().is_none_or(|there| there.is_valid(*place))) {
         let mut cell = String::new();
         if let Some(text) = texts.get_mut(row_of(place)) {
-            *text = read(place, &mut cell).then_some(cell);
+            let is_read = read(place, &mut cell);
+            expansion.add(cell.len() as u64)?;
+            *text = is_read.then_some(cell);
         }
     }
-    texts
+    Ok(texts)
+}
+
+/// Why a column was not masked.
+pub(super) enum Unmasked {
+    Refused(Refused),
+    Failed(Failure),
 }
 
 /// The masked array; `beside` has the texts of the column that the mask looks at, by row.
@@ -185,15 +202,21 @@ pub(super) fn masked(
     target: &Target,
     (live, row_of): (&Live, RowOf<'_>),
     beside: Option<&[Option<String>]>,
-) -> Result<ArrayRef, Refused> {
+    expansion: &Expansion,
+) -> Result<ArrayRef, Unmasked> {
     if leaf.mask == Mask::Null {
         return Ok(new_null_array(&target.data_type, array.len()));
     }
+    // A few bytes can stand for any number of rows, and a dictionary for one long value in each of them.
+    expansion.add(array.len() as u64).map_err(Unmasked::Failed)?;
     let there = there(array.as_ref(), live);
     let is_there = |place: usize| there.as_ref().is_none_or(|there| there.is_valid(place));
     let places: Vec<usize> = (0..array.len()).filter(|place| is_there(*place)).collect();
-    let refused = |index: usize, expected| Refused { row: row_of(places.get(index).copied().unwrap_or(0)), expected };
-    let cells = texts(array.as_ref(), &places, matches!(leaf.mask, Mask::Redact { .. }));
+    let refused = |index: usize, expected| {
+        Unmasked::Refused(Refused { row: row_of(places.get(index).copied().unwrap_or(0)), expected })
+    };
+    let cells = texts(array.as_ref(), &places, matches!(leaf.mask, Mask::Redact { .. }), expansion);
+    let cells = cells.map_err(Unmasked::Failed)?;
     if let Some(index) = cells.first_null().filter(|_| leaf.mistyped == OnMistyped::Reject) {
         return Err(refused(index, "a value that reads as text"));
     }
@@ -218,24 +241,31 @@ pub(super) fn masked(
             _ => Slot::Null,
         };
     }
-    built(&slots, target, leaf.mistyped)
-        .map_err(|place| Refused { row: row_of(place), expected: "a mask's value that fits the column's type" })
+    let expected = "a mask's value that fits the column's type";
+    built(&slots, target, leaf.mistyped).map_err(|place| Unmasked::Refused(Refused { row: row_of(place), expected }))
 }
 
 /// The values as text, null where one cannot be read as such, or with something in its place.
-fn texts(array: &dyn Array, places: &[usize], stands_in: bool) -> StringChunked {
+fn texts(
+    array: &dyn Array,
+    places: &[usize],
+    stands_in: bool,
+    expansion: &Expansion,
+) -> Result<StringChunked, Failure> {
     let read = reader(array);
     let mut builder = StringChunkedBuilder::new("".into(), places.len());
     let mut cell = String::new();
     for place in places {
         cell.clear();
-        match read(*place, &mut cell) {
+        let is_read = read(*place, &mut cell);
+        expansion.add(cell.len() as u64)?;
+        match is_read {
             true => builder.append_value(&cell),
             false if stands_in => builder.append_value("x"),
             false => builder.append_null(),
         }
     }
-    builder.finish()
+    Ok(builder.finish())
 }
 
 /// Builds the array; an error names the place of a value that does not fit.

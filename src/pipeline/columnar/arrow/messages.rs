@@ -6,7 +6,7 @@ use arrow_ipc::reader::read_footer_length;
 use arrow_ipc::{CompressionType, MessageHeader, RecordBatch, root_as_footer, root_as_message};
 
 use super::MAGIC;
-use crate::pipeline::fault::of_file;
+use crate::pipeline::expansion::Expansion;
 use crate::pipeline::source::retry;
 use crate::pipeline::window::Window;
 use crate::pipeline::{Failure, Limits};
@@ -38,17 +38,8 @@ pub(super) fn look(window: &Window, limits: &Limits) -> Result<Messages, Failure
     if let Some(error) = window.take_failure() {
         return Err(retry("read the input", &error));
     }
-    let Limits { max_expanded_bytes, max_expansion, .. } = *limits;
-    let (what, advice) = if messages.expanded > max_expanded_bytes {
-        (format!("more than {max_expanded_bytes} bytes come out of it"), "raise `max_expanded`")
-    } else if messages.expanded > Limits::FREE_BYTES.max(window.size().saturating_mul(max_expansion)) {
-        (format!("more than {max_expansion} bytes come out of each byte of it"), "raise `max_expansion`")
-    } else {
-        return Ok(messages);
-    };
-    let (sentence, advice) =
-        (format!("the Arrow IPC file is refused: {what}"), format!("If the file is honest, {advice} in the limits."));
-    Err(Failure::Reject(of_file("expansion_exceeded", &sentence, &advice)))
+    Expansion::of(window.size(), *limits).check(messages.expanded)?;
+    Ok(messages)
 }
 
 impl Messages {

@@ -19,13 +19,14 @@ use arrow_ipc::{CompressionType, MetadataVersion};
 use arrow_schema::{ArrowError, Metadata, Schema, SchemaRef};
 
 use self::array::{Live, RowOf, Trouble, Walk};
-use self::leaf::Refused;
+use self::leaf::{Refused, Unmasked};
 use self::schema::{Found, Target};
 use super::fault::{half_a_map, mistyped, must_be_there, named};
 use super::fields::{self, Change};
 use super::plan::{Fate, Leaf, plan};
 use super::{Opened, Ran};
 use crate::detect::Survey;
+use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
 use crate::pipeline::survey::{Sample, Surveyed, SurveyedColumn};
@@ -122,12 +123,13 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
         let leaves = leaves.map_err(|fault| Failure::Reject(named(fault, policy, opened)))?;
         makings.push(begin(tap, leaves, &found, &input, options.clone())?);
     }
+    let expansion = Expansion::of(opened.len, opened.reading.limits);
     let (mut rows, mut batches) = (0, 0);
     while let Some(batch) = input.next() {
         batches += 1;
         let batch = batch.map_err(|_| blame(&format!("batch {batches}")))?;
         for making in &mut makings {
-            making.write(&batch, rows)?;
+            making.write(&batch, rows, &expansion)?;
         }
         rows += batch.num_rows() as u64;
         (opened.progress)(input.position().min(opened.len));
@@ -183,8 +185,8 @@ fn begin(
 }
 
 impl Making {
-    fn write(&mut self, batch: &RecordBatch, rows_before: u64) -> Result<(), Failure> {
-        let looked_at = looked_at(&self.leaves, batch)?;
+    fn write(&mut self, batch: &RecordBatch, rows_before: u64, expansion: &Expansion) -> Result<(), Failure> {
+        let looked_at = looked_at(&self.leaves, batch, expansion)?;
         let (leaves, targets) = (&self.leaves, &self.targets);
         let mut visit = |index: usize, array: &ArrayRef, live: &Live, row_of: RowOf<'_>| match (
             leaves.get(index).map(|leaf| &leaf.fate),
@@ -193,8 +195,11 @@ impl Making {
             (Some(Fate::Keep), _) => Ok(array.clone()),
             (Some(Fate::Mask(mask)), Some(Some(target))) => {
                 let beside = mask.beside.and_then(|column| looked_at.get(&column)).map(Vec::as_slice);
-                let masked = leaf::masked(array, mask, target, (live, row_of), beside);
-                masked.map_err(|refused| Trouble::Refused(index, refused))
+                let masked = leaf::masked(array, mask, target, (live, row_of), beside, expansion);
+                masked.map_err(|unmasked| match unmasked {
+                    Unmasked::Refused(refused) => Trouble::Refused(index, refused),
+                    Unmasked::Failed(failure) => Trouble::Failed(failure),
+                })
             }
             _ => Err(Trouble::Misfit),
         };
@@ -207,6 +212,7 @@ impl Making {
                 Failure::Reject(mistyped(expected, rows_before + row as u64 + 1, public_path))
             }
             Trouble::Misfit => unwritable(),
+            Trouble::Failed(failure) => failure,
         })?;
         let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|_| unwritable())?;
         self.writer.write(&batch).map_err(|_| self.mishap.take().unwrap_or_else(unwritable))
@@ -224,7 +230,11 @@ impl Making {
 }
 
 /// The texts of the columns that masks of others look at, by row.
-fn looked_at(leaves: &[Leaf], batch: &RecordBatch) -> Result<HashMap<usize, Vec<Option<String>>>, Failure> {
+fn looked_at(
+    leaves: &[Leaf],
+    batch: &RecordBatch,
+    expansion: &Expansion,
+) -> Result<HashMap<usize, Vec<Option<String>>>, Failure> {
     let beside = |leaf: &Leaf| if let Fate::Mask(mask) = &leaf.fate { mask.beside } else { None };
     let wanted: Vec<usize> = leaves.iter().filter_map(beside).collect();
     let mut found = HashMap::new();
@@ -233,14 +243,15 @@ fn looked_at(leaves: &[Leaf], batch: &RecordBatch) -> Result<HashMap<usize, Vec<
     }
     let mut visit = |index: usize, array: &ArrayRef, live: &Live, row_of: RowOf<'_>| {
         if wanted.contains(&index) {
-            found.insert(index, leaf::by_row(array.as_ref(), live, row_of, batch.num_rows()));
+            let texts = leaf::by_row(array.as_ref(), live, row_of, batch.num_rows(), expansion);
+            found.insert(index, texts.map_err(Trouble::Failed)?);
         }
         Ok(array.clone())
     };
     let schema = batch.schema();
     let mut walk = Walk { visit: &mut visit, next: 0 };
     let walked = walk.columns((schema.fields(), batch.columns()), schema.fields(), &None, &|row| row);
-    walked.map_err(|_| unwritable())?;
+    walked.map_err(|trouble| if let Trouble::Failed(failure) = trouble { failure } else { unwritable() })?;
     Ok(found)
 }
 
@@ -254,18 +265,20 @@ pub(super) fn survey(opened: &Opened<'_>, mut sample: Sample) -> Result<Surveyed
     let paths = found.schema.leaves.iter().map(|leaf| found.schema.nodes[*leaf].path.clone());
     let mut columns: Vec<SurveyedColumn> =
         paths.map(|name| SurveyedColumn { survey: Survey::new(&name), name }).collect();
+    let expansion = Expansion::of(opened.len, opened.reading.limits);
     let (mut rows, mut batches) = (0, 0);
     while let Some(batch) = input.next() {
         batches += 1;
         let batch = batch.map_err(|_| blame(&window, &format!("batch {batches}")))?;
         let chosen = sample.choose(rows + 1, batch.num_rows() as u64);
         let mut visit = |index: usize, array: &ArrayRef, live: &Live, row_of: RowOf<'_>| {
+            expansion.add(array.len() as u64).map_err(Trouble::Failed)?;
             see(array.as_ref(), live, row_of, &chosen, &mut columns[index].survey);
             Ok(array.clone())
         };
         let mut walk = Walk { visit: &mut visit, next: 0 };
         let seen = walk.columns((schema.fields(), batch.columns()), schema.fields(), &None, &|row| row);
-        seen.map_err(|_| unwritable())?;
+        seen.map_err(|trouble| if let Trouble::Failed(failure) = trouble { failure } else { unwritable() })?;
         rows += batch.num_rows() as u64;
     }
     let (format, rows_looked_at) = (Format::Arrow.name().to_owned(), sample.looked_at);

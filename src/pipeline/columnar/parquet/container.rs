@@ -1,7 +1,6 @@
 //! What a Parquet file says about itself, checked before anything is believed of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parquet::basic::{Compression, CompressionCodec};
 use parquet::column::page::PageReader;
@@ -14,10 +13,11 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::super::Opened;
 use super::{Place, malformed};
+use crate::pipeline::Failure;
+use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::of_file;
 use crate::pipeline::source::retry;
 use crate::pipeline::window::Window;
-use crate::pipeline::{Failure, Limits};
 
 /// Bytes of the footer behind its metadata: a length and a magic.
 const TAIL: u64 = 8;
@@ -27,9 +27,8 @@ pub(super) struct Container {
     pub metadata: ParquetMetaData,
     /// Some column has a page index.
     pub has_index: bool,
-    limits: Limits,
     /// Bytes of values that came out of masked columns.
-    expanded: AtomicU64,
+    expansion: Expansion,
 }
 
 impl Container {
@@ -52,20 +51,13 @@ impl Container {
         if !is_consistent(&metadata, tail.saturating_sub(u64::from(length))) {
             return Err(Failure::Reject(inconsistent()));
         }
-        Ok(Container { window, metadata, has_index, limits: opened.reading.limits, expanded: AtomicU64::new(0) })
+        let expansion = Expansion::of(opened.len, opened.reading.limits);
+        Ok(Container { window, metadata, has_index, expansion })
     }
 
     /// Adds what came out of masked columns: a few bytes can stand for one long value a million times.
     pub(super) fn add_expanded(&self, bytes: usize) -> Result<(), Failure> {
-        let expanded = self.expanded.fetch_add(bytes as u64, Ordering::Relaxed).saturating_add(bytes as u64);
-        let Limits { max_expanded_bytes, max_expansion, .. } = self.limits;
-        let by_ratio = Limits::FREE_BYTES.max(self.window.size().saturating_mul(max_expansion));
-        if expanded <= by_ratio.min(max_expanded_bytes) {
-            return Ok(());
-        }
-        let sentence = "more comes out of the masked columns of the Parquet file than its limits allow";
-        let advice = "If the file is honest, raise `max_expanded` or `max_expansion` in the limits.";
-        Err(Failure::Reject(of_file("expansion_exceeded", sentence, advice)))
+        self.expansion.add(bytes as u64)
     }
 
     pub(super) fn rows(&self, group: usize) -> u64 {

@@ -171,6 +171,16 @@ fn damaged_files_are_refused() {
 }
 
 #[test]
+fn one_value_of_a_dictionary_a_million_times_is_bounded() {
+    let values = StringArray::from(vec!["x".repeat(5000)]);
+    let keys = arrow_array::Int32Array::from(vec![0; 1_000_000]);
+    let array: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::new(values)));
+    let input = stream(&[RecordBatch::try_from_iter([("n", array)]).unwrap()], Some(CompressionType::ZSTD));
+    assert!(input.len() < 100_000);
+    assert_eq!(fault(&input, &Reading::default(), &policy(&["n=partial"])).code, "expansion_exceeded");
+}
+
+#[test]
 fn what_a_buffer_says_to_become_is_bounded() {
     let numbers = Int32Array::from_iter_values((0..5000).map(|n| n % 3));
     let batch = RecordBatch::try_from_iter([("n", Arc::new(numbers) as ArrayRef)]).unwrap();
