@@ -84,6 +84,23 @@ pub fn replace_durable(path: &Path, mode: u32, content: &[u8]) -> Result<(), Pat
     fsync_dir(path.parent().unwrap_or(Path::new("/")))
 }
 
+/// Puts a new file there, whole or not at all, durably; with exactly this mode, whatever the umask. Fails if anything
+/// stands at the path.
+pub fn place_new(path: &Path, mode: u32, content: &[u8]) -> Result<(), PathError> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    let fresh = path.with_file_name(name);
+    remove_if_there(&fresh)?; // of a writer that was cut off
+    write_new_synced(&fresh, mode, content)?;
+    fs::set_permissions(&fresh, std::os::unix::fs::PermissionsExt::from_mode(mode)).at("set the mode of", &fresh)?;
+    if let Err(error) = rename_noreplace(&fresh, path) {
+        let _ = fs::remove_file(&fresh); // the error that matters is the other one
+        return Err(error);
+    }
+    fsync_dir(path.parent().unwrap_or(Path::new("/")))
+}
+
 /// Kinds of file systems that others change behind this kernel's back, by statfs(2)'s magic numbers.
 const REMOTE: [(u32, &str); 7] = [
     (0x6969, "nfs"),

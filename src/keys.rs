@@ -184,12 +184,15 @@ pub fn generate_masking(path: &Path, now: Timestamp) -> Result<(), KeyError> {
 ///
 /// The file keeps its mode and owner, and is at every moment the old one or the new one.
 pub fn rotate_masking(path: &Path, now: Timestamp) -> Result<u32, KeyError> {
-    let text = read_secret(path)?;
-    let keys = MaskingKeys::parse(&text).map_err(|error| KeyError(format!("{}: {error}", path.display())))?;
-    let version = keys.current_version().checked_add(1).ok_or(KeyError("there are no more versions".to_owned()))?;
     let fail = |error: std::io::Error| KeyError(format!("cannot rotate {}: {error}", path.display()));
     // A link stays one: what it names is replaced.
     let path = &fs::canonicalize(path).map_err(fail)?;
+    let dir = File::open(path.parent().unwrap_or(Path::new("/"))).map_err(fail)?;
+    // One rotation at a time, or one of two new versions would be lost.
+    rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive).map_err(|errno| fail(errno.into()))?;
+    let text = read_secret(path)?;
+    let keys = MaskingKeys::parse(&text).map_err(|error| KeyError(format!("{}: {error}", path.display())))?;
+    let version = keys.current_version().checked_add(1).ok_or(KeyError("there are no more versions".to_owned()))?;
     let metadata = fs::metadata(path).map_err(fail)?;
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let new = Zeroizing::new(format!("{}{end}{}", text.as_str(), new_version(version, now).as_str()));

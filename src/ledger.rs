@@ -236,12 +236,15 @@ impl Ledger {
     /// it open; `None` when nothing can be read.
     pub fn peek(path: &Path) -> Option<u64> {
         use rusqlite::OpenFlags;
-        // Takes no lock, makes no file, and sees what was last brought over from the write-ahead log.
         let path = path.to_str()?.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        let db = Connection::open_with_flags(format!("file:{path}?immutable=1"), flags).ok()?;
-        let seq: i64 = db.query_row("SELECT audit_seq FROM applied", [], |row| row.get(0)).ok()?;
-        u64::try_from(seq).ok()
+        let read = |how: &str| {
+            let db = Connection::open_with_flags(format!("file:{path}?{how}"), flags).ok()?;
+            let seq: i64 = db.query_row("SELECT audit_seq FROM applied", [], |row| row.get(0)).ok()?;
+            u64::try_from(seq).ok()
+        };
+        // Whoever may not write there sees only what was last brought over from the write-ahead log.
+        read("mode=ro").or_else(|| read("immutable=1"))
     }
 
     /// Brings what is in the write-ahead log over, where [`Ledger::peek`] sees it.

@@ -229,6 +229,7 @@ impl Trail {
         if self.unsigned {
             self.write_checkpoint(now)?;
         }
+        self.leave_epoch()?;
         let Some(old) = self.segment.as_ref().map(|segment| segment::label(&segment.path)) else {
             return Ok(());
         };

@@ -36,7 +36,7 @@ fn derive(key: &Key, purpose: &str) -> Key {
     Zeroizing::new(mac.finalize().into_bytes().into())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -128,8 +128,7 @@ impl EpochKey {
     pub fn create(path: &Path, secret: &Secret) -> Result<(), AuditError> {
         let key = EpochKey { path: path.to_owned(), id: secret.id(), epoch: 0, key: secret.first.clone() };
         let slots = Zeroizing::new([key.slot().as_slice(), &blank()].concat());
-        fsutil::write_new_synced(path, 0o600, &slots)?;
-        Ok(fsutil::fsync_dir(path.parent().unwrap_or(Path::new("/")))?)
+        Ok(fsutil::place_new(path, 0o600, &slots)?)
     }
 
     /// `None` when there is none.
@@ -139,8 +138,14 @@ impl EpochKey {
             opened => opened.at("open", path)?,
         };
         let metadata = file.metadata().at("stat", path)?;
-        if metadata.mode() & 0o077 != 0 || metadata.len() != 2 * SLOT as u64 {
-            return Err(broken(path, "it is no epoch key, or open to others (chmod 0600)"));
+        if metadata.mode() & 0o077 != 0 {
+            return Err(broken(path, "it is open to others; run chmod 0600 on it"));
+        }
+        if metadata.len() != 2 * SLOT as u64 {
+            return Err(broken(
+                path,
+                "it is no epoch key; restore it, or move it away and begin with `veild audit seal`",
+            ));
         }
         let mut slots = Zeroizing::new([0; 2 * SLOT]);
         file.read_exact(slots.as_mut_slice()).at("read", path)?;

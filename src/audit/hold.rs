@@ -43,19 +43,10 @@ impl Hold {
     pub fn add(&self, dir: &Path) -> Result<(), PathError> {
         let holds = dir.join(HOLDS);
         fsutil::create_dir_durable(&holds, 0o755)?;
-        // Whoever adds it may be root, and the daemon must be able to read it whatever the umask.
-        let readable =
-            |path: &Path, mode| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode));
-        readable(&holds, 0o755).at("set the mode of", &holds)?;
         let path = path(dir, &self.name);
-        let fresh = holds.join(format!(".{}.new", self.name));
         let mut json = serde_json::to_vec_pretty(self).at("write", &path)?;
         json.push(b'\n');
-        fsutil::remove_if_there(&fresh)?; // of a command that was cut off
-        fsutil::write_new_synced(&fresh, 0o644, &json)?;
-        readable(&fresh, 0o644).at("set the mode of", &fresh)?;
-        fsutil::rename_noreplace(&fresh, &path)?;
-        fsutil::fsync_dir(&holds)
+        fsutil::place_new(&path, 0o644, &json)
     }
 }
 

@@ -130,7 +130,7 @@ impl Lines {
 }
 
 pub(super) fn hash(line: &[u8]) -> String {
-    Sha256::digest(line).iter().map(|byte| format!("{byte:02x}")).collect()
+    super::epoch::hex(&Sha256::digest(line))
 }
 
 /// The numbering and chaining of a parsed line.
@@ -226,7 +226,12 @@ fn shorten(map: &mut Map<String, Value>) {
 
 /// Hands out every record, in order.
 pub fn each_record(dir: &Path, mut take: impl FnMut(Value)) -> Result<(), AuditError> {
-    list(dir)?.iter().try_for_each(|(_, path)| each(path, &mut take))
+    list(dir)?.iter().try_for_each(|(_, path)| {
+        each(path, |_, value| {
+            take(value);
+            Ok(())
+        })
+    })
 }
 
 /// All records with a sequence number above `seq`, as parsed lines; for recovery and `audit tail`.
@@ -238,10 +243,11 @@ pub fn lines_after(dir: &Path, seq: u64) -> Result<Vec<Value>, AuditError> {
         if segments.get(index + 1).is_some_and(|(next, _)| *next <= seq.saturating_add(1)) {
             continue;
         }
-        each(path, |value| {
+        each(path, |_, value| {
             if link(&value).is_some_and(|(number, _)| number > seq) {
                 found.push(value);
             }
+            Ok(())
         })?;
     }
     Ok(found)
@@ -256,11 +262,12 @@ pub fn tail(dir: &Path, n: usize) -> Result<Vec<Value>, AuditError> {
             break;
         }
         let mut last = VecDeque::new();
-        each(path, |value| {
+        each(path, |_, value| {
             if last.len() == wanted {
                 last.pop_front();
             }
             last.push_back(value);
+            Ok(())
         })?;
         last.append(&mut found);
         found = last;
@@ -268,8 +275,9 @@ pub fn tail(dir: &Path, n: usize) -> Result<Vec<Value>, AuditError> {
     Ok(found.into())
 }
 
-/// Hands out every line of a segment; a last one without newline is still being written, or torn, and left out.
-fn each(path: &Path, mut take: impl FnMut(Value)) -> Result<(), AuditError> {
+/// Hands out every line of a segment with its bytes; a last one without newline is still being written, or torn, and
+/// left out.
+fn each(path: &Path, mut take: impl FnMut(&[u8], Value) -> Result<(), AuditError>) -> Result<(), AuditError> {
     let mut lines = Lines::open(path)?;
     while lines.advance()? {
         if !lines.line.ends_with(b"\n") && lines.line.len() <= MAX_LINE {
@@ -277,7 +285,7 @@ fn each(path: &Path, mut take: impl FnMut(Value)) -> Result<(), AuditError> {
         }
         let value = serde_json::from_slice(&lines.line)
             .map_err(|_| broken(path, format!("line {} is no JSON", lines.number)))?;
-        take(value);
+        take(&lines.line, value)?;
     }
     Ok(())
 }
@@ -285,15 +293,7 @@ fn each(path: &Path, mut take: impl FnMut(Value)) -> Result<(), AuditError> {
 /// Hands out every line of the trail with its bytes, in order.
 pub fn each_line(dir: &Path, mut take: impl FnMut(&[u8], &Value) -> io::Result<()>) -> Result<(), AuditError> {
     for (_, path) in list(dir)? {
-        let mut lines = Lines::open(&path)?;
-        while lines.advance()? {
-            if !lines.line.ends_with(b"\n") && lines.line.len() <= MAX_LINE {
-                break;
-            }
-            let value = serde_json::from_slice(&lines.line)
-                .map_err(|_| broken(&path, format!("line {} is no JSON", lines.number)))?;
-            take(&lines.line, &value).at("hand on", &path)?;
-        }
+        each(&path, |line, value| Ok(take(line, &value).at("hand on", &path)?))?;
     }
     Ok(())
 }

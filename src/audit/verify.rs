@@ -119,6 +119,8 @@ fn verify_once(
     evidence: Evidence,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Verdict, AuditError> {
+    // Before the trail is read: a running daemon goes on with both.
+    let host_key = (!evidence.secrets.is_empty()).then(|| EpochKey::load(&evidence.epoch_key));
     let (stubs, announced) = (Vec::new(), HashSet::new());
     let verdict = Verdict::default();
     let expected_prev = GENESIS.to_owned();
@@ -142,7 +144,7 @@ fn verify_once(
             Piece::Stub(path) => check.stub(first, path)?,
         }
     }
-    check.end()?;
+    check.end(host_key)?;
     Ok(check.verdict)
 }
 
@@ -291,7 +293,9 @@ impl Check<'_> {
                 Ok(at) => {
                     self.verdict.checkpoints += 1;
                     self.verdict.unsigned_records = 0;
-                    if problems.is_empty() && self.verdict.problems.is_empty() {
+                    // Given the secret, a signature alone proves nothing: a later root has that key.
+                    let is_sealed = self.evidence.secrets.is_empty() || self.epoch.is_some();
+                    if is_sealed && problems.is_empty() && self.verdict.problems.is_empty() {
                         (self.verdict.trusted_seq, self.verdict.trusted_at) = (seq, Some(at));
                     }
                 }
@@ -360,7 +364,7 @@ impl Check<'_> {
     }
 
     /// What the trail should have and has not.
-    fn end(&mut self) -> Result<(), AuditError> {
+    fn end(&mut self, host_key: Option<Result<Option<EpochKey>, AuditError>>) -> Result<(), AuditError> {
         self.unannounced();
         let missing = |what: String| Problem { segment: "the trail".to_owned(), line: 0, byte_offset: 0, what };
         let last = self.verdict.last_seq;
@@ -376,17 +380,17 @@ impl Check<'_> {
                 problems.push(missing(format!("record {} of the given checkpoint is missing", known.seq)));
             }
         }
-        if !self.evidence.secrets.is_empty() {
-            problems.extend(self.end_of_epochs()?.map(missing));
+        if let Some(host_key) = host_key {
+            problems.extend(self.end_of_epochs(host_key)?.map(missing));
         }
         problems.into_iter().for_each(|problem| self.add(problem));
         Ok(())
     }
 
     /// The host's key has gone on by one epoch for each checkpoint: fewer of them were cut off.
-    fn end_of_epochs(&mut self) -> Result<Option<String>, AuditError> {
+    fn end_of_epochs(&mut self, host_key: Result<Option<EpochKey>, AuditError>) -> Result<Option<String>, AuditError> {
         let path = &self.evidence.epoch_key;
-        let key = match EpochKey::load(path) {
+        let key = match host_key {
             Ok(Some(key)) => key,
             Ok(None) => return Ok(Some(format!("the epoch key {} is gone", path.display()))),
             Err(AuditError::Broken { what, .. }) => {

@@ -55,7 +55,8 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
         Arguments::Verify { public_key, secret, checkpoint, json } => {
             let evidence = || evidence(&config, secret.as_deref(), checkpoint.as_deref());
-            verify(&config, public_key.as_deref(), evidence, *json)
+            let by_secret_alone = secret.is_some() && checkpoint.is_none();
+            verify(&config, public_key.as_deref(), evidence, by_secret_alone, *json)
         }
         Arguments::Seal => seal(&config),
         Arguments::Export(arguments) => export::run(&config, arguments),
@@ -99,11 +100,17 @@ fn verify(
     config: &Config,
     public_key: Option<&Path>,
     evidence: impl Fn() -> Result<Evidence, AuditError>,
+    by_secret_alone: bool,
     json: bool,
 ) -> anyhow::Result<()> {
     let key = super::verifying_key(config, public_key)?;
     // The trail itself cannot tell that its end is missing. Before it is read: a running daemon goes on with both.
-    let noted = Ledger::peek(&config.daemon.state_dir.join("ledger.sqlite")).unwrap_or(0);
+    let ledger = config.daemon.state_dir.join("ledger.sqlite");
+    let noted = super::as_service(config, || Ok(Ledger::peek(&ledger)))?;
+    if noted.is_none() && ledger.try_exists().unwrap_or(true) {
+        eprintln!("the ledger cannot be read: whether the end of the trail is there cannot be said");
+    }
+    let noted = noted.unwrap_or(0);
     let progress = Progress::start("verifying the audit trail".to_owned());
     let report = |done, total| progress.set(done, total);
     let mut verdict = crate::audit::verify_with(&config.audit.dir, &key, evidence, &report)?;
@@ -124,6 +131,9 @@ fn verify(
                 "{} records in {} segment(s) were pruned; signed stubs carry the chain across",
                 verdict.pruned_records, verdict.pruned_segments
             );
+        }
+        if verdict.pruned_segments > 0 && by_secret_alone {
+            println!("what stands behind them is pinned by a checkpoint kept elsewhere only (`--checkpoint`)");
         }
         if verdict.sealed_checkpoints > 0 {
             println!("{} of the checkpoints were sealed under keys of the given secret", verdict.sealed_checkpoints);

@@ -93,13 +93,20 @@ fn rotate(config: &Path, masking_key: Option<&Path>) -> anyhow::Result<()> {
                 !path.starts_with("/run/credentials"),
                 "the masking key comes as a credential: give its source with `--masking-key`, then restart the service"
             );
-            let next = MaskingKeys::load(path)?.current_version() + 1;
-            let record = Record::new(Timestamp::now(), Action::KeyRotated, Outcome::Success)
-                .field("user", super::user())
-                .field("file", json!({"path": path}))
-                .veild("key_version", json!(next));
-            super::record(&config, record)?;
-            (path.clone(), crate::keys::rotate_masking(path, Timestamp::now())?)
+            let next = MaskingKeys::load(path)?.current_version().saturating_add(1);
+            let record = |outcome| {
+                Record::new(Timestamp::now(), Action::KeyRotated, outcome)
+                    .field("user", super::user())
+                    .field("file", json!({"path": path}))
+                    .veild("key_version", json!(next))
+            };
+            // Recorded first: there is no version that the trail does not know.
+            super::record(&config, record(Outcome::Success))?;
+            let rotated = crate::keys::rotate_masking(path, Timestamp::now());
+            if rotated.is_err() {
+                super::record(&config, record(Outcome::Failure))?;
+            }
+            (path.clone(), rotated?)
         }
     };
     println!(

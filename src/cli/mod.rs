@@ -149,7 +149,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     if !matches!(arguments.command, Command::Run(_) | Command::Worker | Command::Demo(_)) {
         end_with_the_reader();
     }
-    let reads_plaintext = matches!(
+    let reads_secrets = matches!(
         arguments.command,
         Command::Mask(_)
             | Command::Detect(_)
@@ -157,8 +157,11 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             | Command::Quarantine(_)
             | Command::Vault(_)
             | Command::Token(_)
+            | Command::Key(_)
+            | Command::Audit(_)
+            | Command::Init(_)
     );
-    if reads_plaintext {
+    if reads_secrets {
         crate::plaintext::guard()?;
     }
     let config = &arguments.config;

@@ -147,7 +147,7 @@ fn map(
         false => reveal_all(&asked, &old, from)?,
     };
     let of = |masker: &Prepared| masker.apply_to(values.iter().map(|value| value.as_str()), OnMistyped::Reject);
-    let unreadable = |error: Mistyped| anyhow::anyhow!("line {}: {error}", error.index + 1);
+    let unreadable = |error: Mistyped| anyhow::anyhow!("number {}: {error}", error.index + 1);
     let pairs = of(&earlier).map_err(unreadable)?.into_iter().zip(of(&later).map_err(unreadable)?);
     let file = create_new(output, 0o600)?;
     if let Err(error) = write_map(pairs, Sealer::new(&recipients, file)?) {

@@ -205,3 +205,14 @@ fn encrypted_card_numbers_are_numbers_in_every_format_and_come_back() {
     assert_eq!(under("1"), format!("{card},4111111111111111"));
     assert_ne!(under("2"), format!("{card},4111111111111111"));
 }
+
+#[test]
+fn rotations_at_once_lose_no_version() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.site("masking.key");
+    let rotate = || assert!(sandbox.veild(&["key", "rotate", "--masking-key", key.to_str().unwrap()]).status.success());
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(rotate))));
+    let versions = sandbox.json(&["key", "list"]);
+    let versions: Vec<_> = versions.as_array().unwrap().iter().map(|it| it["version"].as_u64().unwrap()).collect();
+    assert_eq!(versions, (1..=9).collect::<Vec<_>>());
+}

@@ -172,3 +172,17 @@ fn an_export_hands_on_the_lines_as_they_are() {
     let exported = sandbox.audit().into_iter().filter(|it| it["event"]["action"] == "audit.exported").count();
     assert_eq!(exported, 2);
 }
+
+#[test]
+fn a_hold_in_force_outlives_a_repetition_that_cannot_be_recorded() {
+    let sandbox = Sandbox::new();
+    let hold = ["audit", "hold", "add", "case-7", "--reason", "litigation"];
+    assert!(sandbox.veild(&hold).status.success());
+    let dir = std::fs::File::open(sandbox.site("audit")).unwrap();
+    rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert!(!sandbox.veild(&hold).status.success());
+    drop(dir);
+    assert_eq!(sandbox.json(&["audit", "hold", "list"]).as_array().unwrap().len(), 1);
+    let misspelled = sandbox.veild(&["audit", "export", "--action", "vault.opend"]);
+    assert_eq!(misspelled.status.code(), Some(2), "nothing would look like never");
+}

@@ -22,7 +22,7 @@ pub(super) struct Recovered {
     pub head: Head,
     /// Bytes of a torn tail.
     pub cut: u64,
-    /// Key and epoch of the newest segment's last checkpoint, where that was sealed.
+    /// Key and epoch of the last checkpoint, where that was sealed.
     pub sealed: Option<Sealed>,
 }
 
@@ -55,6 +55,11 @@ pub(super) fn recover(dir: &Path) -> Result<Recovered, AuditError> {
             None => {}
         }
         cut(&mut segment)?;
+        // A young segment has no checkpoint yet; the one before it ends with one.
+        let sealed = match (sealed, segments.last()) {
+            (None, Some((first, before))) => scan(before, *first)?.2,
+            (sealed, _) => sealed,
+        };
         return Ok(Recovered { segment: Some(segment), head, cut: torn, sealed });
     }
     let head = Head { seq: 0, hash: GENESIS.to_owned() };
@@ -68,6 +73,19 @@ pub(super) fn first_link(path: &Path) -> Result<(u64, String), AuditError> {
     let value: Option<Value> = serde_json::from_slice(&lines.line).ok();
     let link = value.as_ref().and_then(segment::link).map(|(seq, prev)| (seq, prev.to_owned()));
     link.ok_or_else(|| broken(path, "line 1 is no audit line"))
+}
+
+/// When a segment's first record happened.
+pub(super) fn begins_at(path: &Path) -> Result<Timestamp, AuditError> {
+    let mut lines = Lines::open(path)?;
+    lines.advance()?;
+    let value: Option<Value> = serde_json::from_slice(&lines.line).ok();
+    happened_at(value.as_ref()).ok_or_else(|| broken(path, "line 1 is no audit line"))
+}
+
+/// When a record happened.
+pub(super) fn happened_at(record: Option<&Value>) -> Option<Timestamp> {
+    record?.get("@timestamp")?.as_str()?.parse().ok()
 }
 
 /// Whether a segment's first line, which says `prev`, chains to the last one of the segment before it.
@@ -121,8 +139,7 @@ fn scan(path: &Path, first: u64) -> Result<Scanned, AuditError> {
             return Err(broken(path, format!("line {} does not continue the chain", lines.number)));
         }
         if head.is_none() {
-            let at = value.as_ref().and_then(|value| value.get("@timestamp")?.as_str()?.parse::<Timestamp>().ok());
-            date = at.map(day).unwrap_or_default();
+            date = happened_at(value.as_ref()).map(day).unwrap_or_default();
         }
         if let Some(checkpoint) = value.as_ref().and_then(|value| value.get("veild")?.get("checkpoint")) {
             let (key, epoch) = (checkpoint["key"].as_str(), checkpoint["epoch"].as_u64());

@@ -52,12 +52,11 @@ impl Trail {
         let mut closed = segment::list(&dir)?;
         let current = self.segment.as_ref().map(|segment| segment.path.clone());
         closed.retain(|(_, path)| Some(path) != current.as_ref());
-        // Without one that is being written there is nothing newer for a stub to lean on.
-        let (Some(_), Some((_, (_, newest)))) = (&current, closed.split_last().map(|(last, _)| (0, last))) else {
+        // The newest stays as it is; and without one that is being written there is nothing newer for a stub to lean on.
+        if current.is_none() || closed.pop().is_none() {
             return Ok(Upkeep::Idle);
-        };
-        let newest = newest.clone();
-        if let Some((_, path)) = closed.iter().find(|(_, path)| *path != newest && !segment::is_compressed(path)) {
+        }
+        if let Some((_, path)) = closed.iter().find(|(_, path)| !segment::is_compressed(path)) {
             compress(path)?;
             return Ok(Upkeep::Compressed(segment::label(path)));
         }
@@ -81,6 +80,14 @@ impl Trail {
             let written_at = fs::metadata(path).and_then(|metadata| metadata.modified()).at("stat", path)?;
             if !is_over && Timestamp::try_from(written_at).is_ok_and(|at| at >= oldest_kept) {
                 return Ok(Upkeep::Idle);
+            }
+            // What is held need not be read whole each time; clocks that were set back meanwhile are seen below.
+            let until = Timestamp::try_from(written_at).unwrap_or(Timestamp::MAX);
+            if !holds.is_empty() {
+                let began = super::recovery::begins_at(path)?;
+                if holds.iter().any(|hold| hold.covers(began, until)) {
+                    continue;
+                }
             }
             let survey = survey(path, *first)?;
             let why = if survey.last_at < oldest_kept { Why::Keep } else { Why::TotalSize };
@@ -191,7 +198,7 @@ fn survey(path: &Path, first: u64) -> Result<Survey, AuditError> {
     while lines.advance()? {
         let value: Option<Value> = serde_json::from_slice(&lines.line).ok().filter(|_| lines.whole());
         let link = value.as_ref().and_then(segment::link);
-        let at = value.as_ref().and_then(|value| value.get("@timestamp")?.as_str()?.parse::<Timestamp>().ok());
+        let at = super::recovery::happened_at(value.as_ref());
         let (Some((seq, prev)), Some(at)) = (link, at) else {
             return Err(broken(path, format!("line {} is no audit line", lines.number)));
         };

@@ -85,6 +85,18 @@ impl Sealed {
 }
 
 #[test]
+fn a_sealed_trail_without_its_key_is_not_gone_on_with_however_young_its_segment() {
+    let sealed = Sealed::new();
+    // Rotated at the third record, and killed before the new segment has a checkpoint of its own.
+    let mut trail = sealed.fixture.open(1).unwrap();
+    trail.append(&[record(1)]).unwrap();
+    trail.append(&[record(2)]).unwrap();
+    drop(trail);
+    fs::remove_file(sealed.fixture.epoch_key()).unwrap();
+    assert!(sealed.fixture.open(1).is_err());
+}
+
+#[test]
 fn a_sealed_trail_verifies_with_and_without_its_secret() {
     let sealed = Sealed::new();
     sealed.three_runs();

@@ -24,7 +24,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     landing: Option<String>,
     /// Only this event.action, such as vault.opened; may be repeated
-    #[arg(long = "action", value_name = "ACTION")]
+    #[arg(long = "action", value_name = "ACTION", value_parser = known_action)]
     actions: Vec<String>,
     /// New file for the records (default: standard output)
     #[arg(short, long)]
@@ -32,6 +32,14 @@ pub struct Arguments {
     /// Why, for the audit trail
     #[arg(long)]
     reason: Option<String>,
+}
+
+/// One that is misspelled would look like something that never happened.
+fn known_action(text: &str) -> Result<String, String> {
+    match serde_json::from_value::<Action>(json!(text)) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("there is no such event.action".to_owned()),
+    }
 }
 
 pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {

@@ -51,15 +51,20 @@ fn add(config: &Config, name: &str, window: Window, reason: &str) -> anyhow::Res
     anyhow::ensure!(in_order, "--from is after --to: nothing would be held");
     let dir = &config.audit.dir;
     let new = Hold::new(name, window.from, window.to, reason, Timestamp::now());
-    match hold::list(dir)?.into_iter().find(|known| known.name == name) {
-        // Of a command that was cut off before it could record it.
-        Some(known) if (known.from, known.to, &known.reason) == (new.from, new.to, &new.reason) => {}
+    let is_new = match hold::list(dir)?.into_iter().find(|known| known.name == name) {
+        // Perhaps of a command that was cut off before it could record it.
+        Some(known) if (known.from, known.to, &known.reason) == (new.from, new.to, &new.reason) => false,
         Some(_) => anyhow::bail!("there is a hold {name} already; `veild audit hold list` shows it"),
-        None => new.add(dir)?,
-    }
+        None => {
+            crate::cli::as_service(config, || Ok(new.add(dir)?))?;
+            true
+        }
+    };
     crate::faults::point("hold_added");
     if let Err(error) = crate::cli::record(config, recorded(Action::AuditHoldAdded, &new, reason)) {
-        hold::remove(dir, name)?;
+        if is_new {
+            crate::cli::as_service(config, || Ok(hold::remove(dir, name)?))?;
+        }
         return Err(error);
     }
     println!("{} is held until `veild audit hold remove {name}`", span(&new));
@@ -72,7 +77,7 @@ fn remove(config: &Config, name: &str, reason: &str) -> anyhow::Result<()> {
     let known = known.ok_or_else(|| anyhow::anyhow!("there is no hold {name}; `veild audit hold list` shows all"))?;
     crate::cli::record(config, recorded(Action::AuditHoldRemoved, &known, reason))?;
     crate::faults::point("hold_removal_recorded");
-    hold::remove(dir, name)?;
+    crate::cli::as_service(config, || Ok(hold::remove(dir, name)?))?;
     println!("the hold {name} has ended");
     Ok(())
 }

@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{Finding, Service, shell};
+use crate::audit::AuditError;
+use crate::audit::epoch::EpochKey;
 use crate::cli::unit::Barrier;
 use crate::config::Config;
 use crate::daemon::places::readable;
@@ -18,6 +20,7 @@ pub(super) fn check(config: &Config, service: &Service) -> Vec<Finding> {
     findings.extend(key("masking", &config.keys.masking, masking, service));
     let signing = SigningKey::load(&config.keys.signing).err().map(|error| error.to_string());
     findings.extend(key("signing", &config.keys.signing, signing, service));
+    findings.extend(epoch_key(config, service));
     let mut dirs = vec![
         ("state", config.daemon.state_dir.as_path()),
         ("vault", config.vault.dir.as_path()),
@@ -29,6 +32,30 @@ pub(super) fn check(config: &Config, service: &Service) -> Vec<Finding> {
     }
     findings.extend(ways(config, service));
     findings
+}
+
+/// The audit trail's forward-secure key, which the service goes on with.
+fn epoch_key(config: &Config, service: &Service) -> Option<Finding> {
+    let path = crate::daemon::epoch_key(config);
+    match EpochKey::load(&path) {
+        Ok(None) if config.daemon.state_dir.exists() => {
+            let what = "checkpoints of the audit trail are signed, and not sealed: a later root could write it anew";
+            Some(Finding::warning(what).mend("veild audit seal, with the daemon stopped"))
+        }
+        Ok(None) => None,
+        Ok(Some(_)) => {
+            let opened = service.tries(|| File::options().read(true).write(true).open(&path).at("open", &path));
+            let what =
+                |problem| format!("user {} cannot use the audit trail's epoch key: {problem}", service.account.name);
+            let mend = format!("chown {} {}", service.owner(), shell(&path));
+            opened.err().map(|problem| Finding::error(what(problem)).mend(mend))
+        }
+        Err(AuditError::Broken { what, .. }) => {
+            Some(Finding::error(format!("the audit trail's epoch key {}: {what}", path.display())))
+        }
+        // Whoever asks may not look into the service's state.
+        Err(_) => None,
+    }
 }
 
 fn configuration(config: &Config, service: &Service) -> Vec<Finding> {

@@ -197,13 +197,16 @@ impl System<'_> {
     /// The audit trail's forward-secure key, which the service itself goes on with; the secret of a new one.
     fn epoch_key(&self) -> anyhow::Result<Option<Secret>> {
         let path = self.at("/var/lib/veild/audit-epoch.key");
-        if let Some(key) = EpochKey::load(&path)? {
-            return Ok(key.secret());
-        }
-        let secret = Secret::generate();
-        EpochKey::create(&path, &secret)?;
+        let secret = match EpochKey::load(&path)? {
+            Some(key) => key.secret(),
+            None => {
+                let secret = Secret::generate();
+                EpochKey::create(&path, &secret)?;
+                Some(secret)
+            }
+        };
         chown(&path, Some(self.account.uid), Some(self.account.gid)).at("give away", &path)?;
-        Ok(Some(secret))
+        Ok(secret)
     }
 
     /// Readable for the service, and changed by root alone.
