@@ -6,13 +6,29 @@ __debug__ or sys.exit("not with -O: the checks are assertions")
 trail, signers = pathlib.Path(sys.argv[1]), sys.argv[2]
 secret = re.search("veild-audit-secret-1-([0-9a-f]{64})", open(sys.argv[3]).read()) if len(sys.argv) > 3 else None
 derive = lambda key, purpose: hmac.digest(key, b"veild-audit-epoch " + purpose, "sha256")
-key, epoch, due, pruned, number, prev = secret and bytes.fromhex(secret[1]), 0, None, False, 1, "0" * 64
+key, epoch, due, number, prev = secret and bytes.fromhex(secret[1]), 0, None, 1, "0" * 64
 
 def signed(text, signature):
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(signature + "\n"), file.flush()
         subprocess.run(["ssh-keygen", "-Y", "verify", "-n", "veild-audit", "-I", "veild", "-f", signers, "-s", file.name],
                        input=text.encode(), check=True, stdout=subprocess.DEVNULL)
+
+def checkpoint(point, number, prev, leaps):  # signed, and sealed under the next epoch's key; a pruned segment leaps over some
+    global key, epoch, due
+    sealed = "epoch" in point
+    assert (point["seq"], point["head"]) == (number - 1, prev), f"record {number} signs something else"
+    parts = [point["seq"], point["head"], point["at"]] + ([point["key"], point["epoch"]] if sealed else [])
+    text = "".join(f"{part}\n" for part in [f"veild-audit-checkpoint v{2 if sealed else 1}"] + parts)
+    signed(text + (point["mac"] + "\n" if sealed else ""), point["signature"])
+    assert sealed or due is None, f"record {number} is not sealed"
+    if key and sealed:
+        next_one = due or 0
+        assert point["epoch"] == next_one or leaps and point["epoch"] > next_one, f"checkpoints were removed before record {number}"
+        while epoch < point["epoch"]:
+            key, epoch = derive(key, b"next"), epoch + 1
+        assert hmac.digest(derive(key, b"mac"), text.encode(), "sha256").hex() == point["mac"], f"record {number} was written anew"
+    due = point["epoch"] + 1 if sealed else None
 
 pieces = {path.name[6:26]: path for suffix in ("pruned.json", "jsonl.zst", "jsonl") for path in trail.glob("audit-*." + suffix)}
 for path in (pieces[first] for first in sorted(pieces)):
@@ -21,23 +37,15 @@ for path in (pieces[first] for first in sorted(pieces)):
         assert (stub["first_seq"], stub["prev"]) == (number, prev), f"{path.name} does not chain"
         names = "first_seq last_seq prev head first_at last_at why recorded_after".split()
         signed("".join(f"{part}\n" for part in ["veild-audit-stub v1"] + [stub[name] for name in names]), stub["signature"])
-        number, prev, due, pruned = stub["last_seq"] + 1, stub["head"], None, True
+        last, number, prev = json.loads(stub["last_line"])["veild"], stub["last_seq"] + 1, stub["head"]
+        assert (last["seq"], hashlib.sha256(stub["last_line"].encode()).hexdigest()) == (number - 1, prev), f"{path.name} ends elsewhere"
+        checkpoint(last["checkpoint"], last["seq"], last["prev"], leaps=True)
         continue
     lines = subprocess.run(["zstd", "-dc", path], check=True, stdout=subprocess.PIPE).stdout if path.suffix == ".zst" else path.read_bytes()
     for line in lines.splitlines(keepends=True):
         veild = json.loads(line)["veild"]
         assert (veild["seq"], veild["prev"]) == (number, prev), f"{path.name}: record {number} was changed, moved or removed"
-        if point := veild.get("checkpoint"):
-            assert (point["seq"], point["head"]) == (number - 1, prev), f"record {number} signs something else"
-            parts = [point["seq"], point["head"], point["at"]] + ([point["key"], point["epoch"]] if "epoch" in point else [])
-            text = "".join(f"{part}\n" for part in [f"veild-audit-checkpoint v{2 if 'epoch' in point else 1}"] + parts)
-            signed(text + (point["mac"] + "\n" if "epoch" in point else ""), point["signature"])
-            assert "epoch" in point or due is None, f"record {number} is not sealed"
-            if key and "epoch" in point:
-                assert point["epoch"] == (due if due is not None else point["epoch"] if pruned else 0), f"checkpoints were removed before record {number}"
-                while epoch < point["epoch"]:
-                    key, epoch = derive(key, b"next"), epoch + 1
-                assert hmac.digest(derive(key, b"mac"), text.encode(), "sha256").hex() == point["mac"], f"record {number} was written anew"
-            due = point["epoch"] + 1 if "epoch" in point else None
+        if "checkpoint" in veild:
+            checkpoint(veild["checkpoint"], number, prev, leaps=False)
         number, prev = number + 1, hashlib.sha256(line).hexdigest()
 print(f"the chain holds up to record {number - 1}")

@@ -47,6 +47,9 @@ pub struct Stub {
     pub prev: String,
     /// SHA-256 of its last line.
     pub head: String,
+    /// That line as it stood, newline included: the checkpoint that ends every segment. Its seal, of which the key is
+    /// gone, says that the chain came this way.
+    pub last_line: String,
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub why: Why,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 mod retention;
 mod seal;
+mod tamper;
 
 struct Fixture {
     dir: tempfile::TempDir,

@@ -9,11 +9,15 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
-use super::epoch::{EpochKey, Secret};
 use super::segment::{self, GENESIS, Lines};
 use super::stub::{self, Stub};
 use super::{AUDIT_VERSION, AuditError, NAMESPACE, Problem, Verdict};
 use crate::keys::VerifyingKey;
+
+mod evidence;
+mod pruned;
+
+pub use evidence::Evidence;
 
 /// Problems listed at most; one wholesale edit must not fill the memory.
 const MAX_PROBLEMS: usize = 1000;
@@ -52,28 +56,13 @@ enum Piece {
     Stub(PathBuf),
 }
 
-/// What was kept elsewhere, or on the host beside the trail, to check it against.
-#[derive(Default)]
-pub struct Evidence {
-    secrets: Vec<Secret>,
-    checkpoints: Vec<Checkpoint>,
-    /// The host's key; compared with the secrets.
-    epoch_key: PathBuf,
-}
-
-impl Evidence {
-    /// Takes the secret that was shown when the trail began.
-    pub fn secret(mut self, file: &Path, epoch_key: &Path) -> Result<Evidence, AuditError> {
-        self.secrets = Secret::load(file)?;
-        epoch_key.clone_into(&mut self.epoch_key);
-        Ok(self)
-    }
-
-    /// Takes checkpoints that were copied from the trail or the operational log.
-    pub fn checkpoints(mut self, file: &Path) -> Result<Evidence, AuditError> {
-        self.checkpoints.extend(Checkpoint::load(file)?);
-        Ok(self)
-    }
+/// Which checkpoints stand before the next one.
+#[derive(Clone, Copy, PartialEq)]
+enum Epochs {
+    /// All there were.
+    All,
+    /// Some went with their segment.
+    Pruned,
 }
 
 struct Check<'k> {
@@ -120,11 +109,12 @@ fn verify_once(
     progress: &dyn Fn(u64, u64),
 ) -> Result<Verdict, AuditError> {
     // Before the trail is read: a running daemon goes on with both.
-    let host_key = (!evidence.secrets.is_empty()).then(|| EpochKey::load(&evidence.epoch_key));
+    let host_key = evidence.host_key();
     let (stubs, announced) = (Vec::new(), HashSet::new());
     let verdict = Verdict::default();
     let expected_prev = GENESIS.to_owned();
     let mut check = Check { key, evidence, epoch: None, verdict, expected_seq: 1, expected_prev, stubs, announced };
+    check.compare(0, GENESIS); // the very first checkpoint pins what is before any record
     let pieces = pieces(dir)?;
     let size = |piece: &Piece| match piece {
         // The bytes of a compressed segment are told apart by nothing else.
@@ -194,53 +184,6 @@ impl Check<'_> {
         }
     }
 
-    /// Follows the chain across what was pruned.
-    fn stub(&mut self, first: u64, path: &Path) -> Result<(), AuditError> {
-        let name = segment::label(path);
-        let problem = |what: String| Problem { segment: name.clone(), line: 1, byte_offset: 0, what };
-        let stub = match Stub::read(path) {
-            Ok(stub) => stub,
-            Err(AuditError::Broken { what, .. }) => {
-                self.add(problem(what));
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        if let Err(what) = stub.verify(self.key) {
-            self.add(problem(format!("bad stub: {what}")));
-        }
-        if stub.first_seq != first || stub.last_seq < stub.first_seq {
-            self.add(problem(format!("the file name promises record {first}, the stub begins at {}", stub.first_seq)));
-        }
-        for what in self.joint(stub.first_seq, &stub.prev).into_iter().chain(self.compare(stub.last_seq, &stub.head)) {
-            self.add(problem(what));
-        }
-        self.verdict.pruned_segments += 1;
-        self.verdict.pruned_records += stub.last_seq.saturating_sub(stub.first_seq).saturating_add(1);
-        self.verdict.last_seq = stub.last_seq;
-        self.expected_seq = stub.last_seq.saturating_add(1);
-        self.expected_prev = stub.head.clone();
-        // Which epochs were in there is not known.
-        self.epoch = None;
-        self.stubs.push(stub);
-        Ok(())
-    }
-
-    /// Nothing goes without a record that it went; the record itself may have been pruned later.
-    fn unannounced(&mut self) {
-        let last = self.stubs.last().map_or(0, |stub| stub.last_seq);
-        let silent: Vec<_> = self
-            .stubs
-            .iter()
-            .filter(|stub| !self.announced.contains(&stub.first_seq) && stub.recorded_after >= last)
-            .map(|stub| (segment::file_name(stub.first_seq), stub.recorded_after))
-            .collect();
-        for (segment, after) in silent {
-            let what = format!("it is pruned, and no record after {after} says so");
-            self.add(Problem { segment, line: 1, byte_offset: 0, what });
-        }
-    }
-
     /// What is wrong where a piece or a line begins, with this number and chaining.
     fn joint(&self, seq: u64, prev: &str) -> Vec<String> {
         let mut problems = Vec::new();
@@ -289,15 +232,16 @@ impl Check<'_> {
             self.announced.extend(veild().and_then(|veild| veild["pruned"]["first_seq"].as_u64()));
         }
         if checkpoint.is_some() || action == Some("audit.checkpoint") {
-            match self.checkpoint(veild().as_ref().and_then(|veild| veild.get("checkpoint")), seq, &lines.line) {
+            match self.checkpoint(
+                veild().as_ref().and_then(|veild| veild.get("checkpoint")),
+                seq,
+                &lines.line,
+                Epochs::All,
+            ) {
                 Ok(at) => {
                     self.verdict.checkpoints += 1;
                     self.verdict.unsigned_records = 0;
-                    // Given the secret, a signature alone proves nothing: a later root has that key.
-                    let is_sealed = self.evidence.secrets.is_empty() || self.epoch.is_some();
-                    if is_sealed && problems.is_empty() && self.verdict.problems.is_empty() {
-                        (self.verdict.trusted_seq, self.verdict.trusted_at) = (seq, Some(at));
-                    }
+                    self.trust(seq, at, problems.is_empty());
                 }
                 Err(what) => problems.push(format!("bad checkpoint: {what}")),
             }
@@ -307,8 +251,23 @@ impl Check<'_> {
         problems
     }
 
+    /// A good checkpoint says that all before it is as it was written, unless something there was wrong.
+    fn trust(&mut self, seq: u64, at: Timestamp, is_good: bool) {
+        // Given the secret, a signature alone proves nothing: a later root has that key.
+        let is_sealed = self.evidence.secrets.is_empty() || self.epoch.is_some();
+        if is_sealed && is_good && self.verdict.problems.is_empty() {
+            (self.verdict.trusted_seq, self.verdict.trusted_at) = (seq, Some(at));
+        }
+    }
+
     /// A checkpoint must be, byte for byte, what its signed content renders to: nothing after it vouches for it.
-    fn checkpoint(&mut self, json: Option<&Value>, line_seq: u64, line: &[u8]) -> Result<Timestamp, String> {
+    fn checkpoint(
+        &mut self,
+        json: Option<&Value>,
+        line_seq: u64,
+        line: &[u8],
+        epochs: Epochs,
+    ) -> Result<Timestamp, String> {
         let checkpoint = json.and_then(Checkpoint::parse).ok_or("it lacks seq, head, at or signature")?;
         if checkpoint.seq.checked_add(1) != Some(line_seq) || checkpoint.head != self.expected_prev {
             return Err("it signs another line than the one before it".to_owned());
@@ -321,12 +280,12 @@ impl Check<'_> {
         if segment::render(&checkpoint.record(), None, line_seq, &checkpoint.head) != line {
             return Err("its unsigned part has been altered".to_owned());
         }
-        self.seal(&checkpoint)?;
+        self.seal(&checkpoint, epochs)?;
         Ok(checkpoint.at)
     }
 
     /// Epochs follow each other without a gap, each under the key that was erased after it.
-    fn seal(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
+    fn seal(&mut self, checkpoint: &Checkpoint, epochs: Epochs) -> Result<(), String> {
         let Some(seal) = &checkpoint.seal else {
             return match &self.epoch {
                 Some((_, last)) => Err(format!("it is not sealed, and epoch {last} was before it")),
@@ -334,11 +293,13 @@ impl Check<'_> {
             };
         };
         let before = self.epoch.replace((seal.key.clone(), seal.epoch));
-        let due = match before {
+        let next = match before {
             Some((key, last)) if key == seal.key => last.saturating_add(1),
-            // What went before was pruned.
-            None if !self.stubs.is_empty() => seal.epoch,
             _ => 0,
+        };
+        let due = match epochs {
+            Epochs::All => next,
+            Epochs::Pruned => next.max(seal.epoch),
         };
         if !self.evidence.secrets.is_empty() {
             let secret = self.evidence.secrets.iter_mut().find(|secret| secret.id() == seal.key);
@@ -352,59 +313,5 @@ impl Check<'_> {
             true => Ok(()),
             false => Err(format!("it is of epoch {}, and {due} belongs here: checkpoints were removed", seal.epoch)),
         }
-    }
-
-    /// Compares a record, or the end of a pruned part, with the checkpoints that were kept elsewhere.
-    fn compare(&mut self, seq: u64, hash: &str) -> Option<String> {
-        let known = &mut self.evidence.checkpoints;
-        let index = known.iter().position(|known| known.seq == seq)?;
-        let known = known.swap_remove(index);
-        (known.head != hash)
-            .then(|| format!("record {seq} is not the one of the given checkpoint: it or one before it was rewritten"))
-    }
-
-    /// What the trail should have and has not.
-    fn end(&mut self, host_key: Option<Result<Option<EpochKey>, AuditError>>) -> Result<(), AuditError> {
-        self.unannounced();
-        let missing = |what: String| Problem { segment: "the trail".to_owned(), line: 0, byte_offset: 0, what };
-        let last = self.verdict.last_seq;
-        let pruned = |seq: u64| self.stubs.iter().any(|stub| (stub.first_seq..=stub.last_seq).contains(&seq));
-        let mut problems = Vec::new();
-        for known in &self.evidence.checkpoints {
-            if known.seq > last {
-                problems.push(missing(format!(
-                    "it ends at {last}, and the given checkpoint is of {}: rolled back",
-                    known.seq
-                )));
-            } else if !pruned(known.seq) {
-                problems.push(missing(format!("record {} of the given checkpoint is missing", known.seq)));
-            }
-        }
-        if let Some(host_key) = host_key {
-            problems.extend(self.end_of_epochs(host_key)?.map(missing));
-        }
-        problems.into_iter().for_each(|problem| self.add(problem));
-        Ok(())
-    }
-
-    /// The host's key has gone on by one epoch for each checkpoint: fewer of them were cut off.
-    fn end_of_epochs(&mut self, host_key: Result<Option<EpochKey>, AuditError>) -> Result<Option<String>, AuditError> {
-        let path = &self.evidence.epoch_key;
-        let key = match host_key {
-            Ok(Some(key)) => key,
-            Ok(None) => return Ok(Some(format!("the epoch key {} is gone", path.display()))),
-            Err(AuditError::Broken { what, .. }) => {
-                return Ok(Some(format!("the epoch key {}: {what}", path.display())));
-            }
-            Err(error) => return Err(error),
-        };
-        let is_ours = |secret: &mut Secret| secret.id() == key.id && secret.leads_to(&key);
-        if !self.evidence.secrets.iter_mut().any(is_ours) {
-            return Ok(Some(format!("the epoch key {} does not come from the given secret", path.display())));
-        }
-        let next = self.epoch.as_ref().filter(|(id, _)| *id == key.id).map_or(0, |(_, epoch)| epoch.saturating_add(1));
-        // A kill may have come between a checkpoint and the next epoch.
-        let what = format!("it ends before epoch {next}, and the host's key is of {}: its end was cut off", key.epoch);
-        Ok((key.epoch > next).then_some(what))
     }
 }

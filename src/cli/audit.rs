@@ -55,8 +55,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
         Arguments::Verify { public_key, secret, checkpoint, json } => {
             let evidence = || evidence(&config, secret.as_deref(), checkpoint.as_deref());
-            let by_secret_alone = secret.is_some() && checkpoint.is_none();
-            verify(&config, public_key.as_deref(), evidence, by_secret_alone, *json)
+            verify(&config, public_key.as_deref(), evidence, *json)
         }
         Arguments::Seal => seal(&config),
         Arguments::Export(arguments) => export::run(&config, arguments),
@@ -100,7 +99,6 @@ fn verify(
     config: &Config,
     public_key: Option<&Path>,
     evidence: impl Fn() -> Result<Evidence, AuditError>,
-    by_secret_alone: bool,
     json: bool,
 ) -> anyhow::Result<()> {
     let key = super::verifying_key(config, public_key)?;
@@ -132,11 +130,11 @@ fn verify(
                 verdict.pruned_records, verdict.pruned_segments
             );
         }
-        if verdict.pruned_segments > 0 && by_secret_alone {
-            println!("what stands behind them is pinned by a checkpoint kept elsewhere only (`--checkpoint`)");
-        }
         if verdict.sealed_checkpoints > 0 {
-            println!("{} of the checkpoints were sealed under keys of the given secret", verdict.sealed_checkpoints);
+            println!(
+                "{} checkpoint(s), those of stubs included, are sealed under keys of the given secret",
+                verdict.sealed_checkpoints
+            );
         }
         if let Some(at) = verdict.trusted_at.filter(|_| !verdict.problems.is_empty()) {
             println!("up to record {}, of {at}, it is as it was written; trust ends there", verdict.trusted_seq);

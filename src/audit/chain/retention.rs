@@ -36,7 +36,7 @@ pub enum Upkeep {
 struct Survey {
     last_seq: u64,
     prev: String,
-    head: String,
+    last_line: String,
     first_at: Timestamp,
     last_at: Timestamp,
 }
@@ -98,7 +98,7 @@ impl Trail {
                 continue;
             }
             self.leads_on(dir, &survey)?;
-            let Survey { last_seq, prev, head, first_at, last_at } = survey;
+            let Survey { last_seq, prev, last_line, first_at, last_at } = survey;
             let recorded_after = self.head.seq;
             let signature = String::new();
             let mut stub = Stub {
@@ -106,7 +106,8 @@ impl Trail {
                 first_seq: *first,
                 last_seq,
                 prev,
-                head,
+                head: segment::hash(last_line.as_bytes()),
+                last_line,
                 first_at,
                 last_at,
                 why,
@@ -126,7 +127,8 @@ impl Trail {
     /// Whether the chain goes on behind a segment from where the segment ends.
     fn leads_on(&self, dir: &Path, survey: &Survey) -> Result<(), AuditError> {
         let next = survey.last_seq + 1;
-        let says = |path: &Path, prev: &str| match prev == survey.head {
+        let head = segment::hash(survey.last_line.as_bytes());
+        let says = |path: &Path, prev: &str| match prev == head {
             true => Ok(()),
             false => Err(broken(path, "it does not chain to the end of the segment before it")),
         };
@@ -191,10 +193,12 @@ fn remove_segment(dir: &Path, first: u64) -> Result<(), AuditError> {
     Ok(fsutil::fsync_dir(dir)?)
 }
 
-/// Follows the chain through a closed segment; one that is damaged is evidence, and must stay.
+/// Follows the chain through a closed segment, to the checkpoint that ends it; one that is damaged is evidence, and must
+/// stay.
 fn survey(path: &Path, first: u64) -> Result<Survey, AuditError> {
     let mut lines = Lines::open(path)?;
     let mut survey: Option<Survey> = None;
+    let (mut head, mut is_checkpoint) = (String::new(), false);
     while lines.advance()? {
         let value: Option<Value> = serde_json::from_slice(&lines.line).ok().filter(|_| lines.whole());
         let link = value.as_ref().and_then(segment::link);
@@ -202,23 +206,34 @@ fn survey(path: &Path, first: u64) -> Result<Survey, AuditError> {
         let (Some((seq, prev)), Some(at)) = (link, at) else {
             return Err(broken(path, format!("line {} is no audit line", lines.number)));
         };
-        let head = segment::hash(&lines.line);
         survey = match survey {
-            None if seq == first => {
-                Some(Survey { last_seq: seq, prev: prev.to_owned(), head, first_at: at, last_at: at })
-            }
-            Some(so_far) if seq == so_far.last_seq + 1 && prev == so_far.head => Some(Survey {
+            None if seq == first => Some(Survey {
                 last_seq: seq,
-                head,
+                prev: prev.to_owned(),
+                last_line: String::new(),
+                first_at: at,
+                last_at: at,
+            }),
+            Some(so_far) if seq == so_far.last_seq + 1 && prev == head => Some(Survey {
+                last_seq: seq,
                 // Clocks are set back now and then.
                 first_at: so_far.first_at.min(at),
                 last_at: so_far.last_at.max(at),
-                prev: so_far.prev,
+                ..so_far
             }),
             _ => return Err(broken(path, format!("line {} does not continue the chain", lines.number))),
         };
+        head = segment::hash(&lines.line);
+        is_checkpoint = value.is_some_and(|value| value["event"]["action"] == "audit.checkpoint");
+        if is_checkpoint && let Some(survey) = &mut survey {
+            survey.last_line = String::from_utf8_lossy(&lines.line).into_owned();
+        }
     }
-    survey.ok_or_else(|| broken(path, "the segment is empty"))
+    match survey {
+        Some(survey) if is_checkpoint => Ok(survey),
+        Some(_) => Err(broken(path, "it does not end with a checkpoint")),
+        None => Err(broken(path, "the segment is empty")),
+    }
 }
 
 /// Compresses a closed segment; it counts until its compressed form is durable and has been read back.

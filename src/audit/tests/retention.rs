@@ -19,7 +19,7 @@ impl Fixture {
     }
 
     /// A trail of several days, its files as old as their records.
-    fn of_days(&self, days: i64) {
+    pub fn of_days(&self, days: i64) {
         let mut trail = self.keeping(400, 1 << 30);
         for day in 0..days {
             for hour in 0..4 {
@@ -48,6 +48,11 @@ impl Fixture {
         names.sort();
         names
     }
+}
+
+/// Prunes what is older than three days, on a later one.
+pub(super) fn prune(fixture: &Fixture, day: i64) -> Vec<Stub> {
+    stubs(&until_idle(&mut fixture.keeping(3, 1 << 30), at(day * DAY)))
 }
 
 fn until_idle(trail: &mut Trail, now: Timestamp) -> Vec<Upkeep> {
@@ -117,9 +122,7 @@ fn every_flip_in_a_compressed_segment_is_found_or_changes_nothing() {
 fn what_is_older_than_keep_goes_and_the_chain_holds_across_it() {
     let fixture = Fixture::new();
     fixture.of_days(6);
-    let mut trail = fixture.keeping(3, 1 << 30);
-    let now = at(6 * DAY);
-    let pruned = stubs(&until_idle(&mut trail, now));
+    let pruned = prune(&fixture, 6);
     assert!(pruned.len() >= 2 && pruned.iter().all(|stub| stub.why == Why::Keep), "{pruned:?}");
     assert!(pruned.iter().all(|stub| stub.last_at < at(3 * DAY)), "{pruned:?}");
     let left = lines_after(&fixture.trail_dir(), 0).unwrap();
@@ -129,7 +132,6 @@ fn what_is_older_than_keep_goes_and_the_chain_holds_across_it() {
     assert_eq!(verdict.problems, []);
     assert_eq!(verdict.pruned_segments, pruned.len() as u64);
     assert_eq!(verdict.pruned_records + verdict.records, verdict.last_seq);
-    drop(trail);
     assert_eq!(fixture.keeping(3, 1 << 30).last_seq(), verdict.last_seq + 1);
 }
 
@@ -137,7 +139,7 @@ fn what_is_older_than_keep_goes_and_the_chain_holds_across_it() {
 fn a_stub_that_was_edited_swapped_or_made_up_is_found() {
     let fixture = Fixture::new();
     fixture.of_days(6);
-    drop(until_idle(&mut fixture.keeping(3, 1 << 30), at(6 * DAY)));
+    prune(&fixture, 6);
     let (_, path) = stub::list(&fixture.trail_dir()).unwrap().remove(1);
     let good = fs::read(&path).unwrap();
     for index in (0..good.len()).step_by(13) {
@@ -164,6 +166,7 @@ fn a_stub_that_was_edited_swapped_or_made_up_is_found() {
         last_seq: link(lines[lines.len() - 1]).0,
         prev: link(lines[0]).1,
         head: segment::hash(lines[lines.len() - 1]),
+        last_line: String::from_utf8(lines[lines.len() - 1].to_vec()).unwrap(),
         recorded_after: fixture.verify().last_seq,
         ..Stub::read(&path).unwrap()
     };

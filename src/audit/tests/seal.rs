@@ -4,13 +4,13 @@ use super::epoch::{EpochKey, Secret};
 use super::*;
 
 /// A sealed trail, with what its operator keeps elsewhere.
-struct Sealed {
-    fixture: Fixture,
+pub(super) struct Sealed {
+    pub fixture: Fixture,
     secret: PathBuf,
 }
 
 impl Sealed {
-    fn new() -> Sealed {
+    pub fn new() -> Sealed {
         let fixture = Fixture::new();
         let secret = Secret::generate();
         EpochKey::create(&fixture.epoch_key(), &secret).unwrap();
@@ -29,7 +29,7 @@ impl Sealed {
         }
     }
 
-    fn against(&self, checkpoint: Option<&Path>) -> Verdict {
+    pub fn against(&self, checkpoint: Option<&Path>) -> Verdict {
         let evidence = || match checkpoint {
             Some(file) => Evidence::default().checkpoints(file),
             None => Evidence::default().secret(&self.secret, &self.fixture.epoch_key()),
@@ -37,50 +37,48 @@ impl Sealed {
         verify_with(&self.fixture.trail_dir(), &self.fixture.key.verifying(), evidence, &|_, _| {}).unwrap()
     }
 
-    fn problems(&self) -> Vec<Problem> {
+    pub fn problems(&self) -> Vec<Problem> {
         self.against(None).problems
     }
 
-    /// Everything from a record on, written anew by whoever has the host's current keys.
+    /// Everything that is left, from a record on, written anew by whoever has the host's current keys.
     fn rewrite_from(&self, seq: u64) {
         let dir = self.fixture.trail_dir();
         let all = lines_after(&dir, 0).unwrap();
+        let (first, mut prev) = segment::link(&all[0]).map(|(first, prev)| (first, prev.to_owned())).unwrap();
         for (_, path) in segment::list(&dir).unwrap() {
             fs::remove_file(path).unwrap();
         }
-        let options = TrailOptions {
-            dir: dir.clone(),
-            rotate_size: 1 << 30,
-            rotate_daily: false,
-            checkpoint_every: Duration::from_secs(600),
-            keep: Duration::MAX,
-            total_size: u64::MAX,
-            epoch_key: self.fixture.epoch_key(),
-        };
         let mut bytes = Vec::new();
-        let mut prev = segment::GENESIS.to_owned();
-        let epoch = EpochKey::load(&options.epoch_key).unwrap().unwrap();
         for line in all {
             let number = line["veild"]["seq"].as_u64().unwrap();
             let at: Timestamp = line["@timestamp"].as_str().unwrap().parse().unwrap();
-            let (record, host) = if let Some(json) = line["veild"].get("checkpoint") {
-                let mut forged = checkpoint::Checkpoint::parse(json).unwrap();
-                forged.head.clone_from(&prev);
-                if number >= seq {
-                    let mac = epoch.mac(&forged.sealed_message());
-                    forged.seal.iter_mut().for_each(|seal| seal.mac.clone_from(&mac));
-                }
-                forged.signature = self.fixture.key.sign(NAMESPACE, &forged.signed_message()).trim_end().to_owned();
-                (forged.record(), None)
+            let line = if let Some(json) = line["veild"].get("checkpoint") {
+                self.forge(checkpoint::Checkpoint::parse(json).unwrap(), &prev, number >= seq)
             } else {
                 let name = if number == seq { "another.csv" } else { "people.csv" };
-                (Record::new(at, Action::FileSealed, Outcome::Success).file(name), Some("host"))
+                let mut record = Record::new(at, Action::FileSealed, Outcome::Success).file(name);
+                if let Some(pruned) = line["veild"].get("pruned") {
+                    record = Record::new(at, Action::AuditPruned, Outcome::Success).veild("pruned", pruned.clone());
+                }
+                segment::render(&record, Some("host"), number, &prev)
             };
-            let line = segment::render(&record, host, number, &prev);
             prev = segment::hash(&line);
             bytes.extend_from_slice(&line);
         }
-        fs::write(dir.join(segment::file_name(1)), bytes).unwrap();
+        fs::write(dir.join(segment::file_name(first)), bytes).unwrap();
+    }
+
+    /// A checkpoint for another chain, as good as the host's current keys make it.
+    fn forge(&self, mut forged: checkpoint::Checkpoint, prev: &str, reseal: bool) -> Vec<u8> {
+        let epoch = EpochKey::load(&self.fixture.epoch_key()).unwrap().unwrap();
+        prev.clone_into(&mut forged.head);
+        if reseal {
+            let mac = epoch.mac(&forged.sealed_message());
+            forged.seal.iter_mut().for_each(|seal| seal.mac.clone_from(&mac));
+        }
+        forged.signature = self.fixture.key.sign(NAMESPACE, &forged.signed_message()).trim_end().to_owned();
+        segment::render(&forged.record(), None, forged.seq + 1, prev)
     }
 }
 
@@ -186,4 +184,52 @@ fn a_next_epoch_that_cannot_be_reached_stops_what_follows_and_doubles_nothing() 
     trail.checkpoint(at(702), true).unwrap();
     drop(trail);
     assert_eq!((sealed.problems(), sealed.fixture.verify().records), (vec![], 5));
+}
+
+#[test]
+fn behind_what_was_pruned_nothing_can_be_written_anew() {
+    let sealed = Sealed::new();
+    let dir = sealed.fixture.trail_dir();
+    sealed.fixture.of_days(6);
+    let kept = sealed.fixture.dir.path().join("kept");
+    let whole = lines_after(&dir, 0).unwrap();
+    let points: Vec<&Value> =
+        whole.iter().filter_map(|line| line["veild"].get("checkpoint")).filter(|point| point["seq"] != 0).collect();
+    let pruned = super::retention::prune(&sealed.fixture, 6);
+    let ends = |point: &Value| pruned.iter().any(|stub| point["seq"] == stub.last_seq - 1);
+    let first = points.iter().find(|point| !ends(point)).unwrap();
+    let last = points[points.len() - 1];
+    assert!(first["seq"].as_u64() < pruned.last().map(|stub| stub.last_seq) && first["seq"] != last["seq"]);
+    fs::write(&kept, first.to_string()).unwrap();
+    let verdict = sealed.against(None);
+    assert_eq!(verdict.problems, []);
+    assert!(
+        verdict.pruned_segments > 2 && verdict.trusted_seq + verdict.unsigned_records == verdict.last_seq,
+        "{verdict:?}"
+    );
+    assert_eq!(verdict.sealed_checkpoints, verdict.checkpoints + verdict.pruned_segments);
+    let problems = sealed.against(Some(&kept)).problems;
+    assert!(problems.len() == 1 && problems[0].what.contains("was pruned"), "{problems:?}");
+    fs::write(&kept, format!("{first}\n{last}\n")).unwrap();
+    assert_eq!(sealed.against(Some(&kept)).problems, [], "the later one pins the earlier one too");
+    // The last stub leads on to another chain, of which the checkpoint is the best that the host can make today.
+    let (_, path) = stub::list(&dir).unwrap().pop().unwrap();
+    let genuine = Stub::read(&path).unwrap();
+    let line: Value = serde_json::from_str(&genuine.last_line).unwrap();
+    let forged =
+        sealed.forge(checkpoint::Checkpoint::parse(&line["veild"]["checkpoint"]).unwrap(), &"1".repeat(64), true);
+    let mut stub =
+        Stub { head: segment::hash(&forged), last_line: String::from_utf8(forged).unwrap(), ..genuine.clone() };
+    stub.sign(&sealed.fixture.key);
+    stub.write(&dir).unwrap();
+    let problems = sealed.problems();
+    assert!(problems[0].what.contains("written anew later"), "{problems:?}");
+    // A genuine stub, and another chain behind it.
+    genuine.write(&dir).unwrap();
+    assert_eq!(sealed.problems(), []);
+    sealed.rewrite_from(genuine.last_seq + 2);
+    assert_eq!(sealed.fixture.verify().problems, [], "the host's keys alone vouch for it");
+    let verdict = sealed.against(None);
+    assert!(verdict.problems[0].what.contains("written anew later"), "{verdict:?}");
+    assert_eq!(verdict.trusted_seq, genuine.last_seq);
 }
