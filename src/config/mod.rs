@@ -105,6 +105,10 @@ pub struct Keys {
 pub struct Quarantine {
     /// Empty: originals are kept as they came.
     pub recipients: Vec<String>,
+    /// Originals that have been there for longer are discarded.
+    pub keep: Duration,
+    /// In bytes; while there is more, no file is claimed.
+    pub max_size: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -165,10 +165,10 @@ pub struct Keys {
 pub struct Quarantine {
     /// age recipients to whom originals are sealed; kept as they came when absent.
     pub recipients: Option<Spanned<Vec<String>>>,
-    #[schemars(skip)]
-    pub keep: Option<Spanned<Value>>,
-    #[schemars(skip)]
-    pub max_size: Option<Spanned<Value>>,
+    /// Originals that have been there for longer are discarded, which the audit trail says.
+    pub keep: Option<Spanned<Span>>,
+    /// While all of them are larger than this, no file is claimed.
+    pub max_size: Option<ByteSize>,
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -1,6 +1,6 @@
 //! The places that veild writes to, what is wrong with them, and what pauses for it. Pure: clocks and findings come in.
 //!
-//! A place with less than `min_free` only stops the intake; what is claimed already is finished with the reserve. A
+//! A place with less than `min_free`, or a quarantine with too much, only stops the intake; what is claimed already is finished with the reserve. A
 //! place that cannot be written stops the work as well: claimed files wait in their spools until it can be written
 //! again. A landing on a file system of its own is different: finishing its files is what makes room there.
 
@@ -61,6 +61,8 @@ impl Place {
 pub enum Ailment {
     /// Less than `min_free` is left.
     Low,
+    /// The quarantine holds more than it may.
+    Crowded,
     Full,
     ReadOnly,
     /// I/O errors.
@@ -96,6 +98,7 @@ impl Ailment {
     pub fn code(self, place: Option<&Place>) -> &'static str {
         match (self, place) {
             (Ailment::Low, _) => "disk_low",
+            (Ailment::Crowded, _) => "quarantine_full",
             (Ailment::Full, _) => "disk_full",
             (Ailment::ReadOnly, _) => "disk_readonly",
             (Ailment::Failing, _) => "disk_error",
@@ -108,10 +111,16 @@ impl Ailment {
         }
     }
 
+    /// Whether it only stops the intake: everything can be written.
+    fn is_want(self) -> bool {
+        matches!(self, Ailment::Low | Ailment::Crowded)
+    }
+
     /// What to do about it.
     pub fn remedy(self) -> &'static str {
         match self {
             Ailment::Low | Ailment::Full => "make room",
+            Ailment::Crowded => "retry, release or discard what is there (`veild quarantine list`)",
             Ailment::ReadOnly => "find out why it is read-only (`dmesg`), then `mount -o remount,rw` it",
             Ailment::Failing => "look at `dmesg` and at the disk; a file system that needs repair needs veild stopped",
             Ailment::Denied => "`veild check` says how to mend owner and mode",
@@ -266,7 +275,7 @@ impl Places {
             let what = low_room(&health.dir, space, self.min_free);
             return self.raise(&finding.place, Ailment::Low, what, now, at);
         }
-        match health.trouble.take_if(|trouble| finding.written || trouble.ailment == Ailment::Low) {
+        match health.trouble.take_if(|trouble| finding.written || trouble.ailment.is_want()) {
             Some(trouble) => Change::Cleared(trouble.ailment),
             None => Change::Nothing,
         }
@@ -292,16 +301,15 @@ impl Places {
 
     /// Whether even claimed files of a landing have to wait. A full landing is no reason: finishing its files helps.
     pub fn blocks(&self, landing: &str) -> bool {
-        let stops = |place: &Place, spares: &[Ailment]| {
-            self.trouble(place).is_some_and(|trouble| !spares.contains(&trouble.ailment))
-        };
-        [Place::Audit, Place::State, Place::Vault].iter().any(|place| stops(place, &[Ailment::Low]))
-            || stops(&Place::Landing(landing.to_owned()), &[Ailment::Low, Ailment::Full])
+        let own = [Place::Audit, Place::State, Place::Vault];
+        let its = self.trouble(&Place::Landing(landing.to_owned()));
+        own.iter().any(|place| self.is_unwritable(place))
+            || its.is_some_and(|trouble| !trouble.ailment.is_want() && trouble.ailment != Ailment::Full)
     }
 
     /// Whether a look at this place should try to write.
     pub fn is_unwritable(&self, place: &Place) -> bool {
-        self.trouble(place).is_some_and(|trouble| trouble.ailment != Ailment::Low)
+        self.trouble(place).is_some_and(|trouble| !trouble.ailment.is_want())
     }
 
     pub fn any_unwritable(&self) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! `original` (or `original.age`) is there and durable before `reason.json`, which appears last and atomically: a
 //! directory without `reason.json` is unfinished and is completed or taken back at recovery. `retry.json` is there while
-//! a retry is under way ([`retry`]).
+//! a retry is under way ([`retry`]), `discard.json` while one that was kept long enough goes ([`expiry`]).
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -18,6 +18,7 @@ use crate::fsutil::{
 use crate::job::JobId;
 use crate::pipeline::Fault;
 
+pub mod expiry;
 pub mod retry;
 
 /// Version of `reason.json`.
@@ -195,6 +196,18 @@ pub fn show(dir: &Path, job: JobId) -> Result<Option<(Reason, PathBuf)>, PathErr
     Ok(Some((reason, original)))
 }
 
+/// What an entry may hold when its `reason.json` has gone.
+const LEFT: [&str; 8] = [
+    "original",
+    "original.age",
+    "original.tmp",
+    "reason.json.tmp",
+    "retry.json.tmp",
+    "retry.json",
+    "discard.json.tmp",
+    "discard.json",
+];
+
 /// Removes an entry, `reason.json` first; a sealed or plain original is gone afterwards. Doing it again after a crash
 /// completes it.
 pub fn remove(dir: &Path, job: JobId) -> Result<(), PathError> {
@@ -204,7 +217,7 @@ pub fn remove(dir: &Path, job: JobId) -> Result<(), PathError> {
     }
     remove_if_there(&entry.join("reason.json"))?;
     fsync_dir(&entry)?;
-    for name in ["original", "original.age", "original.tmp", "reason.json.tmp", "retry.json.tmp", "retry.json"] {
+    for name in LEFT {
         remove_if_there(&entry.join(name))?;
     }
     fs::remove_dir(&entry).at("remove", &entry)?;

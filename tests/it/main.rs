@@ -19,6 +19,7 @@
 //! - `soak.rs`: everything at random for a while, for as long as one likes.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
 //! - `retention.rs`: old audit records: compressed, pruned, held, handed on; kills at every step of it.
+//! - `expiry.rs`: quarantined originals that were kept long enough, and a quarantine that holds too much.
 //! - `retry.rs`: rejected files on their way back, through kills at every step.
 //! - `versions.rs`: what earlier versions left behind, kept in `tests/fixtures/`.
 //! - `reload.rs`: SIGHUP while files are in flight.
@@ -48,6 +49,7 @@ mod dates;
 mod detect;
 mod disks;
 mod duplicates;
+mod expiry;
 mod fidelity;
 mod formats;
 mod generalize;

@@ -195,10 +195,12 @@ fn audit(raw: raw::Audit, findings: &mut Findings<'_>) -> Audit {
 }
 
 fn quarantine(raw: raw::Quarantine, findings: &mut Findings<'_>) -> Quarantine {
-    findings.refuse("keep", &raw.keep);
-    findings.refuse("max_size", &raw.max_size);
+    if let Some(keep) = raw.keep.as_ref().filter(|keep| keep.get_ref().0.is_zero()) {
+        findings.add(keep.span(), "`keep` must be more than nothing");
+    }
     let recipients = raw.recipients.map(|given| checked_recipients(given, findings)).unwrap_or_default();
-    Quarantine { recipients }
+    let keep = time(raw.keep.map(Spanned::into_inner), 14 * 86_400);
+    Quarantine { recipients, keep, max_size: size(raw.max_size, 10 << 30) }
 }
 
 fn checked_recipients(given: Spanned<Vec<String>>, findings: &mut Findings<'_>) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Clerk, ClerkError, MAX_OWED, chain};
+use super::{Clerk, ClerkError, MAX_OWED, chain, quarantine_dir};
 use crate::audit::{Action, AuditError, Outcome, Record, Stub, Upkeep, Why};
 use crate::config::Config;
 use crate::daemon::event::Event;
@@ -16,7 +16,7 @@ use crate::ledger::LedgerError;
 /// Time between two looks for what can be compressed or pruned.
 const LOOK_AT_TRAIL_EVERY: Duration = Duration::from_secs(60);
 /// After this long the other work of the clerk comes first again.
-const UPKEEP_LASTS: Duration = Duration::from_millis(250);
+pub(super) const UPKEEP_LASTS: Duration = Duration::from_millis(250);
 
 impl Clerk {
     pub(super) fn stop(&mut self, record: Record) {
@@ -63,6 +63,7 @@ impl Clerk {
             events.push(self.failed(error));
         }
         self.keep_trail();
+        self.keep_quarantine();
         for place in [Place::Audit, Place::State, Place::Vault] {
             let written = probe.contains(&place);
             events.push(Event::Found(self.examine(place, written)));
@@ -122,6 +123,9 @@ impl Clerk {
         if write && tried.is_ok() && place == Place::State {
             tried = self.ledger.try_write().map_err(ClerkError::from);
         }
+        if tried.is_ok() && place == Place::State {
+            tried = self.crowded();
+        }
         let space = fsutil::space(dir);
         let obstacle = match (&tried, &space) {
             (Err(error), _) => Some(self.obstacle(error)),
@@ -129,6 +133,16 @@ impl Clerk {
             (Ok(()), Ok(_)) => None,
         };
         Finding { place, space: space.ok(), written: write, obstacle }
+    }
+
+    /// Whether the quarantine holds more than it may.
+    fn crowded(&self) -> Result<(), ClerkError> {
+        let (dir, most) = (quarantine_dir(&self.config), self.config.quarantine.max_size);
+        match crate::quarantine::total_bytes(&dir) {
+            Ok(bytes) if bytes > most => Err(ClerkError::Crowded { bytes, most, dir }),
+            // An entry may be taken out meanwhile.
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn failed(&self, error: impl Into<ClerkError>) -> Event {
@@ -169,6 +183,7 @@ pub fn obstacle(error: &ClerkError, config: &Config) -> Obstacle {
         ClerkError::Ledger(LedgerError::Sqlite(error)) => {
             Obstacle { what, path: Some(config.daemon.state_dir.clone()), ailment: Some(ledger_ailment(error)) }
         }
+        ClerkError::Crowded { dir, .. } => Obstacle { what, path: Some(dir.clone()), ailment: Some(Ailment::Crowded) },
         ClerkError::Audit(AuditError::Broken { .. })
         | ClerkError::Ledger(LedgerError::Newer { .. })
         | ClerkError::NoRoom { .. } => Obstacle::other(what),

@@ -25,6 +25,7 @@ use crate::worker::message::Masked;
 
 mod commit;
 mod duplicates;
+mod expiry;
 mod housekeeping;
 mod job;
 mod recovery;
@@ -134,6 +135,8 @@ pub struct Clerk {
     forgot_at: Option<Timestamp>,
     /// When the trail was last found to be in order, and what stood in the way then.
     upkeep: Option<(Instant, Option<String>)>,
+    /// When the quarantine was last looked through for what has been kept long enough.
+    expired_at: Option<Instant>,
 }
 
 /// The clerk cannot do its work.
@@ -149,6 +152,8 @@ pub enum ClerkError {
         "no room to quarantine a file of {bytes} bytes and keep min_free in {}: make room, or discard old entries", dir.display()
     )]
     NoRoom { bytes: u64, dir: PathBuf },
+    #[error("{} are in quarantine, more than `[quarantine] max_size` ({})", crate::daemon::places::readable(*bytes), crate::daemon::places::readable(*most))]
+    Crowded { bytes: u64, most: u64, dir: PathBuf },
 }
 
 /// An error with everything below it, in one line.
@@ -176,7 +181,7 @@ pub fn start(clerk: Clerk, events: mpsc::Sender<Event>) -> std::io::Result<Sende
 impl Clerk {
     pub fn new(config: Arc<Config>, ledger: Ledger, trail: Trail, signing: SigningKey, keys: MaskingKeys) -> Clerk {
         let (owed, unsettled) = (Vec::new(), Vec::new());
-        Clerk { config, ledger, trail, signing, keys, owed, unsettled, forgot_at: None, upkeep: None }
+        Clerk { config, ledger, trail, signing, keys, owed, unsettled, forgot_at: None, upkeep: None, expired_at: None }
     }
 
     fn work(mut self, inbox: &Receiver<Paper>, events: &mpsc::Sender<Event>) {

@@ -1,0 +1,63 @@
+//! Quarantined originals that were kept long enough, and a quarantine that holds too much.
+
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+const RAGGED: &str = "id,name,ssn,email,country,dob,notes\n1,Ann\n";
+const QUICK: (&str, &str) = ("VEILD_QUARANTINE_UPKEEP_MS", "0");
+
+fn keeping(keys: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.edit_config("[[landing]]\n", &format!("[quarantine]\n{keys}\n\n[[landing]]\n"));
+    sandbox
+}
+
+fn discarded(sandbox: &Sandbox) -> Vec<Value> {
+    sandbox.audit().into_iter().filter(|it| it["event"]["action"] == "file.discarded").collect()
+}
+
+#[test]
+fn what_nobody_asked_for_goes_after_keep_and_once_whatever_kills_it() {
+    for step in ["discard_decided", "discard_recorded", "nothing"] {
+        let sandbox = keeping("keep = \"1s\"");
+        sandbox.drop_file("ragged.csv", RAGGED);
+        for _ in 0..if step == "nothing" { 0 } else { 2 } {
+            let mut daemon = sandbox.daemon_with(&[QUICK, ("VEILD_FAULT", step)]);
+            sandbox.wait_for("the fault", || daemon.has_ended());
+            assert_eq!(sandbox.quarantined().len(), 1, "it goes last, after {step}");
+        }
+        let daemon = sandbox.daemon_with(&[QUICK]);
+        sandbox.wait_for("the record", || discarded(&sandbox).len() == 1);
+        sandbox.wait_for("the removal", || sandbox.quarantined().is_empty());
+        daemon.stop();
+        let records = discarded(&sandbox);
+        assert_eq!(records.len(), 1, "recorded once after {step}: {records:?}");
+        assert_eq!(records[0]["file"]["name"], "ragged.csv");
+        assert!(records[0]["veild"]["reason"].as_str().unwrap().contains("keep"));
+        assert!(sandbox.log_lines("quarantine_discarded") >= 1);
+        sandbox.assert_audit_holds();
+    }
+}
+
+#[test]
+fn a_full_quarantine_pauses_intake_until_somebody_decides() {
+    let sandbox = keeping("max_size = \"16B\"");
+    sandbox.drop_file("ragged.csv", RAGGED);
+    let daemon = sandbox.daemon_with(&[]);
+    sandbox.wait_for("the pause", || sandbox.log_lines("landing_paused") == 1);
+    assert_eq!(sandbox.log_lines("quarantine_full"), 1);
+    sandbox.drop_file(
+        "people.csv",
+        "id,name,ssn,email,country,dob,notes\n1,Ann,123-45-6789,a@b.example,DE,1980-01-02,x\n",
+    );
+    let status = sandbox.status().to_string();
+    assert!(status.contains("max_size"), "{status}");
+    assert_eq!((sandbox.counts("sealed"), sandbox.landing_is_empty()), (0, false));
+    let job = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+    assert!(sandbox.veild(&["quarantine", "discard", &job, "--reason", "seen"]).status.success());
+    sandbox.wait_for_sealed(1);
+    daemon.stop();
+    let codes: Vec<Value> = sandbox.audit().iter().map(|it| it["veild"]["code"].clone()).collect();
+    assert!(codes.iter().filter(|code| **code == "quarantine_full").count() >= 2, "raised and cleared: {codes:?}");
+}
