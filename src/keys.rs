@@ -1,9 +1,10 @@
 //! Masking and signing keys: their files, versions and derivations.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, Mac};
@@ -15,11 +16,15 @@ use zeroize::Zeroizing;
 
 use crate::fsutil;
 
+mod locked;
+mod source;
+
+use locked::LockedKey;
+pub use source::KeySource;
+
 /// First word of a masking key file; the number after it is the version of the format.
 const MASKING_MAGIC: &str = "veild-masking-key";
 const MASKING_FORMAT: u32 = 1;
-/// No honest key file comes near this; it bounds what a wrong path can make us read.
-const MAX_KEY_FILE: u64 = 1 << 20;
 
 /// A key that cannot be used; never holds key material.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +36,8 @@ pub struct KeyError(pub String);
 pub struct MaskingKeys {
     /// In ascending order of version, never empty.
     versions: Vec<KeyVersion>,
+    /// How many of them are in force; the others are for later.
+    active: usize,
 }
 
 /// One version of a masking key.
@@ -38,13 +45,15 @@ pub struct MaskingKeys {
 pub struct KeyVersion {
     pub version: u32,
     pub created: Timestamp,
-    key: Zeroizing<[u8; 32]>,
+    /// Files are not masked under it before; absent: as soon as it is there.
+    pub active_from: Option<Timestamp>,
+    key: LockedKey,
 }
 
 impl KeyVersion {
     /// Tells versions apart and says nothing of the key: two hosts that see the same one mask alike.
     pub fn fingerprint(&self) -> String {
-        derive(&self.key, "fingerprint", "")[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        derive(self.key.bytes(), "fingerprint", "")[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -58,8 +67,22 @@ impl std::fmt::Debug for MaskingKeys {
 impl MaskingKeys {
     /// Reads a key file.
     pub fn load(path: &Path) -> Result<MaskingKeys, KeyError> {
-        let text = read_secret(path)?;
-        MaskingKeys::parse(&text).map_err(|error| KeyError(format!("{}: {error}", path.display())))
+        MaskingKeys::from_source(&KeySource::File(path.to_owned()))
+    }
+
+    /// Reads the key from where it comes from; some version of it must be in force.
+    pub fn from_source(source: &KeySource) -> Result<MaskingKeys, KeyError> {
+        let keys = MaskingKeys::parse(&source.read()?).and_then(|keys| keys.at(Timestamp::now()));
+        keys.map_err(|error| KeyError(format!("{source}: {error}")))
+    }
+
+    /// The keys with what is in force at this time.
+    pub fn at(&self, now: Timestamp) -> Result<MaskingKeys, KeyError> {
+        let is_active = |known: &&KeyVersion| known.active_from.is_none_or(|from| from <= now);
+        match self.versions.iter().take_while(is_active).count() {
+            0 => Err(KeyError("none of its versions is in force yet".to_owned())),
+            active => Ok(MaskingKeys { versions: self.versions.clone(), active }),
+        }
     }
 
     /// The text of a new key file with one version.
@@ -67,8 +90,8 @@ impl MaskingKeys {
         Zeroizing::new(format!(
             "{MASKING_MAGIC} {MASKING_FORMAT}\n\
              # Back this file up: without it no file can be masked to the same pseudonyms again.\n\
-             # <version> <created> <key>; the highest version is current.\n{}",
-            new_version(1, now).as_str()
+             # <version> <created> <key> [<in force from>]; the highest version that is in force is current.\n{}",
+            new_version(1, now, None).as_str()
         ))
     }
 
@@ -102,14 +125,19 @@ impl MaskingKeys {
             return Err(KeyError("holds no key".to_owned()));
         }
         versions.sort_by_key(|known| known.version);
-        Ok(MaskingKeys { versions })
+        if !versions.is_sorted_by_key(|known| known.active_from) {
+            return Err(KeyError("a version would come into force before an older one".to_owned()));
+        }
+        let active = versions.len();
+        Ok(MaskingKeys { versions, active })
     }
 
     fn current(&self) -> &KeyVersion {
-        self.versions.last().expect("parse refuses a file without keys")
+        // Never empty, and one of them is in force.
+        &self.versions[self.active - 1]
     }
 
-    /// All versions, oldest first.
+    /// All versions, oldest first, those for later included.
     pub fn versions(&self) -> &[KeyVersion] {
         &self.versions
     }
@@ -121,13 +149,13 @@ impl MaskingKeys {
 
     /// A key for one purpose (`mask/hash`, `input-digest`) and namespace, derived from the current version.
     pub fn derive(&self, purpose: &str, namespace: &str) -> Zeroizing<[u8; 32]> {
-        derive(&self.current().key, purpose, namespace)
+        derive(self.current().key.bytes(), purpose, namespace)
     }
 
     /// The keys as they were when this version was current; `None` when there is no such one.
     pub fn as_of(&self, version: u32) -> Option<MaskingKeys> {
         let end = self.versions.iter().position(|known| known.version == version)?;
-        Some(MaskingKeys { versions: self.versions[..=end].to_vec() })
+        Some(MaskingKeys { versions: self.versions[..=end].to_vec(), active: end + 1 })
     }
 }
 
@@ -142,36 +170,18 @@ fn derive(key: &[u8; 32], purpose: &str, namespace: &str) -> Zeroizing<[u8; 32]>
 /// One line of a key file; what is wrong never quotes the line.
 fn parse_version(line: &str) -> Result<KeyVersion, &'static str> {
     let mut words = line.split_ascii_whitespace();
-    let (Some(version), Some(created), Some(encoded), None) = (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err("expected `<version> <creation time> <base64 of 32 bytes>`");
+    let (Some(version), Some(created), Some(encoded)) = (words.next(), words.next(), words.next()) else {
+        return Err("expected `<version> <creation time> <base64 of 32 bytes> [<in force from>]`");
     };
+    let (active_from, None) = (words.next(), words.next()) else { return Err("there is something behind the key") };
     let version =
         version.parse::<u32>().ok().filter(|version| *version > 0).ok_or("the version is no number above 0")?;
     let created = created.parse::<Timestamp>().map_err(|_| "the creation time is not RFC 3339")?;
+    let active_from = active_from.map(str::parse::<Timestamp>).transpose();
+    let active_from = active_from.map_err(|_| "the time from which it is in force is not RFC 3339")?;
     let bytes = Zeroizing::new(BASE64.decode(encoded).map_err(|_| "the key is not base64")?);
     let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| "the key is not 32 bytes long")?;
-    Ok(KeyVersion { version, created, key: Zeroizing::new(key) })
-}
-
-/// Reads a file that nobody but its owner (and its group, for reading) may touch.
-fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyError> {
-    let fail = |error: std::io::Error| KeyError(format!("cannot read key file {}: {error}", path.display()));
-    let file = File::open(path).map_err(fail)?;
-    let metadata = file.metadata().map_err(fail)?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o037 != 0 {
-        return Err(KeyError(format!(
-            "key file {path} is open to others (mode {mode:04o}); run: chmod 0600 {path}",
-            path = path.display()
-        )));
-    }
-    if metadata.len() > MAX_KEY_FILE {
-        return Err(KeyError(format!("{} is too large for a key file", path.display())));
-    }
-    let mut text = Zeroizing::new(String::with_capacity(metadata.len() as usize + 1));
-    file.take(MAX_KEY_FILE).read_to_string(&mut text).map_err(fail)?;
-    Ok(text)
+    Ok(KeyVersion { version, created, active_from, key: LockedKey::new(Zeroizing::new(key)) })
 }
 
 /// Writes a new masking key file, durable, mode 0600; never overwrites.
@@ -180,22 +190,26 @@ pub fn generate_masking(path: &Path, now: Timestamp) -> Result<(), KeyError> {
     write_durable(path, 0o600, MaskingKeys::generate(now).as_bytes())
 }
 
-/// Adds a new version to a masking key file, which becomes current; the older ones stay. Returns its number.
+/// Adds a new version to a masking key file, which becomes current, at once or from a time on; the older ones stay.
+/// Returns its number.
 ///
 /// The file keeps its mode and owner, and is at every moment the old one or the new one.
-pub fn rotate_masking(path: &Path, now: Timestamp) -> Result<u32, KeyError> {
+pub fn rotate_masking(path: &Path, now: Timestamp, active_from: Option<Timestamp>) -> Result<u32, KeyError> {
     let fail = |error: std::io::Error| KeyError(format!("cannot rotate {}: {error}", path.display()));
     // A link stays one: what it names is replaced.
     let path = &fs::canonicalize(path).map_err(fail)?;
     let dir = File::open(path.parent().unwrap_or(Path::new("/"))).map_err(fail)?;
     // One rotation at a time, or one of two new versions would be lost.
     rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive).map_err(|errno| fail(errno.into()))?;
-    let text = read_secret(path)?;
+    let text = source::read_file(path)?;
     let keys = MaskingKeys::parse(&text).map_err(|error| KeyError(format!("{}: {error}", path.display())))?;
     let version = keys.current_version().checked_add(1).ok_or(KeyError("there are no more versions".to_owned()))?;
+    if keys.current().active_from > active_from {
+        return Err(KeyError(format!("version {} comes into force later than that", keys.current_version())));
+    }
     let metadata = fs::metadata(path).map_err(fail)?;
     let end = if text.ends_with('\n') { "" } else { "\n" };
-    let new = Zeroizing::new(format!("{}{end}{}", text.as_str(), new_version(version, now).as_str()));
+    let new = Zeroizing::new(format!("{}{end}{}", text.as_str(), new_version(version, now, active_from).as_str()));
     let temporary = with_suffix(path, ".rotating");
     let described = |error: fsutil::PathError| KeyError(format!("{error}: {}", error.source));
     fsutil::remove_if_there(&temporary).map_err(described)?; // of a rotation that was cut off
@@ -215,11 +229,12 @@ pub fn rotate_masking(path: &Path, now: Timestamp) -> Result<u32, KeyError> {
 }
 
 /// A line for a masking key file.
-fn new_version(version: u32, now: Timestamp) -> Zeroizing<String> {
+fn new_version(version: u32, now: Timestamp, active_from: Option<Timestamp>) -> Zeroizing<String> {
     let mut key = Zeroizing::new([0u8; 32]);
     OsRng.fill_bytes(key.as_mut_slice());
     let encoded = Zeroizing::new(BASE64.encode(key.as_slice()));
-    Zeroizing::new(format!("{version} {now} {}\n", encoded.as_str()))
+    let from = active_from.map(|from| format!(" {from}")).unwrap_or_default();
+    Zeroizing::new(format!("{version} {now} {}{from}\n", encoded.as_str()))
 }
 
 fn refuse_taken(path: &Path) -> Result<(), KeyError> {
@@ -266,7 +281,7 @@ fn write_durable(path: &Path, mode: u32, content: &[u8]) -> Result<(), KeyError>
 /// The host's signing key.
 #[derive(Clone)]
 pub struct SigningKey {
-    key: PrivateKey,
+    key: Arc<PrivateKey>,
 }
 
 impl std::fmt::Debug for SigningKey {
@@ -277,8 +292,12 @@ impl std::fmt::Debug for SigningKey {
 
 impl SigningKey {
     pub fn load(path: &Path) -> Result<SigningKey, KeyError> {
-        let text = read_secret(path)?;
-        let fail = |what: String| KeyError(format!("{}: {what}", path.display()));
+        SigningKey::from_source(&KeySource::File(path.to_owned()))
+    }
+
+    pub fn from_source(source: &KeySource) -> Result<SigningKey, KeyError> {
+        let text = source.read()?;
+        let fail = |what: String| KeyError(format!("{source}: {what}"));
         let key = PrivateKey::from_openssh(text.as_str())
             .map_err(|error| fail(format!("no OpenSSH private key: {error}")))?;
         if key.is_encrypted() {
@@ -287,6 +306,8 @@ impl SigningKey {
         if key.algorithm() != Algorithm::Ed25519 {
             return Err(fail(format!("is {}, not ssh-ed25519", key.algorithm())));
         }
+        let key = Arc::new(key);
+        locked::lock(&*key);
         Ok(SigningKey { key })
     }
 
@@ -321,11 +342,12 @@ impl VerifyingKey {
         Ok(VerifyingKey { key })
     }
 
-    /// The public half of the signing key at this path; where that is not for this user to read, its `.pub`.
-    pub fn of_signing_key(path: &Path) -> Result<VerifyingKey, KeyError> {
-        match SigningKey::load(path) {
-            Ok(key) => Ok(key.verifying()),
-            Err(error) => VerifyingKey::load(&with_suffix(path, ".pub")).map_err(|_| error),
+    /// The public half of a signing key; where its file is not for this user to read, the one beside it.
+    pub fn of_signing_key(source: &KeySource) -> Result<VerifyingKey, KeyError> {
+        match (SigningKey::from_source(source), source) {
+            (Ok(key), _) => Ok(key.verifying()),
+            (Err(error), KeySource::File(path)) => VerifyingKey::load(&with_suffix(path, ".pub")).map_err(|_| error),
+            (Err(error), KeySource::Command(_)) => Err(error),
         }
     }
 
@@ -345,5 +367,4 @@ impl VerifyingKey {
 }
 
 #[cfg(test)]
-#[path = "keys_tests.rs"]
 mod tests;

@@ -120,7 +120,7 @@ fn show_vault(config: &Config, identity: &Path) -> anyhow::Result<()> {
 
 fn show_audit(config: &Config, config_path: &Path, dir: &Path) -> anyhow::Result<()> {
     say("7. The audit trail");
-    let key = crate::keys::SigningKey::load(&config.keys.signing)?.verifying();
+    let key = crate::keys::SigningKey::from_source(&config.keys.signing)?.verifying();
     let verdict = crate::audit::verify(&config.audit.dir, &key, &|_, _| {})?;
     ensure!(verdict.problems.is_empty(), "the audit trail does not verify");
     println!("   {} records, {} signed checkpoints: the chain holds", verdict.records, verdict.checkpoints);

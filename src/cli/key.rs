@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use serde_json::json;
 use sha2::Digest;
 
+use super::Problems;
 use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
-use crate::keys::MaskingKeys;
+use crate::keys::{KeySource, MaskingKeys};
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
@@ -22,9 +23,18 @@ pub enum Arguments {
     },
     /// Add a new version to the masking key; files are masked under it from veild's next start on
     Rotate {
+        /// Time (RFC 3339) from which files are masked under it, so that several hosts change together
+        #[arg(long, value_name = "TIME")]
+        from: Option<Timestamp>,
         /// Masking key, instead of the configuration's; then the audit trail has nothing of it
         #[arg(long)]
         masking_key: Option<PathBuf>,
+    },
+    /// What is wrong with the configuration's keys: where they come from, modes, owners, versions
+    Check {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Versions of the masking key, with a fingerprint each that tells whether two hosts have the same
     List {
@@ -46,7 +56,8 @@ pub enum Kind {
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
         Arguments::Generate { kind, out } => generate(config, *kind, out),
-        Arguments::Rotate { masking_key } => rotate(config, masking_key.as_deref()),
+        Arguments::Rotate { from, masking_key } => rotate(config, *from, masking_key.as_deref()),
+        Arguments::Check { json } => check(&Config::load(config)?, *json),
         Arguments::List { masking_key, json } => list(&super::masking_keys(config, masking_key.as_deref())?, *json),
     }
 }
@@ -83,17 +94,34 @@ fn record_generated(config: &Path, kind: Kind, out: &Path) {
     }
 }
 
-fn rotate(config: &Path, masking_key: Option<&Path>) -> anyhow::Result<()> {
+fn check(config: &Config, json: bool) -> anyhow::Result<()> {
+    let findings = super::check::keys(config)?;
+    if json {
+        super::print_json(&findings)?;
+    } else {
+        findings.iter().for_each(super::check::print);
+        println!("masking key: {}; signing key: {}", config.keys.masking, config.keys.signing);
+    }
+    match findings.len() {
+        0 => Ok(()),
+        count => Err(Problems(super::plural(count as u64, "problem", "problems")).into()),
+    }
+}
+
+fn rotate(config: &Path, from: Option<Timestamp>, masking_key: Option<&Path>) -> anyhow::Result<()> {
     let (path, version) = match masking_key {
-        Some(path) => (path.to_owned(), crate::keys::rotate_masking(path, Timestamp::now())?),
+        Some(path) => (path.to_owned(), crate::keys::rotate_masking(path, Timestamp::now(), from)?),
         None => {
             let config = Config::load(config)?;
-            let path = &config.keys.masking;
+            let KeySource::File(path) = &config.keys.masking else {
+                anyhow::bail!("the masking key comes from {}: rotate it there", config.keys.masking);
+            };
             anyhow::ensure!(
                 !path.starts_with("/run/credentials"),
                 "the masking key comes as a credential: give its source with `--masking-key`, then restart the service"
             );
-            let next = MaskingKeys::load(path)?.current_version().saturating_add(1);
+            let keys = MaskingKeys::load(path)?;
+            let next = keys.versions().last().map_or(1, |last| last.version.saturating_add(1));
             let record = |outcome| {
                 Record::new(Timestamp::now(), Action::KeyRotated, outcome)
                     .field("user", super::user())
@@ -102,16 +130,17 @@ fn rotate(config: &Path, masking_key: Option<&Path>) -> anyhow::Result<()> {
             };
             // Recorded first: there is no version that the trail does not know.
             super::record(&config, record(Outcome::Success))?;
-            let rotated = crate::keys::rotate_masking(path, Timestamp::now());
+            let rotated = crate::keys::rotate_masking(path, Timestamp::now(), from);
             if rotated.is_err() {
                 super::record(&config, record(Outcome::Failure))?;
             }
             (path.clone(), rotated?)
         }
     };
+    let from = from.map(|from| format!(", in force from {from}")).unwrap_or_default();
     println!(
-        "version {version} of {} is there; back the file up, hand it to the hosts whose files shall join, and restart \
-         veild on all of them: pseudonyms of version {version} match none of the older ones",
+        "version {version} of {} is there{from}; back the file up, hand it to the hosts whose files shall join, and \
+         restart veild on all of them: pseudonyms of version {version} match none of the older ones",
         path.display()
     );
     Ok(())
@@ -126,12 +155,17 @@ fn list(keys: &MaskingKeys, json: bool) -> anyhow::Result<()> {
                 "created": known.created,
                 "fingerprint": known.fingerprint(),
                 "current": known.version == current,
+                "active_from": known.active_from,
             })
         });
         return super::print_json(&all.collect::<Vec<_>>());
     }
     for known in keys.versions() {
-        let note = if known.version == current { "  current" } else { "" };
+        let note = match known.active_from {
+            _ if known.version == current => "  current".to_owned(),
+            Some(from) if known.version > current => format!("  in force from {from}"),
+            _ => String::new(),
+        };
         println!("{}  {}  {}{note}", known.version, known.created, known.fingerprint());
     }
     Ok(())

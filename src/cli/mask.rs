@@ -119,7 +119,7 @@ fn seal_file(
 ) -> anyhow::Result<()> {
     let signing = match &arguments.signing_key {
         Some(path) => SigningKey::load(path)?,
-        None => SigningKey::load(&crate::config::Config::load(config)?.keys.signing)?,
+        None => SigningKey::from_source(&crate::config::Config::load(config)?.keys.signing)?,
     };
     let recipients = Recipients::parse(&arguments.recipient)?;
     let (reading, compress) = arguments.reading.of(config, path)?;

@@ -272,9 +272,9 @@ fn find_policy(config: &Path, policy: &str) -> anyhow::Result<crate::policy::Pol
 
 /// The configuration's masking key, or one given by path.
 fn masking_keys(config: &Path, key: Option<&Path>) -> anyhow::Result<crate::keys::MaskingKeys> {
-    let path = match key {
-        Some(path) => path.to_owned(),
+    let source = match key {
+        Some(path) => crate::keys::KeySource::File(path.to_owned()),
         None => Config::load(config)?.keys.masking,
     };
-    Ok(crate::keys::MaskingKeys::load(&path)?)
+    Ok(crate::keys::MaskingKeys::from_source(&source)?)
 }

@@ -179,7 +179,7 @@ fn verify(config: &Config, identity: Option<&Path>, public_key: Option<&Path>, j
     .veild("problems", json!(verdict.problems.len()));
     match super::record(config, record) {
         // Somebody who only has the public key checks what anybody may.
-        Err(error) if SigningKey::load(&config.keys.signing).is_err() => {
+        Err(error) if SigningKey::from_source(&config.keys.signing).is_err() => {
             eprintln!("this verification stands in no audit trail: {error:#}");
         }
         recorded => recorded?,

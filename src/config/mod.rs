@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::keys::KeySource;
 use crate::pipeline::{Compress, DigestKind, Reading};
 use crate::policy::Policy;
 
@@ -97,8 +98,8 @@ pub struct Vault {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Keys {
     /// `credential:NAME` is resolved to a path here.
-    pub masking: PathBuf,
-    pub signing: PathBuf,
+    pub masking: KeySource,
+    pub signing: KeySource,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -41,7 +41,8 @@ pub struct Root {
     /// Sealed objects and their receipts.
     #[serde(default)]
     pub vault: Vault,
-    /// Key files, by path or as `credential:NAME` for systemd's LoadCredential=.
+    /// Keys: by path, as `credential:NAME` for systemd's LoadCredential=, or as `command:PROGRAM ARGUMENT …`, which
+    /// prints one.
     #[serde(default)]
     pub keys: Keys,
     /// Rejected files.

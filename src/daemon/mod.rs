@@ -97,8 +97,8 @@ pub fn trail_options(config: &Config) -> TrailOptions {
 /// Opens everything durable; the caller holds the state directory's lock.
 pub fn open_clerk(config: &Arc<Config>) -> Result<Clerk, DaemonError> {
     let failed = |error: ClerkError| DaemonError::Start(clerk::obstacle(&error, config));
-    let keys = MaskingKeys::load(&config.keys.masking).map_err(cannot_start)?;
-    let signing = SigningKey::load(&config.keys.signing).map_err(cannot_start)?;
+    let keys = MaskingKeys::from_source(&config.keys.masking).map_err(cannot_start)?;
+    let signing = SigningKey::from_source(&config.keys.signing).map_err(cannot_start)?;
     create_dir_durable(&quarantine_dir(config), 0o700)?;
     create_dir_durable(&config.audit.dir, 0o750)?;
     let path = config.daemon.state_dir.join("ledger.sqlite");

@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::message::{Hello, Masked, OutputSpec, Reply, Task, Work, receive, send};
 use crate::keys::MaskingKeys;
 use crate::pipeline::{self, DigestKind, Failure, Input, InputReport, Output, Reading, Sink};
@@ -29,7 +31,9 @@ pub fn serve(socket: &UnixStream) -> io::Result<()> {
     while let Some((task, fds)) = receive::<Task>(socket)? {
         crate::faults::point("task_received");
         send(socket, &Reply::Started { job: task.job }, &[])?;
-        let reply = perform(task, fds, &hello.keys, hello.threads, socket);
+        // A version may have come into force meanwhile.
+        let keys = hello.keys.at(Timestamp::now()).map_err(io::Error::other)?;
+        let reply = perform(task, fds, &keys, hello.threads, socket);
         crate::faults::point("before_reply");
         send(socket, &reply, &[])?;
         crate::faults::point("replied");

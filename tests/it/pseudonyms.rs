@@ -216,3 +216,28 @@ fn rotations_at_once_lose_no_version() {
     let versions: Vec<_> = versions.as_array().unwrap().iter().map(|it| it["version"].as_u64().unwrap()).collect();
     assert_eq!(versions, (1..=9).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_key_may_come_from_a_command_and_a_version_may_wait() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.site("masking.key");
+    let quoted = format!("masking = {:?}", key.to_str().unwrap());
+    sandbox.edit_config(&quoted, &format!("masking = \"command:/bin/cat {}\"", key.display()));
+    assert!(sandbox.veild(&["key", "check"]).status.success());
+    let people = "id,name,ssn,email,country,dob,notes\n1,Ann,123-45-6789,a@b.example,DE,1980-01-02,x\n";
+    sandbox.drop_file("people.csv", people);
+    sandbox.run_until_idle();
+    assert_eq!(sandbox.receipts().len(), 1);
+    let refused = sandbox.veild(&["key", "rotate"]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("rotate it there"));
+    let rotated = ["key", "rotate", "--from", "2099-01-01T00:00:00Z", "--masking-key", key.to_str().unwrap()];
+    assert!(sandbox.veild(&rotated).status.success());
+    let listed = sandbox.json(&["key", "list"]);
+    assert_eq!((&listed[0]["current"], &listed[1]["current"]), (&true.into(), &false.into()), "{listed}");
+    assert_eq!(listed[1]["active_from"], "2099-01-01T00:00:00Z");
+    sandbox.edit_config("/bin/cat ", "/bin/cat /nowhere/");
+    let checked = sandbox.veild(&["key", "check"]);
+    assert_eq!(checked.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(said.contains("the command /bin/cat") && !said.contains("/nowhere"), "{said}");
+}

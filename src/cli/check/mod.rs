@@ -150,7 +150,12 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-fn print(finding: &Finding) {
+/// What is wrong with the keys alone.
+pub(super) fn keys(config: &Config) -> anyhow::Result<Vec<Finding>> {
+    Ok(places::keys(config, &Service::of(config, None)?))
+}
+
+pub(super) fn print(finding: &Finding) {
     let level = match finding.level {
         Level::Error => "error",
         Level::Warning => "warning",

@@ -12,14 +12,11 @@ use crate::cli::unit::Barrier;
 use crate::config::Config;
 use crate::daemon::places::readable;
 use crate::fsutil::{self, At};
-use crate::keys::{MaskingKeys, SigningKey};
+use crate::keys::{KeySource, MaskingKeys, SigningKey};
 
 pub(super) fn check(config: &Config, service: &Service) -> Vec<Finding> {
     let mut findings = configuration(config, service);
-    let masking = MaskingKeys::load(&config.keys.masking).err().map(|error| error.to_string());
-    findings.extend(key("masking", &config.keys.masking, masking, service));
-    let signing = SigningKey::load(&config.keys.signing).err().map(|error| error.to_string());
-    findings.extend(key("signing", &config.keys.signing, signing, service));
+    findings.extend(keys(config, service));
     findings.extend(epoch_key(config, service));
     let mut dirs = vec![
         ("state", config.daemon.state_dir.as_path()),
@@ -31,6 +28,15 @@ pub(super) fn check(config: &Config, service: &Service) -> Vec<Finding> {
         findings.extend(own_dir(what, dir, config, service));
     }
     findings.extend(ways(config, service));
+    findings
+}
+
+/// What is wrong with the masking and the signing key.
+pub fn keys(config: &Config, service: &Service) -> Vec<Finding> {
+    let masking = MaskingKeys::from_source(&config.keys.masking).err().map(|error| error.to_string());
+    let mut findings = key("masking", &config.keys.masking, masking, service);
+    let signing = SigningKey::from_source(&config.keys.signing).err().map(|error| error.to_string());
+    findings.extend(key("signing", &config.keys.signing, signing, service));
     findings
 }
 
@@ -78,7 +84,10 @@ fn configuration(config: &Config, service: &Service) -> Vec<Finding> {
     findings
 }
 
-fn key(name: &str, path: &Path, problem: Option<String>, service: &Service) -> Vec<Finding> {
+fn key(name: &str, source: &KeySource, problem: Option<String>, service: &Service) -> Vec<Finding> {
+    let KeySource::File(path) = source else {
+        return problem.map(Finding::error).into_iter().collect();
+    };
     let quoted = shell(path);
     if !path.exists() {
         let what = problem.unwrap_or_else(|| format!("there is no {name} key {}", path.display()));
@@ -89,13 +98,18 @@ fn key(name: &str, path: &Path, problem: Option<String>, service: &Service) -> V
         let finding = Finding::error(problem);
         return vec![if is_open { finding.mend(format!("chmod g-wx,o-rwx {quoted}")) } else { finding }];
     }
-    match service.tries(|| File::open(path).at("open", path)) {
-        Ok(_) => Vec::new(),
-        Err(problem) => {
-            let what = format!("user {} cannot read the {name} key: {problem}", service.account.name);
-            vec![Finding::error(what).mend(readable_by(service, path))]
-        }
+    let mut findings = Vec::new();
+    if let Err(problem) = service.tries(|| File::open(path).at("open", path)) {
+        let what = format!("user {} cannot read the {name} key: {problem}", service.account.name);
+        findings.push(Finding::error(what).mend(readable_by(service, path)));
     }
+    if let Ok(metadata) = fs::metadata(path)
+        && ![0, service.account.uid].contains(&metadata.uid())
+    {
+        let what = format!("the {name} key {} belongs to user {}, who can change it", path.display(), metadata.uid());
+        findings.push(Finding::error(what).mend(format!("chown {} {quoted}", service.owner())));
+    }
+    findings
 }
 
 fn own_dir(what: &str, dir: &Path, config: &Config, service: &Service) -> Vec<Finding> {
@@ -172,9 +186,9 @@ pub(super) fn reachable(what: &str, dir: &Path, service: &Service) -> Vec<Findin
 
 /// Whoever may write to a directory above can put another thing in a path's place.
 fn ways(config: &Config, service: &Service) -> Vec<Finding> {
-    let own = [&config.path, &config.keys.masking, &config.keys.signing].into_iter();
-    let places = own.chain([&config.daemon.state_dir, &config.vault.dir, &config.audit.dir]);
-    let paths = places.chain(&config.log.dir).chain(config.landings.iter().map(|landing| &landing.dir));
+    let own = [&config.path, config.keys.masking.path(), config.keys.signing.path()].into_iter();
+    let places = own.chain([&*config.daemon.state_dir, &config.vault.dir, &config.audit.dir]);
+    let paths = places.chain(config.log.dir.as_deref()).chain(config.landings.iter().map(|landing| &*landing.dir));
     let mut above: BTreeMap<&Path, &Path> = BTreeMap::new();
     for path in paths {
         path.ancestors().skip(1).for_each(|dir| {

@@ -8,6 +8,7 @@ use super::locate::Findings;
 use super::spanned::Spanned;
 use super::units::{ByteSize, Span};
 use super::{Audit, Config, Daemon, Keys, Landing, Log, LogFormat, Quarantine, Rotation, Vault, raw};
+use crate::keys::KeySource;
 use crate::pipeline::DigestKind;
 use crate::policy::Policy;
 use crate::seal::Recipients;
@@ -45,8 +46,8 @@ pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mu
         input_digest: root.vault.input_digest.unwrap_or(DigestKind::Keyed),
     };
     let keys = Keys {
-        masking: secret(root.keys.masking, "/etc/veild/masking.key", findings),
-        signing: secret(root.keys.signing, "/etc/veild/signing.key", findings),
+        masking: key_source(root.keys.masking, "/etc/veild/masking.key", findings),
+        signing: key_source(root.keys.signing, "/etc/veild/signing.key", findings),
     };
     let log = log(root.log, findings);
     let mut own = vec![daemon.state_dir.clone(), audit.dir.clone(), vault.dir.clone()];
@@ -86,6 +87,20 @@ fn absolute(value: Option<Spanned<String>>, default: &str, findings: &mut Findin
         findings.add(value.span(), "paths are plain here: write it without `..`");
     }
     value.into_inner().into()
+}
+
+/// A path, `credential:NAME` or `command:PROGRAM ARGUMENT …`.
+fn key_source(value: Option<Spanned<String>>, default: &str, findings: &mut Findings<'_>) -> KeySource {
+    let Some(line) = value.as_ref().and_then(|value| value.get_ref().strip_prefix("command:")) else {
+        return KeySource::File(secret(value, default, findings));
+    };
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    if !words.first().is_some_and(|program| program.starts_with('/')) {
+        let place = value.as_ref().map_or(0..0, Spanned::span);
+        findings
+            .add(place, "a command begins with the absolute path of its program: \"command:/usr/bin/pass show veild\"");
+    }
+    KeySource::Command(words)
 }
 
 /// `credential:NAME` is what systemd's LoadCredential= put into $CREDENTIALS_DIRECTORY. Commands beside the service, which
