@@ -85,14 +85,20 @@ pub(super) fn full_name(text: &str) -> Option<usize> {
     named
 }
 
+/// Longest word of a name, in characters.
+const LONGEST_WORD: usize = 64;
+
 /// Length of a capitalised word of at least three letters; hyphens and apostrophes may be within.
 fn capitalised(text: &str) -> Option<usize> {
     let mut letters = text.chars();
     letters.next().filter(|first| first.is_uppercase())?;
-    let end = text.find(|letter: char| !letter.is_alphabetic() && !"-'’".contains(letter)).unwrap_or(text.len());
+    let goes_on = |letter: char| letter.is_alphabetic() || "-'’".contains(letter);
+    // A line of hyphened capitals would be read from each of them to its end.
+    let end: usize = text.chars().take(LONGEST_WORD + 1).take_while(|it| goes_on(*it)).map(char::len_utf8).sum();
     let word = text[..end].trim_end_matches(['-', '\'', '’']);
     let inner = word.chars().skip(1);
-    (word.len() >= 3 && inner.clone().any(char::is_lowercase)).then_some(word.len())
+    let is_short = word.chars().count() <= LONGEST_WORD;
+    (word.len() >= 3 && is_short && inner.clone().any(char::is_lowercase)).then_some(word.len())
 }
 
 fn listed(words: &Words, word: &str) -> bool {

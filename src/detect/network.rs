@@ -48,11 +48,15 @@ pub(super) fn url_around(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let start = text[..at].iter().rposition(|&byte| !is_scheme(byte)).map_or(0, |before| before + 1);
     let is_end = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'<' | b'>' | b'\'');
     let rest = &text[at + 3..];
-    let end = rest.iter().position(is_end).unwrap_or(rest.len());
-    let authority = rest[..end].split(|byte| matches!(byte, b'/' | b'?' | b'#')).next()?;
+    // Little is read of what has no user: a text may be full of it.
+    let ends_authority = |byte: &u8| is_end(byte) || matches!(byte, b'/' | b'?' | b'#');
+    let authority = &rest[..rest.iter().position(ends_authority).unwrap_or(rest.len())];
     let user = &authority[..authority.iter().rposition(|&byte| byte == b'@')?];
     let colon = user.iter().position(|&byte| byte == b':')?;
-    (at > start && colon + 1 < user.len()).then_some((start, at + 3 + end))
+    if at == start || colon + 1 == user.len() {
+        return None;
+    }
+    Some((start, at + 3 + rest.iter().position(is_end).unwrap_or(rest.len())))
 }
 
 #[cfg(test)]

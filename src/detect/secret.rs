@@ -53,6 +53,9 @@ const KINDS: &[(&str, Tail)] = &[
     ("-----BEGIN ", Tail::Pem),
 ];
 
+/// More bytes than the head of a JSON Web Token has, a chain of certificates included.
+const LONGEST_JWT_HEAD: usize = 8 << 10;
+
 /// All prefixes, for a search of many at once.
 pub(super) fn prefixes() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|(prefix, _)| *prefix)
@@ -86,12 +89,20 @@ fn run(text: &[u8], belongs: impl Fn(u8) -> bool, least: usize) -> Option<usize>
 
 fn jwt(text: &[u8]) -> Option<usize> {
     use base64::Engine as _;
-    let length = run(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'), 20)?;
-    let mut parts = text[..length].split(|&byte| byte == b'.');
-    let (head, body) = (parts.next()?, parts.next()?);
-    parts.next()?;
-    let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(head).ok()?;
-    (json.starts_with(b"{\"") && json.ends_with(b"}") && body.starts_with(b"eyJ")).then_some(length)
+    let dot = text.iter().take(LONGEST_JWT_HEAD).position(|&byte| !is_base64_url(byte))?;
+    if !text[dot..].starts_with(b".eyJ") {
+        return None;
+    }
+    let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&text[..dot]).ok()?;
+    if !json.starts_with(b"{\"") || !json.ends_with(b"}") {
+        return None;
+    }
+    let length = run(text, |byte| is_base64_url(byte) || byte == b'.', 20)?;
+    text[dot + 1..length].contains(&b'.').then_some(length)
+}
+
+fn is_base64_url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 /// A whole block where its end is there, else its first line: what follows is then cut off.

@@ -82,10 +82,12 @@ static PREFIXES: LazyLock<AhoCorasick> =
 /// What stands around a mark that is searched for many bytes at once.
 fn marked(text: &[u8], wanted: &Wanted, found: &mut Vec<Span>) {
     if wanted.has(Class::Secret) {
+        let mut free = 0; // what lies within a secret is not read again and again
         for hit in PREFIXES.find_iter(text) {
             let begins = hit.start() == 0 || !text[hit.start() - 1].is_ascii_alphanumeric();
-            if let Some(length) = begins.then(|| secret::at(&text[hit.start()..])).flatten() {
-                found.push(Span { start: hit.start(), end: hit.start() + length, class: Class::Secret });
+            if let Some(length) = (begins && hit.start() >= free).then(|| secret::at(&text[hit.start()..])).flatten() {
+                free = hit.start() + length;
+                found.push(Span { start: hit.start(), end: free, class: Class::Secret });
             }
         }
     }
@@ -94,8 +96,13 @@ fn marked(text: &[u8], wanted: &Wanted, found: &mut Vec<Span>) {
         return;
     }
     if wanted.has(Class::UrlCredentials) {
-        let urls = memchr::memmem::find_iter(text, b"://").filter_map(|at| network::url_around(text, at));
-        found.extend(urls.map(|(start, end)| Span { start, end, class: Class::UrlCredentials }));
+        let mut free = 0;
+        for at in memchr::memmem::find_iter(text, b"://") {
+            if let Some((start, end)) = (at >= free).then(|| network::url_around(text, at)).flatten() {
+                free = end;
+                found.push(Span { start, end, class: Class::UrlCredentials });
+            }
+        }
     }
     if wanted.has(Class::Email) {
         let mails = at_signs.filter_map(|at| mail::around(text, at));

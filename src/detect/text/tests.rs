@@ -68,6 +68,15 @@ fn hostile_text_is_only_text() {
     }
 }
 
+#[test]
+fn long_runs_are_read_once() {
+    // Each of these would be read from every one of its pieces to its end: for hours.
+    for piece in ["sk-", "sk-AKIA", "eyJ-", "eyJ.", "A-", "Aa-", "://a", "://a:@b", "x://a:b@"] {
+        let text = format!("@ {}", piece.repeat((1 << 20) / piece.len()));
+        assert!(spans(&text, &Wanted::all()).len() < 2, "{piece}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn spans_are_in_order_and_on_boundaries(text in "[-0-9A-Za-z@:. ()+/é山\n]{0,80}") {
