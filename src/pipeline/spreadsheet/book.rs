@@ -16,6 +16,10 @@ use crate::pipeline::{Failure, Format, Limits};
 const BUFFER: usize = 64 << 10;
 const ODS: &[u8] = b"application/vnd.oasis.opendocument.spreadsheet";
 
+/// Of a sheet in xlsx; the library believes places behind them.
+const MOST_ROWS: u32 = 1 << 20;
+const MOST_COLUMNS: u32 = 1 << 14;
+
 type Bytes = BufReader<From>;
 
 fn reader(window: &Window) -> Bytes {
@@ -134,8 +138,12 @@ impl Book {
             Book::Xlsx(book, name) => {
                 let mut cells = book.worksheet_cells_reader(name).map_err(|_| broken())?;
                 while let Some(cell) = cells.next_cell().map_err(|_| broken())? {
+                    let (row, column) = cell.get_position();
+                    if row >= MOST_ROWS || column >= MOST_COLUMNS {
+                        return Err(broken());
+                    }
                     let value = Data::from(cell.get_value().clone());
-                    if value != Data::Empty && !visit(cell.get_position(), &value)? {
+                    if value != Data::Empty && !visit((row, column), &value)? {
                         return Ok(false);
                     }
                 }

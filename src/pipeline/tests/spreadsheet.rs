@@ -117,6 +117,8 @@ fn damage_and_bombs_are_refused() {
     let input = xlsx(&people(), "hidden");
     let far = format!("<row r=\"1\">{}</row><row r=\"1048576\">{}</row>", text("A1", "a"), text("XFD1048576", "b"));
     assert_eq!(fault(&xlsx(&far, "hidden"), &Reading::default(), &policy(&["a=keep"])).code, "expansion_exceeded");
+    let beyond = format!("<row r=\"1\">{}{}</row>", text("A1", "a"), text("AAAAAAA1", "b"));
+    assert_eq!(fault(&xlsx(&beyond, "hidden"), &Reading::default(), &policy(&["a=keep"])).code, "malformed_file");
     let bomb = xlsx(&text("A1", &"x".repeat(20 << 20)), "hidden");
     assert_eq!(fault(&bomb, &Reading::default(), &policy(&["a=keep"])).code, "expansion_exceeded");
     let ragged = fault(&input, &Reading::default(), &policy(&["id=keep", "name=date", "born=date", "sum=keep"]));
