@@ -97,7 +97,7 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
     let telling: Vec<&Matcher> = own.filter(|matcher| matcher.tells_names("")).collect();
     let known: Vec<bool> = names.iter().map(|name| telling.iter().any(|matcher| matcher.is_match(name))).collect();
     let public: Vec<String> = public_names(header, &known);
-    refuse_bad_names(&names, &public)?;
+    let places = places(&names, &public)?;
     let mut columns = Vec::with_capacity(header.len());
     for (index, name) in names.iter().enumerate() {
         let rule = rule_for(policy, &matchers, name, &public[index])?;
@@ -106,7 +106,7 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
             None => unlisted(policy, &public[index])?,
         };
         let mistyped = rule.and_then(|rule| rule.mistyped).unwrap_or(policy.mistyped);
-        let beside = mask.beside().map(|beside| find_beside(policy, beside, &names, &public[index])).transpose()?;
+        let beside = mask.beside().map(|beside| find_beside(policy, beside, &places, &public[index])).transpose()?;
         let public_name = public[index].clone();
         columns.push(PlannedColumn { public_name, namespace: name.clone(), mask, mistyped, beside });
     }
@@ -119,9 +119,8 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
 }
 
 /// The column that a mask looks at beside its own.
-fn find_beside(policy: &Policy, beside: &str, names: &[String], public: &str) -> Result<usize, Fault> {
-    let wanted = normalise(beside);
-    names.iter().position(|name| *name == wanted).ok_or_else(|| {
+fn find_beside(policy: &Policy, beside: &str, places: &HashMap<&str, usize>, public: &str) -> Result<usize, Fault> {
+    places.get(normalise(beside).as_str()).copied().ok_or_else(|| {
         let sentence = format!(
             "the file has no column {beside:?}, without which policy {:?} cannot mask {}",
             policy.name,
@@ -162,20 +161,21 @@ fn fault(code: &str, column: Option<&str>, sentence: String, advice: &str) -> Fa
     }
 }
 
-fn refuse_bad_names(names: &[String], public: &[String]) -> Result<(), Fault> {
-    let mut first = HashMap::new();
+/// Where each name stands; blank names and those that stand twice are refused.
+fn places<'n>(names: &'n [String], public: &[String]) -> Result<HashMap<&'n str, usize>, Fault> {
+    let mut places = HashMap::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
         if name.is_empty() {
             let sentence = format!("column {} of the header has no name", index + 1);
             return Err(fault("blank_column", Some(&public[index]), sentence, "ask the sender to name every column"));
         }
-        if let Some(earlier) = first.insert(name, index) {
+        if let Some(earlier) = places.insert(name.as_str(), index) {
             let sentence = format!("columns {} and {} of the header have the same name", earlier + 1, index + 1);
             let advice = "ask the sender to give every column its own name";
             return Err(fault("duplicate_column", Some(&public[index]), sentence, advice));
         }
     }
-    Ok(())
+    Ok(places)
 }
 
 /// A literal name beats patterns, and these beat what the policy extends; two patterns that claim one column are refused.
