@@ -35,6 +35,7 @@ for path in (pieces[first] for first in sorted(pieces)):
     if path.name.endswith(".pruned.json"):  # what is left of a pruned segment: where the chain entered and left it
         stub = json.loads(path.read_text())
         assert (stub["first_seq"], stub["prev"]) == (number, prev), f"{path.name} does not chain"
+        assert stub["stub_version"] == 2, f"{path.name} is of an earlier veild, and pins nothing"
         names = "first_seq last_seq prev head first_at last_at why recorded_after".split()
         signed("".join(f"{part}\n" for part in ["veild-audit-stub v1"] + [stub[name] for name in names]), stub["signature"])
         last, number, prev = json.loads(stub["last_line"])["veild"], stub["last_seq"] + 1, stub["head"]

@@ -14,7 +14,8 @@ use super::{AuditError, NAMESPACE};
 use crate::fsutil::{self, At};
 use crate::keys::{SigningKey, VerifyingKey};
 
-const STUB_VERSION: u32 = 1;
+/// Those of version 1 lack the last line.
+const STUB_VERSION: u32 = 2;
 const SUFFIX: &str = ".pruned.json";
 
 /// Why a segment went.
@@ -49,6 +50,7 @@ pub struct Stub {
     pub head: String,
     /// That line as it stood, newline included: the checkpoint that ends every segment. Its seal, of which the key is
     /// gone, says that the chain came this way.
+    #[serde(default)]
     pub last_line: String,
     pub first_at: Timestamp,
     pub last_at: Timestamp,
@@ -100,7 +102,7 @@ impl Stub {
         let json = fs::read(path).at("read", path)?;
         let stub: Stub = serde_json::from_slice(&json).map_err(|_| broken(path, "it is no stub of a known version"))?;
         match stub.stub_version {
-            STUB_VERSION => Ok(stub),
+            1..=STUB_VERSION => Ok(stub),
             _ => Err(broken(path, "it was written by a newer veild; upgrade veild")),
         }
     }

@@ -56,12 +56,12 @@ enum Piece {
     Stub(PathBuf),
 }
 
-/// Which checkpoints stand before the next one.
-#[derive(Clone, Copy, PartialEq)]
-enum Epochs {
+/// Which of the checkpoints since the last one that was seen are there.
+#[derive(Clone, Copy)]
+enum Between {
     /// All there were.
     All,
-    /// Some went with their segment.
+    /// Some may have gone with their segment.
     Pruned,
 }
 
@@ -70,6 +70,7 @@ struct Check<'k> {
     evidence: Evidence,
     /// Key and epoch of the last sealed checkpoint.
     epoch: Option<(String, u64)>,
+    between: Between,
     verdict: Verdict,
     expected_seq: u64,
     expected_prev: String,
@@ -113,7 +114,17 @@ fn verify_once(
     let (stubs, announced) = (Vec::new(), HashSet::new());
     let verdict = Verdict::default();
     let expected_prev = GENESIS.to_owned();
-    let mut check = Check { key, evidence, epoch: None, verdict, expected_seq: 1, expected_prev, stubs, announced };
+    let mut check = Check {
+        key,
+        evidence,
+        epoch: None,
+        between: Between::All,
+        verdict,
+        expected_seq: 1,
+        expected_prev,
+        stubs,
+        announced,
+    };
     check.compare(0, GENESIS); // the very first checkpoint pins what is before any record
     let pieces = pieces(dir)?;
     let size = |piece: &Piece| match piece {
@@ -232,12 +243,7 @@ impl Check<'_> {
             self.announced.extend(veild().and_then(|veild| veild["pruned"]["first_seq"].as_u64()));
         }
         if checkpoint.is_some() || action == Some("audit.checkpoint") {
-            match self.checkpoint(
-                veild().as_ref().and_then(|veild| veild.get("checkpoint")),
-                seq,
-                &lines.line,
-                Epochs::All,
-            ) {
+            match self.checkpoint(veild().as_ref().and_then(|veild| veild.get("checkpoint")), seq, &lines.line) {
                 Ok(at) => {
                     self.verdict.checkpoints += 1;
                     self.verdict.unsigned_records = 0;
@@ -261,13 +267,7 @@ impl Check<'_> {
     }
 
     /// A checkpoint must be, byte for byte, what its signed content renders to: nothing after it vouches for it.
-    fn checkpoint(
-        &mut self,
-        json: Option<&Value>,
-        line_seq: u64,
-        line: &[u8],
-        epochs: Epochs,
-    ) -> Result<Timestamp, String> {
+    fn checkpoint(&mut self, json: Option<&Value>, line_seq: u64, line: &[u8]) -> Result<Timestamp, String> {
         let checkpoint = json.and_then(Checkpoint::parse).ok_or("it lacks seq, head, at or signature")?;
         if checkpoint.seq.checked_add(1) != Some(line_seq) || checkpoint.head != self.expected_prev {
             return Err("it signs another line than the one before it".to_owned());
@@ -280,12 +280,13 @@ impl Check<'_> {
         if segment::render(&checkpoint.record(), None, line_seq, &checkpoint.head) != line {
             return Err("its unsigned part has been altered".to_owned());
         }
-        self.seal(&checkpoint, epochs)?;
+        self.seal(&checkpoint)?;
         Ok(checkpoint.at)
     }
 
     /// Epochs follow each other without a gap, each under the key that was erased after it.
-    fn seal(&mut self, checkpoint: &Checkpoint, epochs: Epochs) -> Result<(), String> {
+    fn seal(&mut self, checkpoint: &Checkpoint) -> Result<(), String> {
+        let between = std::mem::replace(&mut self.between, Between::All);
         let Some(seal) = &checkpoint.seal else {
             return match &self.epoch {
                 Some((_, last)) => Err(format!("it is not sealed, and epoch {last} was before it")),
@@ -297,9 +298,9 @@ impl Check<'_> {
             Some((key, last)) if key == seal.key => last.saturating_add(1),
             _ => 0,
         };
-        let due = match epochs {
-            Epochs::All => next,
-            Epochs::Pruned => next.max(seal.epoch),
+        let due = match between {
+            Between::All => next,
+            Between::Pruned => next.max(seal.epoch),
         };
         if !self.evidence.secrets.is_empty() {
             let secret = self.evidence.secrets.iter_mut().find(|secret| secret.id() == seal.key);

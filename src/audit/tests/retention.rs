@@ -217,3 +217,18 @@ fn a_damaged_segment_is_evidence_and_stays() {
     assert!(matches!(ended, AuditError::Broken { .. }), "{ended}");
     assert!(fixture.names()[0].starts_with("audit-00000000000000000001.jsonl"));
 }
+
+#[test]
+fn a_stub_of_the_first_version_still_carries_the_chain() {
+    let fixture = Fixture::new();
+    fixture.of_days(6);
+    prune(&fixture, 6);
+    for (_, path) in stub::list(&fixture.trail_dir()).unwrap() {
+        let mut old: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        old["stub_version"] = 1.into();
+        old.as_object_mut().unwrap().remove("last_line");
+        fs::write(&path, old.to_string()).unwrap();
+    }
+    drop(fixture.keeping(3, 1 << 30));
+    assert_eq!(fixture.verify().problems, []);
+}

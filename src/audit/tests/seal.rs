@@ -212,6 +212,16 @@ fn behind_what_was_pruned_nothing_can_be_written_anew() {
     assert!(problems.len() == 1 && problems[0].what.contains("was pruned"), "{problems:?}");
     fs::write(&kept, format!("{first}\n{last}\n")).unwrap();
     assert_eq!(sealed.against(Some(&kept)).problems, [], "the later one pins the earlier one too");
+    // One of the first version says nothing that the secret could tell.
+    let (_, path) = stub::list(&dir).unwrap().pop().unwrap();
+    let whole = fs::read_to_string(&path).unwrap();
+    let mut old: Value = serde_json::from_str(&whole).unwrap();
+    old["stub_version"] = 1.into();
+    fs::write(&path, old.to_string()).unwrap();
+    assert_eq!(sealed.fixture.verify().problems, []);
+    let problems = sealed.problems();
+    assert!(problems.len() == 1 && problems[0].what.contains("earlier veild"), "{problems:?}");
+    fs::write(&path, whole).unwrap();
     // The last stub leads on to another chain, of which the checkpoint is the best that the host can make today.
     let (_, path) = stub::list(&dir).unwrap().pop().unwrap();
     let genuine = Stub::read(&path).unwrap();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::segment;
 use super::super::stub::Stub;
 use super::super::{AuditError, Problem};
-use super::{Check, Epochs};
+use super::{Between, Check};
 
 impl Check<'_> {
     /// Follows the chain across what was pruned.
@@ -43,6 +43,13 @@ impl Check<'_> {
     /// What is wrong with the checkpoint that ended a pruned segment. Which others were in there is not known; but what
     /// its seal covers was written when it says, for its key has been erased since.
     fn last_of(&mut self, stub: &Stub) -> Vec<String> {
+        self.between = Between::Pruned;
+        if stub.stub_version == 1 {
+            self.epoch = None;
+            let pins_nothing = "an earlier veild left it without the checkpoint that ended it: the secret says nothing of \
+                what stands behind it; give a later checkpoint";
+            return if self.evidence.secrets.is_empty() { Vec::new() } else { vec![pins_nothing.to_owned()] };
+        }
         let line = stub.last_line.as_bytes();
         let value: Option<Value> = serde_json::from_slice(line).ok();
         let Some((seq, prev)) = value.as_ref().and_then(segment::link) else {
@@ -53,9 +60,9 @@ impl Check<'_> {
         }
         prev.clone_into(&mut self.expected_prev);
         let mut problems: Vec<String> =
-            self.compare(seq - 1, prev).into_iter().chain(self.compare(seq, &stub.head)).collect();
+            self.compare(seq.saturating_sub(1), prev).into_iter().chain(self.compare(seq, &stub.head)).collect();
         let checkpoint = value.as_ref().and_then(|value| value["veild"].get("checkpoint"));
-        match self.checkpoint(checkpoint, seq, line, Epochs::Pruned) {
+        match self.checkpoint(checkpoint, seq, line) {
             Ok(at) => self.trust(seq, at, problems.is_empty()),
             Err(what) => problems.push(format!("bad checkpoint: {what}")),
         }
