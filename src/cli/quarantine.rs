@@ -108,11 +108,18 @@ fn find(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
         .with_context(|| format!("job {job} is not in quarantine; `veild quarantine list` shows what is"))
 }
 
+/// One of which the audit trail may say that it was discarded is as good as gone.
+fn find_kept(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
+    let goes = quarantine::expiry::is_decided(dir, job);
+    anyhow::ensure!(!goes, "job {job} was in quarantine for longer than `[quarantine] keep`, and is being discarded");
+    find(dir, job)
+}
+
 /// One whose retry has begun is as good as gone.
 fn find_undecided(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
     let decided = quarantine::retry::is_decided(dir, job);
     anyhow::ensure!(!decided, "a retry of job {job} was cut off after it had begun; finish it with `quarantine retry`");
-    find(dir, job)
+    find_kept(dir, job)
 }
 
 fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
@@ -181,7 +188,7 @@ fn retry(config: &Config, job: JobId, reason: &str, identity: Option<&Path>) -> 
 fn retry_with(config: &Config, job: JobId, reason: &str, identity: Option<&[u8]>) -> anyhow::Result<()> {
     let dir = quarantine_dir(config);
     let _lock = quarantine::retry::lock(&dir, job)?;
-    let (entry, original) = find(&dir, job)?;
+    let (entry, original) = find_kept(&dir, job)?;
     if !quarantine::retry::is_decided(&dir, job) {
         let landing = config
             .landing(&entry.landing)

@@ -111,8 +111,8 @@ impl Ailment {
         }
     }
 
-    /// Whether it only stops the intake: everything can be written.
-    fn is_want(self) -> bool {
+    /// Everything can be written still.
+    fn stops_only_intake(self) -> bool {
         matches!(self, Ailment::Low | Ailment::Crowded)
     }
 
@@ -275,7 +275,7 @@ impl Places {
             let what = low_room(&health.dir, space, self.min_free);
             return self.raise(&finding.place, Ailment::Low, what, now, at);
         }
-        match health.trouble.take_if(|trouble| finding.written || trouble.ailment.is_want()) {
+        match health.trouble.take_if(|trouble| finding.written || trouble.ailment.stops_only_intake()) {
             Some(trouble) => Change::Cleared(trouble.ailment),
             None => Change::Nothing,
         }
@@ -304,12 +304,12 @@ impl Places {
         let own = [Place::Audit, Place::State, Place::Vault];
         let its = self.trouble(&Place::Landing(landing.to_owned()));
         own.iter().any(|place| self.is_unwritable(place))
-            || its.is_some_and(|trouble| !trouble.ailment.is_want() && trouble.ailment != Ailment::Full)
+            || its.is_some_and(|trouble| !trouble.ailment.stops_only_intake() && trouble.ailment != Ailment::Full)
     }
 
     /// Whether a look at this place should try to write.
     pub fn is_unwritable(&self, place: &Place) -> bool {
-        self.trouble(place).is_some_and(|trouble| !trouble.ailment.is_want())
+        self.trouble(place).is_some_and(|trouble| !trouble.ailment.stops_only_intake())
     }
 
     pub fn any_unwritable(&self) -> bool {

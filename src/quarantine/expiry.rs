@@ -23,36 +23,46 @@ struct Decision {
     recorded_after: u64,
 }
 
-/// The oldest entry that has been there for longer than `keep`; those that another command is at work on are left out.
+/// The oldest entry that is to go: one that has been there for longer than `keep`, or of which that was decided before a
+/// crash. One whose retry is decided is left out, as is one that cannot be read: it must not hold up the others.
 pub fn oldest(dir: &Path, keep: Duration, now: Timestamp) -> Result<Option<Reason>, PathError> {
     let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
     let oldest_kept = now.checked_sub(keep).unwrap_or(Timestamp::MIN);
-    // Nothing is quarantined before it is claimed, and entries are in the order of their claims.
-    for job in jobs(dir)?.into_iter().take_while(|job| job.claim_time() < oldest_kept) {
-        if retry::is_decided(dir, job) {
+    for job in jobs(dir)? {
+        // Nothing is quarantined before it is claimed: of a younger claim the reason need not be read.
+        let is_decided = is_decided(dir, job);
+        if (!is_decided && job.claim_time() >= oldest_kept) || retry::is_decided(dir, job) {
             continue;
         }
-        if let Some((reason, _)) = show(dir, job)?.filter(|(reason, _)| reason.quarantined_at < oldest_kept) {
-            return Ok(Some(reason));
+        match show(dir, job) {
+            Ok(Some((reason, _))) if is_decided || reason.quarantined_at < oldest_kept => return Ok(Some(reason)),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%job, error = %error, source = %error.source, "unreadable quarantine entry"),
         }
     }
     Ok(None)
 }
 
-/// Decides that an entry goes; when that has been decided already, the number after which the audit trail may say so.
+/// Whether it is decided that an entry goes.
+pub fn is_decided(dir: &Path, job: JobId) -> bool {
+    dir.join(job.to_string()).join(DECISION).exists()
+}
+
+/// Decides that an entry goes, whose lock is held; when that has been decided already, the number after which the audit
+/// trail may say so.
 pub fn decide(dir: &Path, job: JobId, last_seq: u64) -> Result<Option<u64>, PathError> {
     let entry = dir.join(job.to_string());
     let path = entry.join(DECISION);
-    match fs::read(&path) {
-        Ok(json) => {
-            let decision: Decision = serde_json::from_slice(&json).at("read", &path)?;
-            Ok(Some(decision.recorded_after))
-        }
+    let json = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let decision = Decision { discard_version: DISCARD_VERSION, recorded_after: last_seq };
-            write_whole(&entry, DECISION, &decision)?;
-            Ok(None)
+            return write_whole(&entry, DECISION, &decision).map(|()| None);
         }
-        Err(error) => Err(error).at("read", path),
+        read => read.at("read", &path)?,
+    };
+    let decision: Decision = serde_json::from_slice(&json).at("read", &path)?;
+    if decision.discard_version > DISCARD_VERSION {
+        return Err(io::Error::other("it was written by a newer veild; upgrade veild")).at("use", path);
     }
+    Ok(Some(decision.recorded_after))
 }

@@ -224,17 +224,25 @@ pub fn remove(dir: &Path, job: JobId) -> Result<(), PathError> {
     fsync_dir(dir)
 }
 
-/// Size of everything below, unfinished entries included.
+/// Size of everything below, unfinished entries included; what goes meanwhile does not count.
 pub fn total_bytes(dir: &Path) -> Result<u64, PathError> {
     let mut total = 0;
     for job in jobs(dir)? {
         let entry = dir.join(job.to_string());
-        for file in fs::read_dir(&entry).at("read", &entry)? {
-            let file = file.at("read", &entry)?;
-            total += file.metadata().at("examine", file.path())?.len();
+        let Some(files) = unless_gone(fs::read_dir(&entry)).at("read", &entry)? else { continue };
+        for file in files {
+            let Some(file) = unless_gone(file).at("read", &entry)? else { continue };
+            total += unless_gone(file.metadata()).at("examine", file.path())?.map_or(0, |metadata| metadata.len());
         }
     }
     Ok(total)
+}
+
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 #[cfg(test)]

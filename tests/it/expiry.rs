@@ -61,3 +61,37 @@ fn a_full_quarantine_pauses_intake_until_somebody_decides() {
     let codes: Vec<Value> = sandbox.audit().iter().map(|it| it["veild"]["code"].clone()).collect();
     assert!(codes.iter().filter(|code| **code == "quarantine_full").count() >= 2, "raised and cleared: {codes:?}");
 }
+
+#[test]
+fn what_the_trail_calls_discarded_is_handed_to_nobody() {
+    let sandbox = keeping("keep = \"1s\"");
+    sandbox.drop_file("ragged.csv", RAGGED);
+    let mut daemon = sandbox.daemon_with(&[QUICK, ("VEILD_FAULT", "discard_recorded")]);
+    sandbox.wait_for("the fault", || daemon.has_ended());
+    sandbox.edit_config("keep = \"1s\"", "keep = \"14d\"");
+    let job = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+    for deed in [&["release", "--to", "/nowhere/a"][..], &["retry"], &["discard"]] {
+        let mut arguments = vec!["quarantine", deed[0], &job, "--reason", "late"];
+        arguments.extend(&deed[1..]);
+        let said = String::from_utf8_lossy(&sandbox.veild(&arguments).stderr).into_owned();
+        assert!(said.contains("is being discarded"), "{deed:?}: {said}");
+    }
+    let daemon = sandbox.daemon_with(&[QUICK]);
+    sandbox.wait_for("the removal", || sandbox.quarantined().is_empty());
+    daemon.stop();
+    assert_eq!(discarded(&sandbox).len(), 1);
+    sandbox.assert_audit_holds();
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_holds_up_no_other() {
+    let sandbox = keeping("keep = \"1s\"");
+    let unreadable = sandbox.site("state/quarantine/00000000000000000000000001");
+    std::fs::create_dir_all(&unreadable).unwrap();
+    std::fs::write(unreadable.join("reason.json"), "{").unwrap();
+    sandbox.drop_file("ragged.csv", RAGGED);
+    let daemon = sandbox.daemon_with(&[QUICK]);
+    sandbox.wait_for("the record", || discarded(&sandbox).len() == 1);
+    daemon.stop();
+    assert!(unreadable.join("reason.json").exists());
+}

@@ -22,31 +22,37 @@ impl Clerk {
         if self.expired_at.is_some_and(|last| last.elapsed() < every) || !self.unsettled.is_empty() {
             return;
         }
-        self.expired_at = Some(Instant::now());
         let until = Instant::now() + UPKEEP_LASTS;
         let dir = quarantine_dir(&self.config);
         loop {
             match self.discard_oldest(&dir) {
-                Ok(true) if Instant::now() < until => {}
-                Ok(true) => self.expired_at = None, // goes on with the next tick
-                Ok(false) => return,
+                Ok(true) if Instant::now() < until => continue,
+                Ok(true) => return, // goes on with the next tick
+                Ok(false) => {}
                 Err(error) => {
                     let what = chain(&error);
-                    return tracing::error!(code = "quarantine_upkeep_failed", "nothing was discarded: {what}");
+                    tracing::error!(code = "quarantine_upkeep_failed", "nothing was discarded: {what}");
                 }
             }
-            if self.expired_at.is_none() {
-                return;
-            }
+            self.expired_at = Some(Instant::now());
+            return;
         }
     }
 
     fn discard_oldest(&mut self, dir: &Path) -> Result<bool, ClerkError> {
         let Some(entry) = expiry::oldest(dir, self.config.quarantine.keep, Timestamp::now())? else { return Ok(false) };
-        let Ok(_lock) = retry::lock(dir, entry.job) else { return Ok(false) };
+        let Ok(Some(_lock)) = retry::lock(dir, entry.job) else { return Ok(false) };
+        // A command may have been at work on it until now.
+        if retry::is_decided(dir, entry.job) || quarantine::show(dir, entry.job)?.is_none() {
+            return Ok(false);
+        }
         let before = expiry::decide(dir, entry.job, self.trail.last_seq())?;
         crate::faults::point("discard_decided");
-        if !before.is_some_and(|seq| self.says_discarded(&entry, seq)) {
+        let is_recorded = match before {
+            Some(seq) => self.says_discarded(&entry, seq)?,
+            None => false,
+        };
+        if !is_recorded {
             self.append(&[discarded(&entry)])?;
         }
         crate::faults::point("discard_recorded");
@@ -60,12 +66,12 @@ impl Clerk {
         Ok(true)
     }
 
-    fn says_discarded(&self, entry: &Reason, after: u64) -> bool {
-        let records = audit::lines_after(&self.config.audit.dir, after).unwrap_or_default();
+    fn says_discarded(&self, entry: &Reason, after: u64) -> Result<bool, ClerkError> {
+        let records = audit::lines_after(&self.config.audit.dir, after)?;
         let is_of_it = |it: &serde_json::Value| {
             it["event"]["action"] == "file.discarded" && it["veild"]["job"] == json!(entry.job)
         };
-        records.iter().any(is_of_it)
+        Ok(records.iter().any(is_of_it))
     }
 }
 

@@ -138,9 +138,8 @@ impl Clerk {
     /// Whether the quarantine holds more than it may.
     fn crowded(&self) -> Result<(), ClerkError> {
         let (dir, most) = (quarantine_dir(&self.config), self.config.quarantine.max_size);
-        match crate::quarantine::total_bytes(&dir) {
-            Ok(bytes) if bytes > most => Err(ClerkError::Crowded { bytes, most, dir }),
-            // An entry may be taken out meanwhile.
+        match crate::quarantine::total_bytes(&dir)? {
+            bytes if bytes > most => Err(ClerkError::Crowded { bytes, most, dir }),
             _ => Ok(()),
         }
     }
