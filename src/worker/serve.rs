@@ -31,8 +31,8 @@ pub fn serve(socket: &UnixStream) -> io::Result<()> {
     while let Some((task, fds)) = receive::<Task>(socket)? {
         crate::faults::point("task_received");
         send(socket, &Reply::Started { job: task.job }, &[])?;
-        // A version may have come into force meanwhile.
-        let keys = hello.keys.at(Timestamp::now()).map_err(io::Error::other)?;
+        // A version may have come into force meanwhile; a clock that was set back takes away none but newer ones.
+        let keys = hello.keys.at(Timestamp::now()).unwrap_or_else(|_| hello.keys.clone());
         let reply = perform(task, fds, &keys, hello.threads, socket);
         crate::faults::point("before_reply");
         send(socket, &reply, &[])?;
