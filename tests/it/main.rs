@@ -29,6 +29,7 @@
 //! - `commands.rs`: the command line as a user meets it.
 //! - `site.rs`: setting a site up, and what `check` says of one that is not as it should be.
 //! - `status.rs`: is all well, and if not, what is to be done?
+//! - `seeds.rs`: the seeds of the fuzz targets in `fuzz/`.
 //! - `sealed.rs`: the audit trail's forward-secure key, from `init` to an auditor without veild.
 //! - `snapshots.rs`: what people read, compared with `snapshots/`.
 //! - `generated.rs`: JSON Schema, man pages and shell completions.
@@ -71,6 +72,7 @@ mod retention;
 mod retry;
 mod sandbox;
 mod sealed;
+mod seeds;
 mod site;
 mod snapshots;
 mod soak;
