@@ -44,22 +44,28 @@ impl Recipients {
     /// Names the entry that cannot be used, says why and what is accepted; an identity given by mistake is never
     /// repeated in the message.
     pub fn parse<S: AsRef<str>>(recipients: &[S]) -> Result<Recipients, RecipientError> {
+        let numbered: Vec<(usize, &str)> =
+            recipients.iter().enumerate().map(|(index, text)| (index + 1, text.as_ref())).collect();
+        Recipients::parse_numbered(&numbered)
+    }
+
+    /// The same for recipients that stand among other things: each with the number by which messages call it.
+    pub fn parse_numbered(recipients: &[(usize, &str)]) -> Result<Recipients, RecipientError> {
         if recipients.is_empty() {
             return Err(RecipientError("there are no recipients: at least one is needed".to_owned()));
         }
         let mut all = Vec::with_capacity(recipients.len());
-        let mut seen: Vec<String> = Vec::with_capacity(recipients.len());
-        for (index, text) in recipients.iter().enumerate() {
-            let number = index + 1;
-            let (canonical, recipient) = parse_one(text.as_ref().trim()).map_err(|why| {
+        let mut seen: Vec<(usize, String)> = Vec::with_capacity(recipients.len());
+        for (number, text) in recipients {
+            let (canonical, recipient) = parse_one(text.trim()).map_err(|why| {
                 RecipientError(format!(
                     "recipient {number} {why}; accepted are age1… (X25519), ssh-ed25519 … and ssh-rsa …"
                 ))
             })?;
-            if let Some(first) = seen.iter().position(|earlier| *earlier == canonical) {
-                return Err(RecipientError(format!("recipient {number} is the same as recipient {}", first + 1)));
+            if let Some((first, _)) = seen.iter().find(|(_, earlier)| *earlier == canonical) {
+                return Err(RecipientError(format!("recipient {number} is the same as recipient {first}")));
             }
-            seen.push(canonical);
+            seen.push((*number, canonical));
             all.push(recipient);
         }
         Ok(Recipients { all })

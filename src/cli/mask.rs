@@ -28,7 +28,7 @@ pub struct Arguments {
     /// Where the sealed output goes (default: FILE.age); `-` with --plaintext: masked plaintext to standard output
     #[arg(short, long)]
     output: Option<PathBuf>,
-    /// Recipient of the output: age1…, ssh-ed25519 … or ssh-rsa …
+    /// Recipient of the output: age1…, ssh-ed25519 …, ssh-rsa … or group:NAME
     #[arg(short, long)]
     recipient: Vec<String>,
     /// Write masked plaintext; only with `-o -`
@@ -57,6 +57,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     }
     let policy = super::find_policy(config, &arguments.policy)?;
     let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
+    let recipients = super::find_recipients(config, &arguments.recipient)?;
     crate::pipeline::keep_freed_memory();
     for file in &arguments.files {
         if to_stdout {
@@ -64,7 +65,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
             process_file(file, &policy, &keys, arguments.reading.of(config, file)?, sink)?;
             continue;
         }
-        seal_file(config, arguments, file, &policy, &keys)?;
+        seal_file(config, arguments, file, &policy, &keys, &recipients)?;
     }
     Ok(())
 }
@@ -116,12 +117,13 @@ fn seal_file(
     path: &Path,
     policy: &Policy,
     keys: &MaskingKeys,
+    readers: &[String],
 ) -> anyhow::Result<()> {
     let signing = match &arguments.signing_key {
         Some(path) => SigningKey::load(path)?,
         None => SigningKey::from_source(&crate::config::Config::load(config)?.keys.signing)?,
     };
-    let recipients = Recipients::parse(&arguments.recipient)?;
+    let recipients = Recipients::parse(readers)?;
     let (reading, compress) = arguments.reading.of(config, path)?;
     let object = arguments.output.clone().unwrap_or_else(|| {
         let name = compress.name_of_output(path.file_name().unwrap_or_default()).into_owned();
@@ -141,7 +143,7 @@ fn seal_file(
     let report = process_file(path, policy, keys, (reading, compress), Sink::Sealed { file, recipients });
     let published = report.and_then(|report| {
         kept.sync_all()?;
-        publish(arguments, path, policy, report, &signing, &object, &temporary, started)
+        publish(readers, path, policy, report, &signing, &object, &temporary, started)
     });
     if published.is_err() {
         let _ = std::fs::remove_file(&temporary); // already renamed away, or of no use
@@ -151,7 +153,7 @@ fn seal_file(
 
 #[allow(clippy::too_many_arguments)] // what a receipt says
 fn publish(
-    arguments: &Arguments,
+    readers: &[String],
     path: &Path,
     policy: &Policy,
     report: Report,
@@ -181,7 +183,7 @@ fn publish(
         rows_out: output.rows_out,
         columns: output.columns,
         policy: Some(ReceiptPolicy { name: policy.name.clone(), sha256: policy.sha256.clone() }),
-        recipients: arguments.recipient.clone(),
+        recipients: readers.to_vec(),
         verify: "off".to_owned(),
         veild: env!("CARGO_PKG_VERSION").to_owned(),
     };

@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::Value;
 
 use crate::config::{Config, ConfigError};
+use crate::seal::canonical;
 
 mod audit;
 mod check;
@@ -268,6 +269,28 @@ fn find_policy(config: &Path, policy: &str) -> anyhow::Result<crate::policy::Pol
         let known: Vec<&str> = config.policies.keys().map(String::as_str).collect();
         anyhow::anyhow!("there is no policy {policy:?}; {} has: {}", config.path.display(), known.join(", "))
     })
+}
+
+/// Recipients as they are given, with the members of `group:NAME` in the place of its name.
+fn find_recipients(config: &Path, given: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut found: Vec<String> = Vec::new();
+    for recipient in given {
+        let Some(name) = recipient.strip_prefix(crate::config::GROUP_PREFIX) else {
+            found.push(recipient.clone());
+            continue;
+        };
+        let config = Config::load(config)?;
+        let Some(group) = config.groups.get(name) else {
+            anyhow::bail!("there is no [recipients.{name}] in {}", config.path.display());
+        };
+        for member in group.in_force(jiff::Timestamp::now())? {
+            // Somebody may be in two groups.
+            if !found.iter().any(|known| canonical(known) == canonical(member)) {
+                found.push(member.clone());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The configuration's masking key, or one given by path.

@@ -130,7 +130,7 @@ fn details(status: &Value, out: &mut String) -> std::fmt::Result {
     let busy = workers["all"].as_u64().unwrap_or(0).saturating_sub(workers["idle"].as_u64().unwrap_or(0));
     write!(out, "workers      {busy} of {} busy", workers["all"])?;
     match status["held"].as_u64().filter(|held| *held > 0) {
-        Some(held) => writeln!(out, "; {} until a place can be written again", files(held))?,
+        Some(held) => writeln!(out, "; {} held until that is mended", files(held))?,
         None => writeln!(out)?,
     }
     let rate = |of: &str| {
@@ -296,6 +296,6 @@ hr                 7          1       120         2  5 s ago
 
 ";
         assert!(text.starts_with(expected), "{text}");
-        assert!(text.contains("1 of 2 busy; 1 file until a place can be written again\n"), "{text}");
+        assert!(text.contains("1 of 2 busy; 1 file held until that is mended\n"), "{text}");
     }
 }

@@ -45,7 +45,7 @@ pub enum Arguments {
         /// Version whose pseudonyms are wanted
         #[arg(long)]
         to: u32,
-        /// Recipient of the map: age1…, ssh-ed25519 … or ssh-rsa …
+        /// Recipient of the map: age1…, ssh-ed25519 …, ssh-rsa … or group:NAME
         #[arg(short, long, required = true)]
         recipient: Vec<String>,
         /// Where the sealed map goes
@@ -134,7 +134,7 @@ fn map(
 ) -> anyhow::Result<()> {
     let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
     let (old, new) = (as_of(&keys, from)?, as_of(&keys, to)?);
-    let recipients = Recipients::parse(recipients)?;
+    let recipients = Recipients::parse(&super::find_recipients(config, recipients)?)?;
     let asked = ask(config, arguments)?;
     let [earlier, later] = [&old, &new].map(|keys| asked.mask.prepare(&asked.namespace, keys));
     anyhow::ensure!(

@@ -11,12 +11,14 @@ use crate::pipeline::{Compress, DigestKind, Reading};
 use crate::policy::Policy;
 
 mod check;
+mod group;
 mod locate;
 mod raw;
 mod schema;
 mod spanned;
 mod units;
 
+pub use group::{GROUP_PREFIX, Group, GroupFault};
 use locate::{Findings, explain};
 pub use schema::schema;
 
@@ -43,6 +45,8 @@ pub struct Config {
     pub quarantine: Quarantine,
     pub landings: Vec<Landing>,
     pub policies: BTreeMap<String, Policy>,
+    /// By name.
+    pub groups: BTreeMap<String, Group>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -104,12 +108,21 @@ pub struct Keys {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quarantine {
-    /// Empty: originals are kept as they came.
+    /// Those of the groups too.
     pub recipients: Vec<String>,
+    /// Names of the groups among them.
+    pub groups: Vec<String>,
     /// Originals that have been there for longer are discarded.
     pub keep: Duration,
     /// In bytes; while there is more, no file is claimed.
     pub max_size: u64,
+}
+
+impl Quarantine {
+    /// Whether originals are sealed, or kept as they came.
+    pub fn is_sealed(&self) -> bool {
+        !(self.recipients.is_empty() && self.groups.is_empty())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -129,8 +142,10 @@ pub struct Landing {
     /// For how long a sealed content counts as seen.
     pub dedup_window: Duration,
     pub policy: String,
-    /// Those of `recipients` and of `recipients_file`, each checked.
+    /// Those of `recipients`, its groups and `recipients_file`, each checked.
     pub recipients: Vec<String>,
+    /// Names of the groups to which any of its outputs or its archive is sealed.
+    pub groups: Vec<String>,
     /// Further outputs of the same reading.
     pub views: Vec<View>,
     /// `after = "archive"`: who can read the unmasked originals.
@@ -313,6 +328,16 @@ mod tests {
         assert!(own.contains("write it without `..`"), "{own}");
         let nested = refusal("/srv/landing/hr", "/var/lib");
         assert!(nested.contains("lie in each other"), "{nested}");
+        let group = refusal("recipients = \"group:analysts\"", "recipients = [\"group:analyst\"]");
+        assert!(group.ends_with("there is no [recipients.analyst]; defined are: analysts"), "{group}");
+        let nested = refusal("recipients = [\"age1xta", "recipients = [\"group:analysts\", \"age1xta");
+        assert!(nested.ends_with("a group holds no groups: name its members"), "{nested}");
+        let wrong = refusal("recipients = \"group:analysts\"", "recipients = [\"group:analysts\", \"age1x\"]");
+        assert!(wrong.contains("recipient 2 is not a valid X25519 recipient"), "{wrong}");
+        let kind = refusal("recipients = \"group:analysts\"", "recipients = 1");
+        assert!(kind.ends_with("expected a recipient, \"group:NAME\", or a list of them"), "{kind}");
+        let never = refusal("expires = \"2099-12-31\"", "expires = \"never\"");
+        assert!(never.contains("expected a day like"), "{never}");
         let version = refusal("config_version = 1", "config_version = 2\nkey_of_that_version = true");
         assert!(version.contains("config.toml:") && version.contains("upgrade veild"), "{version}");
     }

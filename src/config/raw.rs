@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::spanned::Spanned;
-use super::units::{ByteSize, Span};
+use super::units::{ByteSize, Deadline, Span};
 
 mod policy;
 
@@ -58,8 +58,37 @@ pub struct Root {
     pub api: Option<Spanned<Value>>,
     #[schemars(skip)]
     pub monitor: Option<Spanned<Value>>,
-    #[schemars(skip)]
-    pub recipients: Option<Spanned<Value>>,
+    /// Groups of recipients, by name; lists of recipients take one as `group:NAME`.
+    #[serde(default)]
+    pub recipients: BTreeMap<String, Spanned<Group>>,
+}
+
+/// One text, or a list.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a recipient, \"group:NAME\", or a list of them")]
+pub enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for Vec<String> {
+    fn from(given: OneOrMany) -> Vec<String> {
+        match given {
+            OneOrMany::One(one) => vec![one],
+            OneOrMany::Many(many) => many,
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// age recipients: `age1…`, `ssh-ed25519 …`, `ssh-rsa …`.
+    pub recipients: Option<Spanned<OneOrMany>>,
+    /// A file with further recipients, one a line.
+    pub file: Option<Spanned<String>>,
+    /// Last day (UTC) on which something is sealed to it, or the moment at which that ends.
+    pub expires: Option<Deadline>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -164,8 +193,8 @@ pub struct Keys {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quarantine {
-    /// age recipients to whom originals are sealed; kept as they came when absent.
-    pub recipients: Option<Spanned<Vec<String>>>,
+    /// age recipients, or groups, to whom originals are sealed; kept as they came when absent.
+    pub recipients: Option<Spanned<OneOrMany>>,
     /// Originals that have been there for longer are discarded, which the audit trail says.
     pub keep: Option<Spanned<Span>>,
     /// While all of them are larger than this, no file is claimed.
@@ -202,14 +231,14 @@ pub struct Landing {
     pub dedup_window: Option<Spanned<Span>>,
     /// Name of the policy.
     pub policy: Spanned<String>,
-    /// age recipients of the output: `age1…`, `ssh-ed25519 …`, `ssh-rsa …`.
-    pub recipients: Option<Spanned<Vec<String>>>,
+    /// age recipients of the output: `age1…`, `ssh-ed25519 …`, `ssh-rsa …`, `group:NAME`.
+    pub recipients: Option<Spanned<OneOrMany>>,
     /// A file with further recipients, one a line.
     pub recipients_file: Option<Spanned<String>>,
     /// What is done with the original.
     pub after: Option<Spanned<After>>,
-    /// age recipients of the unmasked original; for `after = "archive"`.
-    pub archive_recipients: Option<Spanned<Vec<String>>>,
+    /// age recipients, or groups, of the unmasked original; for `after = "archive"`.
+    pub archive_recipients: Option<Spanned<OneOrMany>>,
     /// Further outputs of the same reading, for other readers.
     #[serde(default)]
     pub view: Vec<Spanned<View>>,
@@ -284,8 +313,8 @@ pub struct View {
     pub name: Spanned<String>,
     /// Name of the policy.
     pub policy: Spanned<String>,
-    /// age recipients of this output.
-    pub recipients: Option<Spanned<Vec<String>>>,
+    /// age recipients, or groups, of this output.
+    pub recipients: Option<Spanned<OneOrMany>>,
     /// A file with further recipients, one a line.
     pub recipients_file: Option<Spanned<String>>,
 }

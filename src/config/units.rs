@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -13,6 +16,10 @@ pub struct ByteSize(pub u64);
 /// `"30s"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
+
+/// `"2027-01-31"`, a day (UTC) that still counts, or `"2027-01-31T12:00:00Z"`; the moment from which on it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline(pub Timestamp);
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
@@ -28,6 +35,15 @@ impl<'de> Deserialize<'de> for Span {
         let time = String::deserialize(deserializer).ok().and_then(|text| span(&text));
         time.map(Span)
             .ok_or_else(|| D::Error::custom("expected a duration like \"30s\", with the unit ms, s, m, h or d"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Deadline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Deadline, D::Error> {
+        let moment = String::deserialize(deserializer).ok().and_then(|text| deadline(&text));
+        moment.map(Deadline).ok_or_else(|| {
+            D::Error::custom("expected a day like \"2027-01-31\" (UTC) or a moment like \"2027-01-31T12:00:00Z\"")
+        })
     }
 }
 
@@ -57,6 +73,28 @@ impl JsonSchema for Span {
             "examples": ["30s", "400d"],
         })
     }
+}
+
+impl JsonSchema for Deadline {
+    fn schema_name() -> Cow<'static, str> {
+        "Deadline".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T.+)?$",
+            "examples": ["2027-01-31", "2027-01-31T12:00:00Z"],
+        })
+    }
+}
+
+fn deadline(text: &str) -> Option<Timestamp> {
+    if text.len() != 10 {
+        return text.parse().ok();
+    }
+    let midnight = text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp();
+    midnight.checked_add(SignedDuration::from_hours(24)).ok()
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {
@@ -108,5 +146,9 @@ mod tests {
         assert_eq!(span("0s"), Some(Duration::ZERO));
         assert_eq!(span("400d"), Some(Duration::from_secs(400 * 86_400)));
         assert_eq!(span("-1s"), None);
+        let moment = |text: &str| deadline(text).map(|at| at.to_string());
+        assert_eq!(moment("2027-01-31").as_deref(), Some("2027-02-01T00:00:00Z"));
+        assert_eq!(moment("2027-01-31T12:00:00+01:00").as_deref(), Some("2027-01-31T11:00:00Z"));
+        assert_eq!((moment("31.1.2027"), moment("2027-02-30"), moment("2027-01-31T12:00:00")), (None, None, None));
     }
 }

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::fsutil::{PathError, Space};
 
 /// Time between two lines about a trouble that lasts.
-const SAY_AGAIN_AFTER: Duration = Duration::from_secs(600);
+pub const SAY_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 /// Something that veild writes to; troubles of the first three concern every landing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -93,6 +93,15 @@ fn try_landing(landing: &Landing) -> Result<(), String> {
     })
 }
 
+/// Names of the groups of recipients that are new, gone or different.
+pub fn changed_groups(before: &Config, after: &Config) -> Value {
+    let mut names: Vec<&String> = before.groups.keys().chain(after.groups.keys()).collect();
+    names.retain(|name| before.groups.get(*name) != after.groups.get(*name));
+    names.sort();
+    names.dedup();
+    json!(names)
+}
+
 /// What a new configuration changes, by names of landings.
 pub fn changes(before: &Config, after: &Config) -> Value {
     let names = |of: &Config, wanted: &dyn Fn(&Landing) -> bool| {

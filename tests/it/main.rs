@@ -13,6 +13,7 @@
 //! - `fidelity.rs`: byte identity, and masks against `reference.rs`, a slow second way through the same text.
 //! - `worker.rs`: workers that die, crash, panic, hang, need too much, or are left behind.
 //! - `recipients.rs`: who can open what, and how policies name columns.
+//! - `groups.rs`: recipients by the name of their group, and groups with nobody in them.
 //! - `names.rs`: names that do harm to whoever reads of them.
 //! - `trail.rs`: the audit trail in an auditor's hands.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
@@ -55,6 +56,7 @@ mod fidelity;
 mod formats;
 mod generalize;
 mod generated;
+mod groups;
 mod leak;
 mod machine;
 mod main_way;

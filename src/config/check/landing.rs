@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{absolute, checked_recipients, reading, size, time};
+use super::readers::{Groups, Readers, readers};
+use super::{absolute, reading, size, time};
 use crate::config::locate::Findings;
 use crate::config::spanned::Spanned;
 use crate::config::units::Span;
@@ -38,7 +39,12 @@ fn patterns(given: Option<Spanned<Vec<String>>>, default: &[&str], findings: &mu
     Patterns { set: set.build().unwrap_or_default(), patterns }
 }
 
-pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, findings: &mut Findings<'_>) -> Landing {
+pub(super) fn landing(
+    raw: raw::Landing,
+    policies: &BTreeMap<String, Policy>,
+    groups: &Groups,
+    findings: &mut Findings<'_>,
+) -> Landing {
     findings.refuse("output.format", &raw.output.format);
     check_name("landing", &raw.name, findings);
     check_policy(&raw.policy, policies, findings);
@@ -59,8 +65,9 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
         }
     }
     let place = raw.name.span();
-    let recipients = landing_recipients("landing", raw.recipients, raw.recipients_file, place.clone(), findings);
-    let views = views(raw.view, policies, findings);
+    let own = readers_of("landing", raw.recipients, raw.recipients_file, place.clone(), groups, findings);
+    let mut named = own.groups;
+    let views = views(raw.view, policies, groups, &mut named, findings);
     let members = reading::members(raw.member, policies, findings);
     let names = std::iter::once(raw.policy.get_ref().as_str()).chain(views.iter().map(|view| view.policy.as_str()));
     let of_members = members.iter().filter_map(|rule| rule.policy.as_ref());
@@ -74,7 +81,10 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
     }
     let reading = reading::reading(raw.format, raw.encoding, raw.delimited, raw.limits, findings);
     let reading = Reading { members, sheet: raw.sheet, ..reading };
-    let archive = archive(raw.after, raw.archive_recipients, findings);
+    let archive = archive(raw.after, raw.archive_recipients, groups, findings).map(|readers| {
+        named.extend(readers.groups);
+        readers.recipients
+    });
     Landing {
         name: raw.name.into_inner(),
         dir: absolute(Some(raw.dir), "", findings),
@@ -93,7 +103,8 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
         },
         dedup_window: dedup_window(raw.dedup_window, findings),
         policy: raw.policy.into_inner(),
-        recipients,
+        recipients: own.recipients,
+        groups: named,
         views,
         archive,
         reading,
@@ -101,7 +112,7 @@ pub(super) fn landing(raw: raw::Landing, policies: &BTreeMap<String, Policy>, fi
     }
 }
 
-fn check_name(of: &str, name: &Spanned<String>, findings: &mut Findings<'_>) {
+pub(super) fn check_name(of: &str, name: &Spanned<String>, findings: &mut Findings<'_>) {
     let text = name.get_ref();
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
     if text.is_empty() || text.len() > 63 || !text.bytes().all(is_name) || text.starts_with(['-', '_']) {
@@ -130,6 +141,8 @@ fn travelling_bytes(policy: &Policy) -> usize {
 fn views(
     given: Vec<Spanned<raw::View>>,
     policies: &BTreeMap<String, Policy>,
+    groups: &Groups,
+    named: &mut Vec<String>,
     findings: &mut Findings<'_>,
 ) -> Vec<View> {
     let mut views: Vec<View> = Vec::with_capacity(given.len());
@@ -144,8 +157,10 @@ fn views(
         if views.iter().any(|other| other.name == *raw.name.get_ref()) {
             findings.add(raw.name.span(), format!("this landing has two views named {:?}", raw.name.get_ref()));
         }
-        let recipients = landing_recipients("view", raw.recipients, raw.recipients_file, place, findings);
-        views.push(View { name: raw.name.into_inner(), policy: raw.policy.into_inner(), recipients });
+        let readers = readers_of("view", raw.recipients, raw.recipients_file, place, groups, findings);
+        named.extend(readers.groups);
+        let (name, policy) = (raw.name.into_inner(), raw.policy.into_inner());
+        views.push(View { name, policy, recipients: readers.recipients });
     }
     views
 }
@@ -161,12 +176,13 @@ fn dedup_window(given: Option<Spanned<Span>>, findings: &mut Findings<'_>) -> Du
 
 fn archive(
     after: Option<Spanned<raw::After>>,
-    recipients: Option<Spanned<Vec<String>>>,
+    recipients: Option<Spanned<raw::OneOrMany>>,
+    groups: &Groups,
     findings: &mut Findings<'_>,
-) -> Option<Vec<String>> {
+) -> Option<Readers> {
     let is_archive = after.as_ref().is_some_and(|after| *after.get_ref() == raw::After::Archive);
     match (is_archive, recipients) {
-        (true, Some(recipients)) => Some(checked_recipients(recipients, findings)),
+        (true, Some(recipients)) => Some(readers(Some(recipients), None, groups, findings)),
         (true, None) => {
             let place = after.map_or(0..0, |after| after.span());
             findings
@@ -189,30 +205,20 @@ fn sweep(given: Option<Span>, place: Range<usize>, findings: &mut Findings<'_>) 
     sweep
 }
 
-fn landing_recipients(
+fn readers_of(
     of: &str,
-    given: Option<Spanned<Vec<String>>>,
+    given: Option<Spanned<raw::OneOrMany>>,
     file: Option<Spanned<String>>,
     place: Range<usize>,
+    groups: &Groups,
     findings: &mut Findings<'_>,
-) -> Vec<String> {
-    let mut all = given.map(|given| checked_recipients(given, findings)).unwrap_or_default();
-    if let Some(file) = file {
-        let span = file.span();
-        let path = absolute(Some(file), "", findings);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-                let listed: Vec<String> = lines.map(str::to_owned).collect();
-                all.extend(checked_recipients(Spanned::new(span, listed), findings));
-            }
-            Err(error) => findings.add(span, format!("cannot read {}: {error}", path.display())),
-        }
-    }
-    if all.is_empty() {
+) -> Readers {
+    let is_listed = given.is_some();
+    let readers = readers(given, file, groups, findings);
+    if readers.is_nobody() && !is_listed {
         findings.add(place, format!("this {of} needs `recipients` or `recipients_file`"));
     }
-    all
+    readers
 }
 
 /// Landings must not share files with each other, nor with what veild writes.

@@ -11,15 +11,16 @@ use super::{Audit, Config, Daemon, Keys, Landing, Log, LogFormat, Quarantine, Ro
 use crate::keys::KeySource;
 use crate::pipeline::DigestKind;
 use crate::policy::Policy;
-use crate::seal::Recipients;
 
 mod landing;
 mod policy;
+mod readers;
 mod reading;
 mod when;
 
 use landing::{check_apart, landing};
 pub(super) use policy::policy;
+use readers::Groups;
 
 /// Version of the configuration's format.
 pub(super) const CONFIG_VERSION: u32 = 1;
@@ -35,9 +36,9 @@ pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mu
     }
     findings.refuse("api", &root.api);
     findings.refuse("monitor", &root.monitor);
-    findings.refuse("recipients", &root.recipients);
     let policies: BTreeMap<String, Policy> =
         root.policy.into_iter().map(|(name, raw)| (name.clone(), policy(&name, raw, findings))).collect();
+    let groups = readers::groups(root.recipients, findings);
     let daemon = daemon(root.daemon, findings);
     let audit = audit(root.audit, findings);
     let vault = Vault {
@@ -55,15 +56,15 @@ pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mu
     let mut landings: Vec<Landing> = Vec::new();
     for raw in root.landing {
         let place = raw.span();
-        let landing = landing(raw.into_inner(), &policies, findings);
+        let landing = landing(raw.into_inner(), &policies, &groups, findings);
         check_apart(&landing, &landings, &own, place, findings);
         landings.push(landing);
     }
     if landings.is_empty() {
         findings.add(0..0, "there is no [[landing]]; veild would have nothing to watch");
     }
-    let quarantine = quarantine(root.quarantine, findings);
-    Config { path: path.to_owned(), sha256, daemon, log, audit, vault, keys, quarantine, landings, policies }
+    let quarantine = quarantine(root.quarantine, &groups, findings);
+    Config { path: path.to_owned(), sha256, daemon, log, audit, vault, keys, quarantine, landings, policies, groups }
 }
 
 /// What is said of a version that is not [`CONFIG_VERSION`]; there was none before it.
@@ -209,18 +210,11 @@ fn audit(raw: raw::Audit, findings: &mut Findings<'_>) -> Audit {
     }
 }
 
-fn quarantine(raw: raw::Quarantine, findings: &mut Findings<'_>) -> Quarantine {
+fn quarantine(raw: raw::Quarantine, groups: &Groups, findings: &mut Findings<'_>) -> Quarantine {
     if let Some(keep) = raw.keep.as_ref().filter(|keep| keep.get_ref().0.is_zero()) {
         findings.add(keep.span(), "`keep` must be more than nothing");
     }
-    let recipients = raw.recipients.map(|given| checked_recipients(given, findings)).unwrap_or_default();
+    let readers = readers::readers(raw.recipients, None, groups, findings);
     let keep = time(raw.keep.map(Spanned::into_inner), 14 * 86_400);
-    Quarantine { recipients, keep, max_size: size(raw.max_size, 10 << 30) }
-}
-
-fn checked_recipients(given: Spanned<Vec<String>>, findings: &mut Findings<'_>) -> Vec<String> {
-    if let Err(error) = Recipients::parse(given.get_ref()) {
-        findings.add(given.span(), error.to_string());
-    }
-    given.into_inner()
+    Quarantine { recipients: readers.recipients, groups: readers.groups, keep, max_size: size(raw.max_size, 10 << 30) }
 }

@@ -200,6 +200,11 @@ impl State {
                 self.recover_spool(&landing);
             }
         }
+        self.let_go_of_held();
+    }
+
+    /// Takes up again what was put aside, as far as its places can be written.
+    pub(super) fn let_go_of_held(&mut self) {
         let now = self.now().monotonic;
         for id in std::mem::take(&mut self.held) {
             match self.jobs.get(&id) {
@@ -217,22 +222,31 @@ impl State {
         }
     }
 
-    /// Whether files of a landing may be claimed: nothing pauses it, and everything that might has been looked at.
+    /// Whether files of a landing may be claimed: nothing pauses it, everything that might has been looked at, and there
+    /// is somebody to seal them to.
     pub(super) fn may_claim(&self, landing: &Landing) -> bool {
-        !self.paused.contains_key(&landing.name) && self.places.are_known(&landing.name)
+        !self.paused.contains_key(&landing.name)
+            && self.places.are_known(&landing.name)
+            && self.config.group_fault(landing, Timestamp::now()).is_none()
     }
 
-    /// Brings what is paused in line with the places' troubles.
+    /// Brings what is paused in line with the troubles of places and of groups of recipients.
     pub(super) fn pause_and_resume(&mut self) {
         let before = std::mem::take(&mut self.paused);
         let mut paused = BTreeMap::new();
         for landing in self.landings.clone() {
             let name = &landing.name;
-            match (self.places.pauses(name), before.contains_key(name)) {
-                (Some((place, trouble)), was_paused) => {
-                    let (code, why) = (trouble.code, format!("{place}: {}", trouble.what));
+            let of_place =
+                self.places.pauses(name).map(|(place, trouble)| (trouble.code, place.to_string(), &trouble.what));
+            let of_place = of_place.map(|(code, place, what)| (code, format!("{place}: {what}"), place));
+            let of_group = || {
+                let fault = self.config.group_fault(&landing, Timestamp::now())?;
+                Some((fault.code(), fault.to_string(), "recipients".to_owned()))
+            };
+            match (of_place.or_else(of_group), before.contains_key(name)) {
+                (Some((code, why, place)), was_paused) => {
                     if !was_paused {
-                        tracing::warn!(code = "landing_paused", landing = name, place = %place, reason = code, "intake paused");
+                        tracing::warn!(code = "landing_paused", landing = name, place, reason = code, "intake paused");
                         self.record_pause(Action::LandingPaused, &landing, Some(code));
                     }
                     paused.insert(name.clone(), why);

@@ -58,14 +58,17 @@ impl State {
         self.jobs.get(&id).is_some_and(|running| running.attempts.interrupted >= SOLITARY_FROM)
     }
 
-    /// The next file to work on; those whose places cannot be written are put aside.
+    /// The next file to work on; those whose places cannot be written, or whose readers are nobody, are put aside.
     fn next_ready(&mut self) -> Option<JobId> {
         while let Some(id) = self.ready.front().copied() {
-            match self.jobs.get(&id) {
-                Some(running) if !self.places.blocks(&running.job.landing.name) => return Some(id),
-                Some(_) => self.held.extend(self.ready.pop_front()),
-                None => drop(self.ready.pop_front()),
+            let Some(running) = self.jobs.get(&id) else {
+                self.ready.pop_front();
+                continue;
+            };
+            if !self.places.blocks(&running.job.landing.name) && self.has_readers(id) {
+                return Some(id);
             }
+            self.held.extend(self.ready.pop_front());
         }
         None
     }
@@ -204,7 +207,7 @@ impl State {
     pub(super) fn reject(&mut self, id: JobId, fault: Fault) {
         let Some(running) = self.jobs.get_mut(&id) else { return };
         running.rejected = Some(fault.clone());
-        if running.job.config.quarantine.recipients.is_empty() {
+        if !running.job.config.quarantine.is_sealed() {
             let (attempts, job) = (running.attempts.died, Box::new(running.job.clone()));
             self.hand(Paper::Quarantine { job, fault, sealed: false, attempts });
         } else {

@@ -34,12 +34,14 @@ use crate::worker::pool::Pool;
 mod arrivals;
 mod health;
 mod jobs;
+mod readers;
 mod reload;
 mod status;
 mod sweeps;
 mod tally;
 mod throttle;
 
+use readers::GroupAlert;
 use reload::{Rejected, Reload};
 use sweeps::{Sweep, Watching};
 use tally::Tally;
@@ -106,8 +108,10 @@ pub(super) struct State {
     timers: BinaryHeap<Reverse<(Duration, TimerKey)>>,
     jobs: HashMap<JobId, Running>,
     ready: VecDeque<JobId>,
-    /// Claimed files that wait until the places can be written again.
+    /// Claimed files that wait until the places can be written again, or there is somebody to seal them to.
     held: HashSet<JobId>,
+    /// By name of the group.
+    group_alerts: BTreeMap<String, GroupAlert>,
     places: Places,
     /// Landings whose rooms are being looked at, and since when.
     examining: HashMap<String, Duration>,
@@ -175,6 +179,7 @@ impl State {
             idle: (0..config.daemon.workers).rev().collect(),
             places: Places::new(&config),
             held: HashSet::new(),
+            group_alerts: BTreeMap::new(),
             examining: HashMap::new(),
             heard: HashMap::new(),
             recovering: HashSet::new(),
@@ -234,6 +239,7 @@ impl State {
         let socket = self.config.daemon.state_dir.join("control.sock");
         control::listen(&socket, self.events.clone()).map_err(super::cannot_start)?;
         self.start_watching();
+        self.examine_groups();
         self.sweep_all(Hint::Swept);
         self.examine_places();
         self.dispatch();
@@ -271,15 +277,17 @@ impl State {
         if let Some(deadline) = self.stopping {
             return !busy || now >= deadline;
         }
-        let sealing = |running: &Running| running.rejected.is_some() && running.setbacks == 0;
-        let working = busy || self.jobs.values().any(sealing);
+        let held = |id: &JobId| self.held.contains(id);
+        let sealing =
+            |(id, running): (&JobId, &Running)| running.rejected.is_some() && running.setbacks == 0 && !held(id);
+        let working = busy || self.jobs.iter().any(sealing);
         if !self.once || self.is_sweeping() {
             return false;
         }
         let waited = self.began.elapsed() >= self.config.daemon.shutdown_grace;
         let claiming = self.candidates.values().any(|tracked| tracked.claiming);
-        let waits = |running: &Running| running.setbacks > 0 || running.awaited;
-        let stuck = self.places.any_unwritable() || self.jobs.values().all(waits);
+        let waits = |(id, running): (&JobId, &Running)| running.setbacks > 0 || running.awaited || held(id);
+        let stuck = self.places.any_unwritable() || self.jobs.iter().all(waits);
         (self.jobs.is_empty() && self.candidates.is_empty() && self.passed_by.is_empty())
             || (waited && !claiming && (self.jobs.is_empty() || (stuck && !working && self.ready.is_empty())))
     }
@@ -422,6 +430,7 @@ impl State {
         if now.saturating_sub(self.last_beat) >= self.beat {
             self.last_beat = now;
             tell_systemd(&[sd_notify::NotifyState::Watchdog]);
+            self.examine_groups();
             self.tell_status();
             self.examine_places();
         }

@@ -70,7 +70,8 @@ impl State {
         let record = Record::new(Timestamp::now(), Action::ConfigLoaded, AuditOutcome::Success)
             .veild("config", json!({"path": proposal.config.path, "sha256": proposal.config.sha256}))
             .veild("before", json!(self.config.sha256))
-            .veild("landings", changes.clone());
+            .veild("landings", changes.clone())
+            .veild("groups", reload::changed_groups(&self.config, &proposal.config));
         tracing::info!(
             code = "config_loaded",
             sha256 = proposal.config.sha256,
@@ -84,6 +85,8 @@ impl State {
         self.config = proposal.config;
         self.follow_moved(taken_up.in_flight);
         self.replace_landings(proposal.landings);
+        self.examine_groups();
+        self.let_go_of_held(); // some may have other readers now
         taken_up.jobs.into_iter().for_each(|(job, attempts)| self.admit(job, attempts));
         self.rejected = None;
         self.end_reload();

@@ -9,7 +9,7 @@ use super::State;
 use crate::telemetry::{advice, notices};
 
 /// Codes of what the state itself knows better than the log's lines, or what the quarantine lists.
-const TOLD_OTHERWISE: [&str; 13] = [
+const TOLD_OTHERWISE: [&str; 15] = [
     "disk_low",
     "disk_full",
     "disk_readonly",
@@ -21,6 +21,8 @@ const TOLD_OTHERWISE: [&str; 13] = [
     "disk_silent",
     "ledger_damaged",
     "landing_paused",
+    "recipients_empty",
+    "recipients_expired",
     "config_rejected",
     "file_quarantined",
 ];
@@ -90,6 +92,7 @@ impl State {
                 alerts.push(json!({"level": "error", "code": code, "of": of, "since": since, "what": what}));
             }
         }
+        alerts.extend(self.group_report());
         if let Some(rejected) = &self.rejected {
             alerts.push(json!({
                 "level": "error",
