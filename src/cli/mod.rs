@@ -23,6 +23,7 @@ mod policy;
 mod progress;
 mod quarantine;
 mod reading;
+mod receipt;
 mod run;
 mod schema;
 mod status;
@@ -73,6 +74,9 @@ enum Command {
     /// Sealed objects and their receipts
     #[command(subcommand)]
     Vault(vault::Arguments),
+    /// What was done to a file
+    #[command(subcommand)]
+    Receipt(receipt::Arguments),
     /// Reversible pseudonyms
     #[command(subcommand)]
     Token(token::Arguments),
@@ -82,8 +86,8 @@ enum Command {
     /// Masking and signing keys
     #[command(subcommand)]
     Key(key::Arguments),
-    /// JSON Schema of the configuration, for editors and other checks
-    Schema,
+    /// JSON Schema of the configuration or of receipts, for editors and other checks
+    Schema(schema::Arguments),
     /// Completion script for a shell
     Completions(completions::Arguments),
     /// Man pages of all commands
@@ -177,10 +181,11 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Command::Status(status) => status::run(config, &status),
         Command::Quarantine(quarantine) => quarantine::run(config, &quarantine),
         Command::Vault(vault) => vault::run(config, &vault),
+        Command::Receipt(receipt) => receipt::run(config, &receipt),
         Command::Token(token) => token::run(config, &token),
         Command::Audit(audit) => audit::run(config, &audit),
         Command::Key(key) => key::run(config, &key),
-        Command::Schema => schema::run(),
+        Command::Schema(schema) => schema::run(&schema),
         Command::Completions(completions) => completions::run(&completions),
         Command::Man(man) => man::run(&man),
         Command::Worker => Ok(crate::worker::serve::serve(&worker_socket()?)?),

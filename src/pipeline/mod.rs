@@ -88,11 +88,13 @@ pub struct Report {
 }
 
 /// The `input` object of a receipt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InputReport {
-    /// Lower-case hexadecimal; absent for [`DigestKind::None`].
+    /// Lower-case hexadecimal; null for the kind `none`.
     pub digest: Option<String>,
+    /// How the digest was made.
     pub digest_kind: DigestKind,
+    /// Size as it came.
     pub bytes: u64,
     /// Format and compression: `csv`, `csv.gz` …
     pub format: String,
@@ -111,10 +113,11 @@ pub struct OutputReport {
 }
 
 /// What was done to one column.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ColumnReport {
-    /// The header's name where it may be given out, else `column N` (see [`crate::policy::Plan`]).
+    /// The header's name where it may be given out, else `column N`.
     pub name: String,
+    /// Name of the mask.
     pub mask: String,
     /// Version of the masking key, where the mask is keyed.
     pub key_version: Option<u32>,

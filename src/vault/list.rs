@@ -28,8 +28,35 @@ pub fn list_archive(dir: &Path) -> Result<Vec<Entry>, PathError> {
     list_of(dir, archived(dir)?)
 }
 
+/// What one job left, whatever its landing: main output, views, archived original.
+pub fn of_job(dir: &Path, job: JobId) -> Result<Vec<Entry>, PathError> {
+    let jobs = BTreeSet::from([job]);
+    let mut paths = Vec::new();
+    for top in [Path::new(""), Path::new(ARCHIVE)] {
+        for landing in landings(&dir.join(top))? {
+            paths.extend(objects_named(dir, &top.join(super::path::day(&landing, job)), &jobs)?);
+        }
+    }
+    let mut entries = list_of(dir, paths)?;
+    entries.sort_by_key(|entry| super::is_archived(&entry.path));
+    Ok(entries)
+}
+
+/// The landings that have a directory here.
+fn landings(top: &Path) -> Result<Vec<String>, PathError> {
+    let entries = match fs::read_dir(top) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.at("read", top)?,
+    };
+    let names = entries.map(|entry| Ok(entry.at("read", top)?.file_name().into_string().unwrap_or_default()));
+    let mut names = names.collect::<Result<Vec<String>, PathError>>()?;
+    names.retain(|name| !name.is_empty() && !name.starts_with('.'));
+    names.sort();
+    Ok(names)
+}
+
 fn list_of(dir: &Path, paths: Vec<PathBuf>) -> Result<Vec<Entry>, PathError> {
-    let read = |path: &Path| serde_json::from_slice(&fs::read(siblings(&dir.join(path))?.0).ok()?).ok();
+    let read = |path: &Path| Receipt::parse(&fs::read(siblings(&dir.join(path))?.0).ok()?).ok();
     let paths = paths.into_iter().filter(|path| is_object(path));
     let mut entries: Vec<Entry> = paths.map(|path| Entry { receipt: read(&path), path }).collect();
     entries.sort_by_cached_key(|entry| {

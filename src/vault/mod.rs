@@ -10,76 +10,26 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
 use crate::fsutil::{At, PathError, create_dir_durable, fsync_dir, remove_if_there};
 use crate::job::JobId;
 use crate::keys::SigningKey;
-use crate::pipeline::{ColumnReport, InputReport};
 
 mod intent;
 mod list;
 mod path;
 mod publish;
+mod receipt;
 mod verify;
 
-pub use list::{Entry, list, list_archive};
+pub use list::{Entry, list, list_archive, of_job};
+pub use receipt::{RECEIPT_VERSION, Receipt, ReceiptOutput, ReceiptPolicy, Signed};
 pub use verify::{Problem, VaultVerdict, verify};
 
-/// Version of the receipts' format, carried by every receipt.
-pub const RECEIPT_VERSION: u32 = 1;
 const INCOMING: &str = ".incoming";
 const ARCHIVE: &str = ".archive";
 const RECEIPT_SUFFIX: &str = ".receipt.json";
 /// Of the receipts' SSH signatures.
-const NAMESPACE: &str = "veild-receipt";
-
-/// The receipt of one object; field names are the published format.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Receipt {
-    pub receipt_version: u32,
-    pub job: JobId,
-    pub landing: String,
-    pub view: Option<String>,
-    /// As [`crate::fsutil::printable_name`] gives it; a keyed hash when names are opaque.
-    pub original_name: String,
-    pub arrived_at: Timestamp,
-    pub claimed_at: Timestamp,
-    pub sealed_at: Timestamp,
-    pub input: InputReport,
-    pub output: ReceiptOutput,
-    pub rows_in: u64,
-    pub rows_out: u64,
-    pub columns: Vec<ColumnReport>,
-    /// `None` for an archived original, which is not masked.
-    pub policy: Option<ReceiptPolicy>,
-    pub recipients: Vec<String>,
-    /// Result of the leak scan: `off`, later others.
-    pub verify: String,
-    /// veild's version.
-    pub veild: String,
-}
-
-/// The `output` object of a receipt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReceiptOutput {
-    /// Relative to the vault.
-    pub path: String,
-    pub sha256: String,
-    pub bytes: u64,
-    pub format: String,
-}
-
-/// The `policy` object of a receipt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReceiptPolicy {
-    pub name: String,
-    pub sha256: String,
-}
+pub const NAMESPACE: &str = "veild-receipt";
 
 /// A finished object in `.incoming/` with its receipt, ready to be published.
 pub struct Finished {
@@ -164,6 +114,15 @@ fn siblings(object: &Path) -> Option<(PathBuf, PathBuf)> {
     let base = object.file_name()?.to_str()?.strip_suffix(".age")?;
     let receipt = object.with_file_name(format!("{base}{RECEIPT_SUFFIX}"));
     Some((receipt, object.with_file_name(format!("{base}{RECEIPT_SUFFIX}.sig"))))
+}
+
+/// The files of the receipt and its signature, given the receipt's path or its object's, wherever they are.
+pub fn receipt_files(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let name = path.file_name()?.to_str()?;
+    match name.strip_suffix(RECEIPT_SUFFIX) {
+        Some(_) => Some((path.to_owned(), path.with_file_name(format!("{name}.sig")))),
+        None => siblings(path),
+    }
 }
 
 /// Publishes the outputs of several jobs, each job's main output first: objects, receipts and signatures durable first,

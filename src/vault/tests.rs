@@ -1,5 +1,5 @@
 use super::*;
-use crate::pipeline::DigestKind;
+use crate::pipeline::{DigestKind, InputReport};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::ffi::OsStr;

@@ -1,13 +1,13 @@
 //! Checks objects against their signed receipts.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::list::{archived, files, is_object};
-use super::{Published, RECEIPT_SUFFIX, RECEIPT_VERSION, Receipt, is_archived, siblings};
+use super::{Published, RECEIPT_SUFFIX, Receipt, Signed, is_archived};
 use crate::fsutil::PathError;
 use crate::keys::VerifyingKey;
 
@@ -118,19 +118,6 @@ fn copy(from: &mut dyn Read, to: &mut dyn Write, progress: &dyn Fn(u64)) -> io::
     }
 }
 
-fn read_receipt(json: &[u8]) -> Result<Receipt, String> {
-    #[derive(serde::Deserialize)]
-    struct Version {
-        receipt_version: u32,
-    }
-    let unreadable = |_| "unreadable receipt".to_owned();
-    let Version { receipt_version } = serde_json::from_slice(json).map_err(unreadable)?;
-    if receipt_version > RECEIPT_VERSION {
-        return Err(format!("its receipt (version {receipt_version}) was written by a newer veild; upgrade veild"));
-    }
-    serde_json::from_slice(json).map_err(unreadable)
-}
-
 /// The receipt of an object below the vault when everything about it is right, else what is not.
 pub(super) fn check(
     dir: &Path,
@@ -138,19 +125,9 @@ pub(super) fn check(
     signed: &impl Fn(&[u8], &str) -> bool,
     progress: &dyn Fn(u64),
 ) -> Result<(Receipt, Published), String> {
-    let object = dir.join(relative);
-    let (receipt, signature) = siblings(&object).ok_or("not an object's name")?;
-    let json = fs::read(&receipt).map_err(|error| format!("missing receipt: {error}"))?;
-    let armoured = fs::read_to_string(&signature).map_err(|error| format!("missing signature: {error}"))?;
-    if !signed(&json, &armoured) {
-        return Err("bad signature of the receipt".to_owned());
-    }
-    let receipt = read_receipt(&json)?;
-    if Path::new(&receipt.output.path) != relative {
-        return Err("the receipt is of another path".to_owned());
-    }
+    let Signed { receipt, sha256: receipt_sha256 } = Signed::read(dir, relative, signed)?;
     let mut hash = Sha256::new();
-    let bytes = File::open(&object)
+    let bytes = File::open(dir.join(relative))
         .and_then(|mut file| copy(&mut file, &mut hash, progress))
         .map_err(|error| format!("cannot read: {error}"))?;
     if bytes != receipt.output.bytes {
@@ -159,7 +136,6 @@ pub(super) fn check(
     if format!("{:x}", hash.finalize()) != receipt.output.sha256 {
         return Err("digest differs from the receipt's".to_owned());
     }
-    let receipt_sha256 = format!("{:x}", Sha256::digest(&json));
     let published = Published { job: receipt.job, object: relative.to_owned(), receipt_sha256 };
     Ok((receipt, published))
 }

@@ -23,6 +23,7 @@
 //! - `expiry.rs`: quarantined originals that were kept long enough, and a quarantine that holds too much.
 //! - `retry.rs`: rejected files on their way back, through kills at every step.
 //! - `versions.rs`: what earlier versions left behind, kept in `tests/fixtures/`.
+//! - `receipts.rs`: receipts as people and programs read them.
 //! - `reload.rs`: SIGHUP while files are in flight.
 //! - `stop.rs`: between the signal and the end.
 //! - `systemd.rs`: the unit under a real systemd, in the booted container of `machine.rs`.
@@ -67,6 +68,7 @@ mod order;
 mod outputs;
 mod presets;
 mod pseudonyms;
+mod receipts;
 mod recipients;
 mod reference;
 mod reload;

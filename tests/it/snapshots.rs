@@ -258,3 +258,15 @@ fn a_receipt_a_reason_and_the_audit_lines_about_them() {
     }
     insta::assert_snapshot!(redact(&text, &sandbox));
 }
+
+#[test]
+fn a_receipt_in_plain_words() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("people.csv", PEOPLE);
+    sandbox.run_until_idle();
+    let job = sandbox.receipts()[0]["job"].as_str().unwrap().to_owned();
+    let output = sandbox.veild(&["receipt", "show", &job]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let text = Regex::new(r"\d+ bytes of sealed").unwrap().replace(&text, "[BYTES] of sealed").into_owned();
+    insta::assert_snapshot!(redact(&text, &sandbox));
+}

@@ -1,0 +1,194 @@
+//! `veild receipt`
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::Problems;
+use super::vault::find::Which;
+use crate::config::Config;
+use crate::fsutil::printable_path;
+use crate::keys::VerifyingKey;
+use crate::pipeline::{ColumnReport, DigestKind, InputReport};
+use crate::vault::{NAMESPACE, Receipt, is_archived, receipt_files};
+
+#[derive(clap::Subcommand)]
+pub enum Arguments {
+    /// Say in plain words what was done to a file, and whether the receipt is as this host signed it
+    Show {
+        #[command(flatten)]
+        which: Which,
+        /// Public key of the host that signed (F.pub, or an allowed-signers file), instead of the configuration's
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What is known of a receipt's signature.
+enum Signature {
+    Holds,
+    Wrong(String),
+    /// There is no key to check it with.
+    Unchecked(String),
+}
+
+pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
+    let Arguments::Show { which, public_key, json } = arguments;
+    // A receipt may lie anywhere, on hosts without a vault too.
+    let given = Path::new(&which.object);
+    let path = match which.job()? {
+        None if given.exists() => given.to_owned(),
+        _ => which.find(&Config::load(config)?)?,
+    };
+    let (receipt, armoured) = receipt_files(&path)
+        .with_context(|| format!("{} is named neither like an object nor like a receipt", printable_path(&path)))?;
+    let text = fs::read(&receipt).with_context(|| format!("cannot read {}", printable_path(&receipt)))?;
+    let signature = check(config, public_key.as_deref(), &text, &armoured);
+    let receipt = Receipt::parse(&text).map_err(|what| anyhow::anyhow!("{}: {what}", printable_path(&path)))?;
+    if *json {
+        let (holds, why) = match &signature {
+            Signature::Holds => (Some(true), None),
+            Signature::Wrong(why) => (Some(false), Some(why)),
+            Signature::Unchecked(why) => (None, Some(why)),
+        };
+        super::print_json(&json!({"receipt": receipt, "signature": {"holds": holds, "why": why}}))?;
+    } else {
+        print!("{}", in_words(&receipt, &signature));
+    }
+    match signature {
+        Signature::Wrong(what) => Err(Problems(format!("the receipt proves nothing: {what}")).into()),
+        _ => Ok(()),
+    }
+}
+
+fn check(config: &Path, public_key: Option<&Path>, text: &[u8], armoured: &Path) -> Signature {
+    let key = match public_key {
+        Some(path) => VerifyingKey::load(path).map_err(|error| error.to_string()),
+        None => Config::load(config)
+            .map_err(|_| "without a configuration, give `--public-key`".to_owned())
+            .and_then(|config| super::verifying_key(&config, None).map_err(|error| error.to_string())),
+    };
+    let key = match key {
+        Ok(key) => key,
+        Err(why) => return Signature::Unchecked(why),
+    };
+    let armoured = match fs::read_to_string(armoured) {
+        Ok(armoured) => armoured,
+        Err(error) => return Signature::Wrong(format!("cannot read {}: {error}", printable_path(armoured))),
+    };
+    match key.verify(NAMESPACE, text, &armoured) {
+        Ok(()) => Signature::Holds,
+        Err(error) => Signature::Wrong(error.to_string()),
+    }
+}
+
+fn in_words(receipt: &Receipt, signature: &Signature) -> String {
+    let Receipt { input, output, .. } = receipt;
+    let is_masked = !is_archived(Path::new(&output.path));
+    let mut lines = vec![
+        ("job", receipt.job.to_string()),
+        ("landing", receipt.landing.clone()),
+        ("file", format!("{}, {}, {}", receipt.original_name, bytes(input.bytes), input.format)),
+        ("", digest(input)),
+        ("arrived", receipt.arrived_at.to_string()),
+        ("claimed", receipt.claimed_at.to_string()),
+        ("sealed", format!("{}, by veild {}", receipt.sealed_at, receipt.veild)),
+        ("object", output.path.clone()),
+        ("", format!("{} of sealed {}, SHA-256 {}", bytes(output.bytes), output.format, output.sha256)),
+    ];
+    lines.extend(receipt.view.iter().map(|view| ("view", view.clone())));
+    if is_masked {
+        let suppressed = receipt.rows_in.saturating_sub(receipt.rows_out);
+        lines.push(("rows", format!("{} in, {} out, {suppressed} suppressed", receipt.rows_in, receipt.rows_out)));
+    } else {
+        lines.push(("masked", "not at all: it is the original, for the archive's readers".to_owned()));
+    }
+    if let Some(policy) = &receipt.policy {
+        lines.push(("policy", format!("{}, SHA-256 {}", policy.name, policy.sha256)));
+        let scan = if receipt.verify == "off" { "none was made" } else { receipt.verify.as_str() };
+        lines.push(("leak scan", scan.to_owned()));
+    }
+    let width = receipt.columns.iter().map(|column| column.name.chars().count()).max().unwrap_or(0);
+    lines.extend(titled("columns", receipt.columns.iter().map(|column| column_in_words(column, width))));
+    lines.extend(titled("readers", receipt.recipients.iter().cloned()));
+    lines.push((
+        "signature",
+        match signature {
+            Signature::Holds => "holds: the host of this key has signed exactly this".to_owned(),
+            Signature::Wrong(what) => format!("WRONG: {what}"),
+            Signature::Unchecked(why) => format!("not checked: {why}"),
+        },
+    ));
+    lines.into_iter().map(|(title, what)| format!("{title:<11}{what}\n")).collect()
+}
+
+/// Lines of which the first has the title.
+fn titled(title: &'static str, lines: impl Iterator<Item = String>) -> impl Iterator<Item = (&'static str, String)> {
+    lines.enumerate().map(move |(index, line)| (if index == 0 { title } else { "" }, line))
+}
+
+fn bytes(count: u64) -> String {
+    super::plural(count, "byte", "bytes")
+}
+
+fn digest(input: &InputReport) -> String {
+    match (&input.digest, input.digest_kind) {
+        (Some(digest), DigestKind::Keyed) => format!("keyed digest {digest}"),
+        (Some(digest), DigestKind::Sha256) => format!("SHA-256 {digest}"),
+        (_, DigestKind::None) | (None, _) => "no digest of it was kept".to_owned(),
+    }
+}
+
+fn column_in_words(column: &ColumnReport, width: usize) -> String {
+    let ColumnReport { name, mask, key_version, type_change } = column;
+    let mut text = format!("{name:<width$}  {}", mask_in_words(mask));
+    if let Some(version) = key_version {
+        text.push_str(&format!(", key version {version}"));
+    }
+    if let Some(change) = type_change {
+        text.push_str(&format!(", {change}"));
+    }
+    text
+}
+
+fn mask_in_words(mask: &str) -> &str {
+    match mask {
+        "keep" => "as it came",
+        "drop" => "left out",
+        "null" => "emptied",
+        "redact" => "replaced by a fixed text",
+        "partial" => "partly hidden",
+        "hash" => "one-way pseudonyms",
+        "token" => "reversible pseudonyms",
+        "fpe" => "encrypted in its own format",
+        "fake" => "replaced by made-up values",
+        "truncate" => "cut short",
+        "generalize" => "made coarser",
+        "pattern" => "what matched a pattern was replaced",
+        "scrub" => "personal data found in the text was replaced",
+        "date" => "dates made coarser",
+        "date_shift" => "dates shifted by subject",
+        "round" => "rounded",
+        "clamp" => "extremes cut off",
+        "noise" => "random noise added",
+        "when" => "masked depending on another column",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mask_has_its_words() {
+        for mask in crate::mask::MASKS {
+            assert_ne!(mask_in_words(mask), mask);
+        }
+    }
+}

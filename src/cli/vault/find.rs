@@ -1,0 +1,55 @@
+//! Objects as commands name them.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::config::Config;
+use crate::job::JobId;
+use crate::vault::{Entry, is_archived};
+
+/// One object.
+#[derive(clap::Args)]
+pub struct Which {
+    /// Job, or path of the object
+    pub object: String,
+    /// With a job: this view instead of its main output
+    #[arg(long)]
+    view: Option<String>,
+    /// With a job: its archived original instead
+    #[arg(long, conflicts_with = "view")]
+    archive: bool,
+}
+
+impl Which {
+    /// The job, if that is what was given.
+    pub fn job(&self) -> anyhow::Result<Option<JobId>> {
+        let job = self.object.parse().ok();
+        let is_plain = self.view.is_none() && !self.archive;
+        anyhow::ensure!(job.is_some() || is_plain, "`--view` and `--archive` go with a job, not with a path");
+        Ok(job)
+    }
+
+    /// Where the object is; a relative path is one below the vault.
+    pub fn find(&self, config: &Config) -> anyhow::Result<PathBuf> {
+        let dir = &config.vault.dir;
+        let Some(job) = self.job()? else { return Ok(dir.join(&self.object)) };
+        let view = self.view.as_deref();
+        let is_wanted = |entry: &Entry| {
+            let receipt = entry.receipt.as_ref();
+            is_archived(&entry.path) == self.archive
+                && receipt.is_some_and(|receipt| receipt.job == job && receipt.view.as_deref() == view)
+        };
+        let found = crate::vault::of_job(dir, job)?.into_iter().find(is_wanted);
+        let entry = found.with_context(|| match view {
+            Some(view) => {
+                format!("the vault holds no view {view:?} of job {job}; `veild vault list` shows what it holds")
+            }
+            None if self.archive => {
+                format!("the archive holds no original of job {job}; `veild vault list --archive` shows all")
+            }
+            None => format!("the vault holds no object of job {job}; `veild vault list` shows what it holds"),
+        })?;
+        Ok(dir.join(entry.path))
+    }
+}

@@ -1,0 +1,80 @@
+//! `veild vault open`
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::find::Which;
+use crate::audit::{Action, Outcome, Record};
+use crate::config::Config;
+use crate::fsutil::{create_new, printable_path};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    which: Which,
+    /// File with the age identity or SSH private key that opens it
+    #[arg(short, long)]
+    identity: PathBuf,
+    /// Where the masked plaintext goes (default: standard output)
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
+    let path = &arguments.which.find(config)?;
+    let sealed = File::open(path).map_err(|error| {
+        anyhow::anyhow!("cannot open {}: {error}; `veild vault list` shows what the vault holds", printable_path(path))
+    })?;
+    let secret = super::read_identity(&arguments.identity)?;
+    let opened = crate::seal::open(sealed, &secret).with_context(|| arguments.identity.display().to_string());
+    let outcome = if opened.is_ok() { Outcome::Success } else { Outcome::Failure };
+    let recorded = crate::cli::record(config, record(config, path, outcome, arguments.reason.as_deref()));
+    let mut plain = opened?;
+    recorded?;
+    copy(&mut plain, arguments.output.as_deref())
+}
+
+/// What the receipt says of the object is its word: whoever opens one without a receipt is recorded all the same.
+fn record(config: &Config, path: &Path, outcome: Outcome, reason: Option<&str>) -> Record {
+    let record = Record::new(Timestamp::now(), Action::VaultOpened, outcome)
+        .field("user", crate::cli::user())
+        .field("file", json!({"path": path}))
+        .veild("reason", json!(reason));
+    let receipt = path.strip_prefix(&config.vault.dir).ok().and_then(|object| {
+        let (receipt, _) = crate::vault::receipt_files(path)?;
+        Some((object, crate::vault::Receipt::parse(&std::fs::read(receipt).ok()?).ok()?))
+    });
+    match receipt {
+        Some((object, receipt)) => record
+            .veild("job", json!(receipt.job))
+            .veild("landing", receipt.landing)
+            .veild("view", receipt.view)
+            .veild("object", json!(object)),
+        None => record,
+    }
+}
+
+fn copy(plain: &mut dyn Read, output: Option<&Path>) -> anyhow::Result<()> {
+    match output {
+        Some(path) => {
+            let mut file = create_new(path, 0o600)?;
+            if let Err(error) = io::copy(plain, &mut file) {
+                let _ = std::fs::remove_file(path); // half a file is worse than none
+                return Err(error).context("the object does not decrypt to its end");
+            }
+            file.sync_all()?;
+        }
+        None => {
+            io::copy(plain, &mut io::stdout().lock()).context("the object does not decrypt to its end")?;
+        }
+    }
+    Ok(())
+}

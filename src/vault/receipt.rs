@@ -1,0 +1,133 @@
+//! The receipt of one object: what was done to a file, signed by the host that did it.
+
+use std::fs;
+use std::path::Path;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::siblings;
+use crate::job::JobId;
+use crate::pipeline::{ColumnReport, InputReport};
+
+/// Version of the receipts' format, carried by every receipt.
+pub const RECEIPT_VERSION: u32 = 1;
+
+/// What veild did to one file for one group of readers. The file beside it with `.sig` at its end is an SSH signature over
+/// the receipt's bytes, namespace `veild-receipt`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "veild receipt")]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// Version of this format.
+    #[schemars(range(min = 1, max = 1))]
+    pub receipt_version: u32,
+    /// The file's identity from its claim on; a ULID.
+    #[schemars(with = "String", extend("pattern" = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"))]
+    pub job: JobId,
+    /// Name of the landing; `-` for a file masked by hand.
+    pub landing: String,
+    /// Name of the view; null for the main output and for an archived original.
+    pub view: Option<String>,
+    /// The file's name, percent-encoded where a terminal could not show it; a keyed hash when names are opaque.
+    pub original_name: String,
+    /// When the file was first seen.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub arrived_at: Timestamp,
+    /// When it was taken out of the landing.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub claimed_at: Timestamp,
+    /// When its outputs were complete.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub sealed_at: Timestamp,
+    /// The file as it came.
+    pub input: InputReport,
+    /// The sealed object.
+    pub output: ReceiptOutput,
+    /// Records read.
+    pub rows_in: u64,
+    /// Records written; the others were suppressed.
+    pub rows_out: u64,
+    /// What was done to each column.
+    pub columns: Vec<ColumnReport>,
+    /// The policy; null for an archived original, which is not masked.
+    pub policy: Option<ReceiptPolicy>,
+    /// Who can open the object.
+    pub recipients: Vec<String>,
+    /// Result of the leak scan: `off`, later others.
+    pub verify: String,
+    /// Version of veild.
+    pub veild: String,
+}
+
+/// The `output` object of a receipt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptOutput {
+    /// Relative to the vault.
+    pub path: String,
+    /// SHA-256 of the sealed bytes, lower-case hexadecimal.
+    pub sha256: String,
+    /// Size of the sealed bytes.
+    pub bytes: u64,
+    /// Format and compression of what is sealed.
+    pub format: String,
+}
+
+/// The `policy` object of a receipt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptPolicy {
+    /// Its name in the configuration, or of its file.
+    pub name: String,
+    /// Digest of its rules, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl Receipt {
+    /// Reads a receipt, which may be of any version up to this one.
+    pub fn parse(json: &[u8]) -> Result<Receipt, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            receipt_version: u32,
+        }
+        let unreadable = |_| "unreadable receipt".to_owned();
+        let Version { receipt_version } = serde_json::from_slice(json).map_err(unreadable)?;
+        if receipt_version > RECEIPT_VERSION {
+            return Err(format!("its receipt (version {receipt_version}) was written by a newer veild; upgrade veild"));
+        }
+        serde_json::from_slice(json).map_err(unreadable)
+    }
+
+    /// JSON Schema (2020-12) of receipts as they are written.
+    pub fn schema() -> serde_json::Value {
+        let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+        settings.into_generator().into_root_schema_for::<Receipt>().to_value()
+    }
+}
+
+/// A receipt whose signature holds.
+pub struct Signed {
+    pub receipt: Receipt,
+    /// SHA-256 of the receipt file's bytes, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl Signed {
+    /// The receipt of an object below the vault, if it is the object's own and signed.
+    pub(super) fn read(dir: &Path, relative: &Path, signed: &impl Fn(&[u8], &str) -> bool) -> Result<Signed, String> {
+        let (receipt, signature) = siblings(&dir.join(relative)).ok_or("not an object's name")?;
+        let json = fs::read(&receipt).map_err(|error| format!("missing receipt: {error}"))?;
+        let armoured = fs::read_to_string(&signature).map_err(|error| format!("missing signature: {error}"))?;
+        if !signed(&json, &armoured) {
+            return Err("bad signature of the receipt".to_owned());
+        }
+        let receipt = Receipt::parse(&json)?;
+        if Path::new(&receipt.output.path) != relative {
+            return Err("the receipt is of another path".to_owned());
+        }
+        Ok(Signed { receipt, sha256: format!("{:x}", Sha256::digest(&json)) })
+    }
+}
