@@ -16,6 +16,7 @@
 //! - `groups.rs`: recipients by the name of their group, and groups with nobody in them.
 //! - `names.rs`: names that do harm to whoever reads of them.
 //! - `trail.rs`: the audit trail in an auditor's hands.
+//! - `ecs.rs`: every audit record against Elastic Common Schema.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
 //! - `soak.rs`: everything at random for a while, for as long as one likes.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
@@ -52,6 +53,7 @@ mod dates;
 mod detect;
 mod disks;
 mod duplicates;
+mod ecs;
 mod expiry;
 mod fidelity;
 mod formats;
