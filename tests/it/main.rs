@@ -14,6 +14,9 @@
 //! - `worker.rs`: workers that die, crash, panic, hang, need too much, or are left behind.
 //! - `recipients.rs`: who can open what, and how policies name columns.
 //! - `groups.rs`: recipients by the name of their group, and groups with nobody in them.
+//! - `peers.rs`: what the other age implementations open and seal; `tests/peers/prepare` installs them.
+//! - `passphrase.rs`: sealing with a secret that this host holds.
+//! - `plugins.rs`: recipients of age plugins.
 //! - `names.rs`: names that do harm to whoever reads of them.
 //! - `trail.rs`: the audit trail in an auditor's hands.
 //! - `ecs.rs`: every audit record against Elastic Common Schema.
@@ -68,6 +71,9 @@ mod names;
 mod network_fs;
 mod order;
 mod outputs;
+mod passphrase;
+mod peers;
+mod plugins;
 mod presets;
 mod pseudonyms;
 mod receipts;
