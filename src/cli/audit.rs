@@ -92,8 +92,7 @@ fn seal(config: &Config) -> anyhow::Result<()> {
     super::init::give_out_audit_secret(&secret, None)?;
     let record = Record::new(Timestamp::now(), Action::KeyGenerated, Outcome::Success);
     let record = record.field("user", super::user()).field("file.path", path.display().to_string());
-    let key = serde_json::json!({"kind": "audit", "fingerprint": secret.id()});
-    super::record(config, record.veild("key", key))
+    super::record(config, record.veild("key", secret.id()))
 }
 
 fn verify(

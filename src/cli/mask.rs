@@ -14,7 +14,7 @@ use crate::job::JobId;
 use crate::keys::{MaskingKeys, SigningKey};
 use crate::pipeline::{Compress, DigestKind, Failure, Fault, Input, Output, Reading, Report, Sink, process};
 use crate::policy::Policy;
-use crate::seal::{Recipients, Sealing};
+use crate::seal::Recipients;
 use crate::vault::{Receipt, ReceiptOutput, ReceiptPolicy};
 
 #[derive(clap::Args)]
@@ -57,16 +57,17 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     }
     let policy = super::find_policy(config, &arguments.policy)?;
     let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
+    let recipients = super::find_recipients(config, &arguments.recipient)?;
     crate::pipeline::keep_freed_memory();
-    if to_stdout {
-        for file in &arguments.files {
+    for file in &arguments.files {
+        if to_stdout {
             let sink = Sink::Plain(Box::new(io::stdout()));
             process_file(file, &policy, &keys, arguments.reading.of(config, file)?, sink)?;
+            continue;
         }
-        return Ok(());
+        seal_file(config, arguments, file, &policy, &keys, &recipients)?;
     }
-    let readers = super::find_recipients(config, &arguments.recipient)?;
-    arguments.files.iter().try_for_each(|file| seal_file(config, arguments, file, &policy, &keys, &readers))
+    Ok(())
 }
 
 /// Runs one file through the pipeline that the daemon's workers use.
@@ -89,6 +90,11 @@ pub fn process_file(
     let report = |done| progress.iter().for_each(|progress| progress.set(done, bytes));
     let processed = process(input, vec![output], keys, threads, &report);
     drop(progress);
+    let processed = processed.inspect(|report| {
+        for leak in report.outputs.iter().flat_map(|output| &output.verify.leaks) {
+            eprintln!("leak: {}", leak.in_words());
+        }
+    });
     processed.map_err(|failure| {
         let error = match failure {
             Failure::Reject(fault) => Rejected { path: path.to_owned(), fault }.into(),
@@ -116,13 +122,13 @@ fn seal_file(
     path: &Path,
     policy: &Policy,
     keys: &MaskingKeys,
-    (readers, recipients): &(Vec<String>, Recipients),
+    readers: &[String],
 ) -> anyhow::Result<()> {
     let signing = match &arguments.signing_key {
         Some(path) => SigningKey::load(path)?,
         None => SigningKey::from_source(&crate::config::Config::load(config)?.keys.signing)?,
     };
-    let sealing = Sealing::new(recipients)?;
+    let recipients = Recipients::parse(readers)?;
     let (reading, compress) = arguments.reading.of(config, path)?;
     let object = arguments.output.clone().unwrap_or_else(|| {
         let name = compress.name_of_output(path.file_name().unwrap_or_default()).into_owned();
@@ -139,7 +145,7 @@ fn seal_file(
     let file = create_new(&temporary, 0o600)?;
     let kept = file.try_clone()?;
     let started = Timestamp::now();
-    let report = process_file(path, policy, keys, (reading, compress), Sink::Sealed { file, sealing });
+    let report = process_file(path, policy, keys, (reading, compress), Sink::Sealed { file, recipients });
     let published = report.and_then(|report| {
         kept.sync_all()?;
         publish(readers, path, policy, report, &signing, &object, &temporary, started)
@@ -183,7 +189,7 @@ fn publish(
         columns: output.columns,
         policy: Some(ReceiptPolicy { name: policy.name.clone(), sha256: policy.sha256.clone() }),
         recipients: readers.to_vec(),
-        verify: "off".to_owned(),
+        verify: output.verify,
         veild: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let text = format!("{}\n", serde_json::to_string_pretty(&receipt)?);

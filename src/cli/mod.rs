@@ -7,9 +7,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::Value;
 
-use crate::config::{Config, ConfigError, GROUP_PREFIX};
-use crate::keys::Passphrases;
-use crate::seal::{PASSPHRASE_PREFIX, Readers, Recipients, canonical, discord, plugin, plugin_of};
+use crate::config::{Config, ConfigError};
+use crate::seal::canonical;
 
 mod audit;
 mod check;
@@ -95,8 +94,6 @@ enum Command {
     Man(man::Arguments),
     #[command(hide = true)]
     Worker,
-    #[command(hide = true)]
-    Plugin,
 }
 
 /// Exit code of a configuration error.
@@ -153,8 +150,8 @@ fn command() -> clap::Command {
 }
 
 fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
-    // The demo has a daemon to stop, and the others have sockets and pipes whose ends may go.
-    if !matches!(arguments.command, Command::Run(_) | Command::Worker | Command::Plugin | Command::Demo(_)) {
+    // The demo has a daemon to stop, and the other two have sockets whose ends may go.
+    if !matches!(arguments.command, Command::Run(_) | Command::Worker | Command::Demo(_)) {
         end_with_the_reader();
     }
     let reads_secrets = matches!(
@@ -191,7 +188,6 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Command::Schema(schema) => schema::run(&schema),
         Command::Completions(completions) => completions::run(&completions),
         Command::Man(man) => man::run(&man),
-        Command::Plugin => Ok(crate::seal::plugin::serve()?),
         Command::Worker => Ok(crate::worker::serve::serve(&worker_socket()?)?),
     }
 }
@@ -280,20 +276,15 @@ fn find_policy(config: &Path, policy: &str) -> anyhow::Result<crate::policy::Pol
     })
 }
 
-/// Recipients given on the command line: with the members of `group:NAME` in the place of its name, and with plugins where the
-/// configuration allows them.
-fn find_recipients(config: &Path, given: &[String]) -> anyhow::Result<(Vec<String>, Recipients)> {
-    let asks_configuration = |it: &String| it.starts_with(GROUP_PREFIX) || plugin_of(it).is_some();
-    if !given.iter().any(asks_configuration) {
-        return Ok((given.to_vec(), Recipients::parse(given)?));
-    }
-    let config = Config::load(config)?;
+/// Recipients as they are given, with the members of `group:NAME` in the place of its name.
+fn find_recipients(config: &Path, given: &[String]) -> anyhow::Result<Vec<String>> {
     let mut found: Vec<String> = Vec::new();
     for recipient in given {
-        let Some(name) = recipient.strip_prefix(GROUP_PREFIX) else {
+        let Some(name) = recipient.strip_prefix(crate::config::GROUP_PREFIX) else {
             found.push(recipient.clone());
             continue;
         };
+        let config = Config::load(config)?;
         let Some(group) = config.groups.get(name) else {
             anyhow::bail!("there is no [recipients.{name}] in {}", config.path.display());
         };
@@ -304,14 +295,7 @@ fn find_recipients(config: &Path, given: &[String]) -> anyhow::Result<(Vec<Strin
             }
         }
     }
-    if let Some(discord) = discord(&found) {
-        anyhow::bail!(discord);
-    }
-    let has_passphrase = found.iter().any(|it| it.starts_with(PASSPHRASE_PREFIX));
-    let passphrases = if has_passphrase { Passphrases::load(&config)? } else { Passphrases::default() };
-    let runner = plugin::runner(config.daemon.allow_plugins);
-    let recipients = Recipients::of(&Readers::new(&found, &passphrases), &runner)?;
-    Ok((found, recipients))
+    Ok(found)
 }
 
 /// The configuration's masking key, or one given by path.

@@ -8,6 +8,7 @@ use super::reading::ReadingArguments;
 use crate::detect::suggest;
 use crate::fsutil::{printable_name, printable_path};
 use crate::pipeline::Sink;
+use crate::policy::Verify;
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
@@ -21,7 +22,7 @@ pub enum Arguments {
         #[command(flatten)]
         reading: ReadingArguments,
     },
-    /// Dry run: what would happen to each column; shows no input value
+    /// Dry run: what would happen to each column, and leaks in the output; shows no input value
     Test {
         /// File to try the policy on
         file: PathBuf,
@@ -86,7 +87,11 @@ fn test(
     reading: &ReadingArguments,
     json: bool,
 ) -> anyhow::Result<()> {
-    let policy = super::find_policy(config, policy)?;
+    let mut policy = super::find_policy(config, policy)?;
+    // All leaks are wanted, not the first alone.
+    if policy.verify == Verify::Block {
+        policy.verify = Verify::Warn;
+    }
     let keys = super::masking_keys(config, masking_key)?;
     let report =
         super::mask::process_file(file, &policy, &keys, reading.of(config, file)?, Sink::Discard).map_err(|error| {
@@ -95,13 +100,23 @@ fn test(
                 Err(other) => other,
             }
         })?;
+    let leaks = report.outputs.iter().map(|output| output.verify.leaks.len()).sum();
+    let leaking = || match leaks {
+        0 => Ok(()),
+        count => Err(Problems(super::plural(count as u64, "leak", "leaks")).into()),
+    };
     if json {
-        return super::print_json(&report);
+        super::print_json(&report)?;
+        return leaking();
     }
     println!("{}: {}", printable_path(file), super::plural(report.rows_in, "row", "rows"));
     for column in report.outputs.iter().flat_map(|output| &output.columns) {
         let change = column.type_change.as_ref().map_or_else(String::new, |change| format!("  ({change})"));
         println!("  {:<24} {}{change}", column.name, column.mask);
     }
-    Ok(())
+    for accepted in report.outputs.iter().flat_map(|output| &output.verify.accepted) {
+        let cells = super::plural(accepted.cells, "cell", "cells");
+        println!("  accepted: {} in {}, {cells}", accepted.class, accepted.column);
+    }
+    leaking()
 }

@@ -11,7 +11,8 @@ use super::vault::find::Which;
 use crate::config::Config;
 use crate::fsutil::printable_path;
 use crate::keys::VerifyingKey;
-use crate::pipeline::{ColumnReport, DigestKind, InputReport};
+use crate::pipeline::{ColumnReport, DigestKind, InputReport, Verified};
+use crate::policy::Verify;
 use crate::vault::{NAMESPACE, Receipt, is_archived, receipt_files};
 
 #[derive(clap::Subcommand)]
@@ -110,8 +111,7 @@ fn in_words(receipt: &Receipt, signature: &Signature) -> String {
     }
     if let Some(policy) = &receipt.policy {
         lines.push(("policy", format!("{}, SHA-256 {}", policy.name, policy.sha256)));
-        let scan = if receipt.verify == "off" { "none was made" } else { receipt.verify.as_str() };
-        lines.push(("leak scan", scan.to_owned()));
+        lines.extend(titled("leak scan", scan_in_words(&receipt.verify).into_iter()));
     }
     let width = receipt.columns.iter().map(|column| column.name.chars().count()).max().unwrap_or(0);
     lines.extend(titled("columns", receipt.columns.iter().map(|column| column_in_words(column, width))));
@@ -125,6 +125,22 @@ fn in_words(receipt: &Receipt, signature: &Signature) -> String {
         },
     ));
     lines.into_iter().map(|(title, what)| format!("{title:<11}{what}\n")).collect()
+}
+
+fn scan_in_words(verify: &Verified) -> Vec<String> {
+    let mut lines = match (verify.mode, verify.leaks.as_slice()) {
+        (Verify::Off, _) => vec!["none was made".to_owned()],
+        (_, []) => vec!["no leak found".to_owned()],
+        (_, leaks) => leaks.iter().map(|leak| format!("LEAK: {}", leak.in_words())).collect(),
+    };
+    lines.extend(verify.accepted.iter().map(|accepted| {
+        let cells = super::plural(accepted.cells, "cell", "cells");
+        format!("accepted by the policy: {} in {}, {cells}", accepted.class, accepted.column)
+    }));
+    lines.extend(verify.sampled_one_in.map(|one_in| {
+        format!("values of masked columns: one in {one_in} was looked for in other rows, all in their own")
+    }));
+    lines
 }
 
 /// Lines of which the first has the title.

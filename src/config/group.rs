@@ -1,7 +1,5 @@
 //! `[recipients.NAME]`: readers under one name, and whether anything may be sealed to them.
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 
 use super::{Config, Landing};
@@ -13,10 +11,8 @@ pub const GROUP_PREFIX: &str = "group:";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
     pub name: String,
-    /// Each once; may be none. Of a passphrase: `passphrase:NAME`.
+    /// Each once; may be none.
     pub recipients: Vec<String>,
-    /// The file of a passphrase, which `credential:NAME` is resolved to here.
-    pub passphrase: Option<PathBuf>,
     /// From this moment on nothing is sealed to it.
     pub expires: Option<Timestamp>,
 }
@@ -86,7 +82,6 @@ mod tests {
         let group = |recipients: &[&str], expires| Group {
             name: "analysts".to_owned(),
             recipients: recipients.iter().map(|it| (*it).to_owned()).collect(),
-            passphrase: None,
             expires,
         };
         assert_eq!(group(&["age1"], None).in_force(at(0)), Ok(&["age1".to_owned()][..]));

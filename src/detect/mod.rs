@@ -2,7 +2,7 @@
 //!
 //! Identifiers are rows of tables ([`national`], [`card`]): how they are written, and a check. Everything else has a
 //! short file of its own. A cell is looked at as a whole ([`sight`]) or searched through ([`text`]); a column's cells
-//! and its name together make findings ([`survey`]). No cell's value leaves this module except as a span.
+//! and its name together make findings ([`survey`]). [`watch`] looks at every cell of what is passed on unmasked. No cell's value leaves this module except as a span.
 
 mod address;
 mod birth;
@@ -24,7 +24,9 @@ mod secret;
 mod sight;
 mod suggest;
 mod survey;
+mod tally;
 mod text;
+mod watch;
 
 pub use checksum::{luhn_digit, mod_97};
 pub use class::{Class, NATIONAL_ID};
@@ -33,3 +35,4 @@ pub use iban::is_iban;
 pub use suggest::{Suggestion, looks_like_data, suggest};
 pub use survey::{Finding, Survey};
 pub use text::{Span, Wanted, is_found_in_text, spans};
+pub use watch::{Evidence, Glimpses, Held, Watch};

@@ -56,6 +56,9 @@ pub(super) const PLANS: [Plan; 38] = [
     plan(Region::CO, false),
 ];
 
+/// One in how many unrelated texts that are written like an international number is one.
+pub(super) const ONE_IN: u32 = 30;
+
 /// How a number is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Writing {

@@ -1,8 +1,6 @@
 //! A column looked at cell by cell, and what is concluded from it.
 //!
-//! The confidence is a posterior: what the writing alone says, what the column's name says, and for each distinct cell
-//! that is written like the class the likelihood ratio between "is of the class" and "passes by chance". Only a dozen
-//! cells' worth of evidence counts, because cells of one column are not independent.
+//! How certain it is says the [`Tally`] of each class.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -15,12 +13,9 @@ use super::class::Class;
 use super::header::Hints;
 use super::phone::{self, PLANS, Writing};
 use super::sight::{self, Sighting};
+use super::tally::Tally;
 use super::text;
 
-/// Share of a class's own cells that pass: data is dirty.
-const PASSES: f32 = 0.9;
-/// Number of cells whose evidence counts.
-const WORTH: f32 = 12.0;
 /// Least confidence that is reported.
 const REPORTED: f32 = 0.5;
 /// Distinct cells of a column that are remembered.
@@ -42,42 +37,6 @@ pub struct Finding {
     pub within_text: bool,
     /// One sentence, without any cell's value.
     pub reason: String,
-}
-
-/// What was seen of one class.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    /// Cells of the class, repeated ones counted.
-    cells: u64,
-    /// Distinct cells written like it, and of these the valid ones.
-    written: u32,
-    passed: u32,
-    /// Sum of log-likelihood ratios and of the writing's log-odds over distinct cells.
-    evidence: f32,
-    odds: f32,
-}
-
-impl Tally {
-    fn see(&mut self, sighting: Sighting, is_new: bool) {
-        self.cells += u64::from(sighting.passed);
-        if !is_new {
-            return;
-        }
-        self.written += 1;
-        self.passed += u32::from(sighting.passed);
-        self.odds += sighting.odds;
-        self.evidence += if sighting.passed {
-            (PASSES / sighting.chance).ln()
-        } else {
-            ((1.0 - PASSES) / (1.0 - sighting.chance)).ln()
-        };
-    }
-
-    fn confidence(&self, named: f32) -> f32 {
-        let written = self.written.max(1) as f32;
-        let odds = self.odds / written + named + self.evidence / written * written.min(WORTH);
-        1.0 / (1.0 + (-odds).exp())
-    }
 }
 
 /// A column while it is looked at.
@@ -166,7 +125,7 @@ impl Survey {
         let Some(writing) = phone::writing(cell) else { return false };
         if writing == Writing::International {
             let passed = phone::is_international(cell);
-            self.phone(passed, 30, 0.0, is_new);
+            self.phone(passed, phone::ONE_IN, 0.0, is_new);
             return passed;
         }
         match self.phones.chosen {

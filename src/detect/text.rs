@@ -3,6 +3,7 @@
 //! One pass finds the places where something could begin (an `@`, a digit, a capital, a secret's prefix); only there
 //! are the families asked. What has a weak check must be written distinctively, or be announced by a word before it.
 
+use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
@@ -10,6 +11,7 @@ use aho_corasick::AhoCorasick;
 use super::class::Class;
 use super::form::Shape;
 use super::header::Hints;
+use super::sight::Sighting;
 use super::{crypto, dictionary, iban, mail, network, phone, secret};
 
 /// A stretch of text, in bytes.
@@ -61,7 +63,7 @@ pub fn is_found_in_text(class: Class) -> bool {
 pub fn spans(text: &str, wanted: &Wanted) -> Vec<Span> {
     let mut found = Vec::new();
     marked(text.as_bytes(), wanted, &mut found);
-    let mut walk = Walk { text, wanted, taken: found.len(), found };
+    let mut walk = Walk { text, wanted, taken: found.len(), found, visit: None };
     walk.words();
     let mut found = walk.found;
     found.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
@@ -74,6 +76,40 @@ pub fn spans(text: &str, wanted: &Wanted) -> Vec<Span> {
         free
     });
     found
+}
+
+/// Everything in the text that is written like a class with a check, valid or not; true where a mark tells it, or
+/// the words before it.
+pub(super) fn sightings(text: &str, see: &mut dyn FnMut(Sighting, bool)) {
+    static CHECKED: LazyLock<Wanted> = LazyLock::new(|| {
+        let unchecked = [Class::PersonName, Class::Phone, Class::MacAddress, Class::Ipv4, Class::Ipv6];
+        let bits = unchecked.iter().fold(u128::MAX, |bits, class| bits & !(1 << *class as u32));
+        Wanted { bits, named: false }
+    });
+    let mut found = Vec::new();
+    marked(text.as_bytes(), &CHECKED, &mut found);
+    let seen = RefCell::new(Vec::new());
+    let visit = |sighting, is_announced| seen.borrow_mut().push((sighting, is_announced));
+    let mut walk = Walk { text, wanted: &CHECKED, taken: found.len(), found, visit: Some(&visit) };
+    walk.words();
+    for span in &walk.found {
+        let one_in = match span.class {
+            Class::Email => mail::ONE_IN,
+            Class::Secret | Class::UrlCredentials => secret::ONE_IN,
+            Class::CryptoAddress => crypto::ONE_IN,
+            Class::Iban => iban::ONE_IN,
+            _ => continue,
+        };
+        see(Sighting::new(span.class, true, one_in, 0.0), true);
+    }
+    for at in memchr::memchr_iter(b'+', text.as_bytes()) {
+        let begins = at == 0 || !is_word(text.as_bytes()[at - 1]);
+        if begins && phone::at(&text[at..], false).is_some() {
+            let announced = walk.announced(at, Class::Phone).max(0.0);
+            see(Sighting::new(Class::Phone, true, phone::ONE_IN, announced), announced > 0.0);
+        }
+    }
+    seen.into_inner().into_iter().for_each(|(sighting, is_announced)| see(sighting, is_announced));
 }
 
 static PREFIXES: LazyLock<AhoCorasick> =
@@ -123,6 +159,8 @@ struct Walk<'a> {
     found: Vec<Span>,
     /// Number of spans found by their marks; the rest are in order.
     taken: usize,
+    /// Called for every identifier by its writing, valid or not, and whether words announce it.
+    visit: Option<&'a dyn Fn(Sighting, bool)>,
 }
 
 impl Walk<'_> {
@@ -215,7 +253,13 @@ impl Walk<'_> {
         let text = &self.text.as_bytes()[start..end];
         let mut best: Option<(f32, Class)> = None;
         for candidate in shape.candidates().filter(|it| self.wanted.has(it.class())) {
-            if !candidate.accepts(text) {
+            let passed = candidate.accepts(text);
+            if let Some(visit) = self.visit {
+                let announced = if passed { self.announced(start, candidate.class()) } else { 0.0 };
+                let one_in = candidate.identifier.one_in;
+                visit(Sighting::new(candidate.class(), passed, one_in, shape.odds() + announced), announced > 0.0);
+            }
+            if !passed {
                 continue;
             }
             let mut odds = shape.odds() + (candidate.identifier.one_in as f32 * 0.9).max(1.1).ln();

@@ -197,6 +197,22 @@ impl Mask {
         }
     }
 
+    /// What of a value is left in what comes out.
+    pub fn remains(&self) -> Remains {
+        match self {
+            Mask::Keep => Remains::All,
+            Mask::Scrub(_) | Mask::Pattern(_) => Remains::Parts,
+            Mask::When(when) if when.masks().any(|mask| matches!(mask.remains(), Remains::All | Remains::Parts)) => {
+                Remains::Parts
+            }
+            Mask::Hash(_) | Mask::Token(_) | Mask::Fake(_) => Remains::Changed,
+            Mask::Partial(partial) => Remains::ChangedBut(partial.character),
+            Mask::Fpe(_) => Remains::ChangedMostly,
+            Mask::Drop | Mask::Null | Mask::Redact { .. } => Remains::Nothing,
+            _ => Remains::Coarse,
+        }
+    }
+
     /// Whether it takes values away, those aside that it cannot read.
     pub fn takes_away(&self) -> bool {
         match self {
@@ -243,6 +259,25 @@ impl Mask {
             Mask::When(when) => Tool::When(Box::new(when.prepare(namespace, keys))),
         })
     }
+}
+
+/// What of a value a mask leaves in what comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remains {
+    /// All of it.
+    All,
+    /// What the mask has not found in it, or found no rule for.
+    Parts,
+    /// A coarser or shifted value, which may be the same by chance.
+    Coarse,
+    /// Nothing, and what comes out is another value.
+    Changed,
+    /// The same where no character is this one.
+    ChangedBut(char),
+    /// The same but for one in a million or more.
+    ChangedMostly,
+    /// Nothing; what comes out does not depend on it.
+    Nothing,
 }
 
 /// A mask ready to work on one column; shared by the masking threads.

@@ -11,6 +11,7 @@ use super::charset::{Charset, Script};
 use super::fault::{internal, of_file};
 use super::reading::Compression;
 use super::source::{Source, hex, retry};
+use super::verify::{Sum, Verified};
 use super::{ColumnReport, Compress, Failure, Fault, Format, Output, OutputReport, Sink};
 use crate::seal::Sealer;
 
@@ -56,24 +57,37 @@ impl Write for End {
 pub(super) struct Outlet {
     pub drain: Drain,
     compression: Option<Compression>,
+    /// What the leak scan has seen of it.
+    pub sum: Sum,
 }
 
 impl Outlet {
     /// Opens an output for what comes from a source: written as its text is, compressed as asked for.
-    pub(super) fn open(sink: Sink, compress: Compress, source: &Source<'_>) -> Result<Outlet, Failure> {
+    pub(super) fn open(sink: Sink, compress: Compress, source: &Source<'_>, sum: Sum) -> Result<Outlet, Failure> {
         let compression = compress.of(source.compression());
-        Ok(Outlet { drain: Drain::open(sink, compression, source.script())?, compression })
+        Ok(Outlet { drain: Drain::open(sink, compression, source.script())?, compression, sum })
     }
 
     /// Opens an output for bytes that are no text, compressed as asked for.
-    pub(super) fn open_binary(sink: Sink, compress: Compress, input: Option<Compression>) -> Result<Outlet, Failure> {
+    pub(super) fn open_binary(
+        sink: Sink,
+        compress: Compress,
+        input: Option<Compression>,
+        sum: Sum,
+    ) -> Result<Outlet, Failure> {
         let compression = compress.of(input);
         let plain = Script { charset: Charset::Utf8, swaps: Vec::new() };
-        Ok(Outlet { drain: Drain::open(sink, compression, plain)?, compression })
+        Ok(Outlet { drain: Drain::open(sink, compression, plain)?, compression, sum })
     }
 
     pub(super) fn open_all(outputs: Vec<Output>, source: &Source<'_>) -> Result<Vec<Outlet>, Failure> {
-        outputs.into_iter().map(|output| Outlet::open(output.sink, output.compress, source)).collect()
+        let open = |output: Output| Outlet::open(output.sink, output.compress, source, Sum::new(&output.policy));
+        outputs.into_iter().map(open).collect()
+    }
+
+    /// The verdicts over all that was written; before the first output is ended, for a leak in one leaves none.
+    pub(super) fn verify_all<'o>(outlets: impl Iterator<Item = &'o mut Outlet>) -> Result<Vec<Verified>, Failure> {
+        outlets.map(|outlet| outlet.sum.finish()).collect()
     }
 
     /// Ends the output well.
@@ -82,11 +96,12 @@ impl Outlet {
         format: Format,
         rows_out: u64,
         columns: Vec<ColumnReport>,
+        verify: Verified,
     ) -> Result<OutputReport, Failure> {
         crate::faults::point("before_finish");
         let (sha256, bytes) = self.drain.finish()?;
         crate::faults::point("after_finish");
-        Ok(OutputReport { sha256, bytes, format: format.compressed(self.compression), rows_out, columns })
+        Ok(OutputReport { sha256, bytes, format: format.compressed(self.compression), rows_out, columns, verify })
     }
 }
 
@@ -109,8 +124,8 @@ enum Press {
 impl Drain {
     fn open(sink: Sink, compression: Option<Compression>, script: Script) -> Result<Drain, Failure> {
         let end = match sink {
-            Sink::Sealed { file, sealing } => {
-                let sealer = Sealer::begin(sealing, file).map_err(|error| retry("begin to seal", &error))?;
+            Sink::Sealed { file, recipients } => {
+                let sealer = Sealer::new(&recipients, file).map_err(|error| retry("begin to seal", &error))?;
                 End::Sealed(Box::new(sealer))
             }
             Sink::Plain(inner) => End::Open(Counted { inner, digest: Sha256::new(), bytes: 0 }),

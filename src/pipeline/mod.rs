@@ -1,6 +1,6 @@
 //! The work on one file: open descriptors in, sealed output and a report out.
 //!
-//! Owns the order decode → rows → plan → mask → splice → seal. It must never open a path, and no cell value may leave
+//! Owns the order decode → rows → plan → mask → splice → verify → seal. It must never open a path, and no cell value may leave
 //! it except into the sinks. Nothing survives a crash here: whoever called starts the attempt over.
 
 use std::fs::File;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys::MaskingKeys;
 use crate::policy::Policy;
-use crate::seal::Sealing;
+use crate::seal::Recipients;
 use source::{Digester, Source};
 
 mod archive;
@@ -34,12 +34,14 @@ mod survey;
 mod tap;
 #[cfg(test)]
 pub(crate) mod tests;
+mod verify;
 mod window;
 
 pub use charset::Charset;
 pub use dialect::Dialect;
 pub use reading::{Compress, Compression, Format, Limits, MemberRule, Reading, extension};
 pub use survey::{Surveyed, SurveyedColumn, survey};
+pub use verify::{Accepted, Leak, LeakClass, Verified};
 
 /// How the input's digest is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -70,7 +72,7 @@ pub struct Output {
 /// Where an output goes.
 pub enum Sink {
     /// Sealed to the recipients.
-    Sealed { file: File, sealing: Sealing },
+    Sealed { file: File, recipients: Recipients },
     /// Masked plaintext, only ever on a person's explicit wish.
     Plain(Box<dyn Write + Send>),
     /// A dry run.
@@ -110,6 +112,8 @@ pub struct OutputReport {
     pub format: String,
     pub rows_out: u64,
     pub columns: Vec<ColumnReport>,
+    #[serde(default)]
+    pub verify: Verified,
 }
 
 /// What was done to one column.

@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use super::verify::Seen;
+
 /// Longest text in bytes that is copied with a fixed length.
 const SHORT: usize = 32;
 /// Bytes that one step of the finder looks at.
@@ -14,12 +16,14 @@ const SLACK: usize = 64;
 pub(super) struct Piece {
     bytes: Vec<u8>,
     at: usize,
+    /// What the leak scan has seen in it.
+    pub seen: Option<Box<Seen>>,
 }
 
 impl From<Vec<u8>> for Piece {
     /// A piece that is written already.
     fn from(bytes: Vec<u8>) -> Piece {
-        Piece { at: bytes.len(), bytes }
+        Piece { at: bytes.len(), bytes, seen: None }
     }
 }
 
@@ -30,7 +34,7 @@ impl Piece {
             spare.clear();
             spare.resize(bytes + SLACK, 0);
         }
-        Piece { bytes: spare, at: 0 }
+        Piece { bytes: spare, at: 0, seen: None }
     }
 
     #[inline]

@@ -29,8 +29,11 @@ fn contained<B>(splice: impl Fn(&B, Spares) -> Pieces, block: &B, spares: Spares
     catch_unwind(AssertUnwindSafe(splice)).unwrap_or_else(|_| Err(internal("a mask panicked")))
 }
 
-fn write(outlets: &mut [Outlet], pieces: Vec<Piece>) -> Result<Spares, Failure> {
-    outlets.iter_mut().zip(&pieces).try_for_each(|(outlet, piece)| outlet.drain.write(piece.written()))?;
+fn write(outlets: &mut [Outlet], mut pieces: Vec<Piece>) -> Result<Spares, Failure> {
+    for (outlet, piece) in outlets.iter_mut().zip(&mut pieces) {
+        outlet.drain.write(piece.written())?;
+        piece.seen.take().into_iter().for_each(|seen| outlet.sum.add(*seen));
+    }
     crate::faults::point("block_written");
     Ok(pieces.into_iter().map(Piece::into_spare).collect())
 }

@@ -19,6 +19,8 @@ pub struct Policy {
     pub unlisted: OnUnlisted,
     pub missing: OnMissing,
     pub mistyped: OnMistyped,
+    pub verify: Verify,
+    pub accept: Vec<Acceptance>,
     pub columns: Vec<ColumnRule>,
     /// SHA-256 of the policy's canonical form, lower-case hexadecimal; see [`Policy::digest`].
     pub sha256: String,
@@ -42,6 +44,28 @@ pub enum OnMissing {
     #[default]
     Reject,
     Ignore,
+}
+
+/// What a leak in the finished output does to its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verify {
+    /// The file goes to quarantine.
+    Block,
+    /// It is sealed; the log and the receipt tell.
+    Warn,
+    /// Nothing is looked for.
+    #[default]
+    Off,
+}
+
+/// A false alarm of the leak scan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acceptance {
+    /// Name or path of the column, as rules spell it.
+    pub column: String,
+    /// A class of leaks, see [`crate::pipeline::LeakClass::of_name`].
+    pub class: String,
 }
 
 /// Columns and what happens to them.
@@ -108,7 +132,7 @@ impl Policy {
     /// SHA-256 over the policy's rules as canonical JSON, its name aside; lower-case hexadecimal.
     pub fn digest(&self) -> String {
         use sha2::{Digest, Sha256};
-        let rules = (&self.unlisted, &self.missing, &self.mistyped, &self.columns);
+        let rules = (&self.unlisted, &self.missing, &self.mistyped, &self.verify, &self.accept, &self.columns);
         let text = serde_json::to_vec(&rules).expect("a policy is plain data");
         Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
     }

@@ -341,6 +341,8 @@ mod tests {
             unlisted: OnUnlisted::Reject,
             missing: OnMissing::Reject,
             mistyped: OnMistyped::Reject,
+            verify: crate::policy::Verify::Off,
+            accept: Vec::new(),
             columns: selectors.into_iter().map(rule).collect(),
             sha256: String::new(),
         })

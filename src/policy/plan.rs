@@ -251,6 +251,7 @@ fn refuse_missing(policy: &Policy, matchers: &[Matcher], names: &[String]) -> Re
 mod tests {
     use super::*;
     use crate::mask::OnMistyped;
+    use crate::policy::Verify;
 
     fn rule(columns: Selector, mask: Mask) -> ColumnRule {
         ColumnRule { columns, mask, mistyped: None, preset: false }
@@ -266,6 +267,8 @@ mod tests {
             unlisted: OnUnlisted::Reject,
             missing: OnMissing::Reject,
             mistyped: OnMistyped::Reject,
+            verify: Verify::Off,
+            accept: Vec::new(),
             columns,
             sha256: String::new(),
         }

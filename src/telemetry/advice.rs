@@ -14,6 +14,7 @@ pub fn for_code(code: &str) -> Option<&'static str> {
         "watch_failed" => {
             "raise fs.inotify.max_user_watches and max_queued_events (sysctl); sweeps find files meanwhile"
         }
+        "leak_sealed" => "the receipt says which columns leak what; mask them, or accept the false alarm in the policy",
         "claim_failed" => "`veild check` says how to mend owner and mode of the landing",
         "source_gone" => "find out who removes files from .veild/, and ask the sender for the file again",
         "quarantine_stuck" => "`veild quarantine list` shows what is there",

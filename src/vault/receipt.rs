@@ -5,15 +5,18 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::siblings;
 use crate::job::JobId;
-use crate::pipeline::{ColumnReport, InputReport};
+use crate::pipeline::{ColumnReport, InputReport, Verified};
+use crate::policy::Verify;
 
 /// Version of the receipts' format, carried by every receipt.
-pub const RECEIPT_VERSION: u32 = 1;
+///
+/// 2: `verify` is an object; in version 1 it was the word `off`.
+pub const RECEIPT_VERSION: u32 = 2;
 
 /// What veild did to one file for one group of readers. The file beside it with `.sig` at its end is an SSH signature over
 /// the receipt's bytes, namespace `veild-receipt`.
@@ -22,7 +25,7 @@ pub const RECEIPT_VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
     /// Version of this format.
-    #[schemars(range(min = 1, max = 1))]
+    #[schemars(range(min = 2, max = 2))]
     pub receipt_version: u32,
     /// The file's identity from its claim on; a ULID.
     #[schemars(with = "String", extend("pattern" = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"))]
@@ -56,10 +59,25 @@ pub struct Receipt {
     pub policy: Option<ReceiptPolicy>,
     /// Who can open the object.
     pub recipients: Vec<String>,
-    /// Result of the leak scan: `off`, later others.
-    pub verify: String,
+    /// What the leak scan found.
+    #[serde(deserialize_with = "verified")]
+    pub verify: Verified,
     /// Version of veild.
     pub veild: String,
+}
+
+/// The result of the leak scan, in this version's form or in that of version 1.
+fn verified<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Verified, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Now(Verified),
+        Then(Verify),
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::Now(verified) => verified,
+        Either::Then(mode) => Verified { mode, ..Verified::default() },
+    })
 }
 
 /// The `output` object of a receipt.

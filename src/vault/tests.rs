@@ -1,5 +1,5 @@
 use super::*;
-use crate::pipeline::{DigestKind, InputReport};
+use crate::pipeline::{DigestKind, InputReport, Verified};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::ffi::OsStr;
@@ -49,7 +49,7 @@ fn output(dir: &Path, job: JobId, view: Option<&str>, content: &[u8]) -> Finishe
         columns: vec![],
         policy: Some(ReceiptPolicy { name: "p".into(), sha256: "0".into() }),
         recipients: vec![],
-        verify: "off".into(),
+        verify: Verified::default(),
         veild: "0".into(),
     };
     Finished { incoming, receipt }
@@ -304,7 +304,7 @@ fn a_receipt_of_a_newer_version_asks_for_an_upgrade() {
     let mut finished = finished(&dir, 1_760_000_000, b"sealed");
     finished.receipt.receipt_version = RECEIPT_VERSION + 1;
     publish_one(&dir, &finished).unwrap();
-    assert_eq!(whats(&dir, None), ["its receipt (version 2) was written by a newer veild; upgrade veild"]);
+    assert_eq!(whats(&dir, None), ["its receipt (version 3) was written by a newer veild; upgrade veild"]);
 }
 
 #[test]

@@ -15,15 +15,13 @@ use crate::config::raw;
 use crate::config::spanned::Spanned;
 use crate::detect::Class;
 use crate::mask::{Hierarchy, Mask};
-use crate::policy::{ColumnRule, Policy, Selector};
+use crate::pipeline::LeakClass;
+use crate::policy::{Acceptance, ColumnRule, Policy, Selector, normalise};
 
 /// Largest hierarchy file.
 const MAX_HIERARCHY_BYTES: u64 = 4 << 20;
 
 pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Policy {
-    if let Some(verify) = raw.verify.as_ref().filter(|verify| verify.get_ref() != "off") {
-        findings.add(verify.span(), "the leak scan is not built yet: only \"off\" is accepted");
-    }
     findings.refuse("suppress_rows", &raw.suppress_rows);
     let mut rules = Rules::default();
     let mut last = 0..0;
@@ -37,11 +35,14 @@ pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Poli
     if let Some(extends) = raw.extends {
         columns.extend(preset(extends, findings));
     }
+    let accept = raw.accept.into_iter().flat_map(|accept| acceptances(accept, findings)).collect();
     let mut policy = Policy {
         name: name.to_owned(),
         unlisted: raw.unlisted,
         missing: raw.missing,
         mistyped: raw.mistyped,
+        verify: raw.verify,
+        accept,
         columns,
         sha256: String::new(),
     };
@@ -50,6 +51,36 @@ pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Poli
     }
     policy.sha256 = policy.digest();
     policy
+}
+
+/// False alarms of one column, one for each class.
+fn acceptances(accept: raw::Accept, findings: &mut Findings<'_>) -> Vec<Acceptance> {
+    let (column, place) = (accept.column.get_ref().clone(), accept.column.span());
+    if normalise(&column).is_empty() {
+        findings.add(place, "a column's name must not be empty");
+    }
+    let place = accept.class.span();
+    let names = match accept.class.into_inner() {
+        Value::Array(names) if !names.is_empty() => names,
+        name => vec![name],
+    };
+    let mut all = Vec::new();
+    for name in names {
+        match name.as_str() {
+            Some(class) if LeakClass::of_name(class).is_some() => {
+                all.push(Acceptance { column: column.clone(), class: class.to_owned() });
+            }
+            Some(class) => {
+                let nearest = Class::nearest(class).name();
+                let others = format!("{:?} and {:?}", LeakClass::REPEATED, LeakClass::UNCHANGED);
+                let what =
+                    format!("there is no class {class:?} of leaks, did you mean {nearest:?}? Others are {others}");
+                findings.add(place.clone(), what);
+            }
+            None => findings.add(place.clone(), "`class` is a class of leaks, or a list"),
+        }
+    }
+    all
 }
 
 /// The rules of what a policy extends.

@@ -6,7 +6,8 @@ use toml::Value;
 
 use crate::config::spanned::Spanned;
 use crate::mask::{MaskParams, OnMistyped};
-use crate::policy::{OnMissing, OnUnlisted};
+use crate::pipeline::LeakClass;
+use crate::policy::{OnMissing, OnUnlisted, Verify};
 
 fn number_or_text(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": ["number", "string"]})
@@ -20,9 +21,17 @@ fn words(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "items": {"type": ["string", "integer", "boolean"]}, "minItems": 1})
 }
 
+fn leak_classes(_: &mut SchemaGenerator) -> Schema {
+    classes_and(&[crate::detect::NATIONAL_ID, LeakClass::REPEATED, LeakClass::UNCHANGED])
+}
+
 fn classes(_: &mut SchemaGenerator) -> Schema {
+    classes_and(&[crate::detect::NATIONAL_ID])
+}
+
+fn classes_and(others: &[&str]) -> Schema {
     let names: Vec<&str> = crate::detect::Class::ALL.iter().map(|class| class.name()).collect();
-    let names = [names, vec![crate::detect::NATIONAL_ID]].concat();
+    let names = [&names, others].concat();
     json_schema!({"anyOf": [{"enum": names}, {"type": "array", "items": {"enum": names}, "minItems": 1}]})
 }
 
@@ -46,13 +55,27 @@ pub struct Policy {
     /// A cell that the mask cannot read.
     #[serde(default)]
     pub mistyped: OnMistyped,
-    /// Leak scan of the output.
-    pub verify: Option<Spanned<String>>,
+    /// A leak in the finished output.
+    #[serde(default)]
+    pub verify: Verify,
+    /// False alarms of the leak scan.
+    #[serde(default)]
+    pub accept: Vec<Accept>,
     #[schemars(skip)]
     pub suppress_rows: Option<Spanned<Value>>,
     /// Rules; a literal name goes before patterns.
     #[serde(default)]
     pub column: Vec<Spanned<Column>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Accept {
+    /// Name or path of the column.
+    pub column: Spanned<String>,
+    /// A class of personal data, `national_id`, `repeated_value` or `unchanged_value`; or a list.
+    #[schemars(schema_with = "leak_classes")]
+    pub class: Spanned<Value>,
 }
 
 #[derive(Deserialize, JsonSchema)]

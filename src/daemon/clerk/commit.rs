@@ -211,7 +211,7 @@ impl Clerk {
                 .policy
                 .map(|policy| vault::ReceiptPolicy { name: policy.name.clone(), sha256: policy.sha256.clone() }),
             recipients: planned.recipients.to_vec(),
-            verify: "off".to_owned(),
+            verify: output.verify,
             veild: env!("CARGO_PKG_VERSION").to_owned(),
         };
         outputs

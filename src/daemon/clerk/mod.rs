@@ -102,6 +102,8 @@ pub enum Verdict {
         object: PathBuf,
         /// How many views it has.
         views: usize,
+        /// Kinds of leaks that were sealed all the same.
+        leaks: usize,
     },
     Quarantined {
         fault: Fault,

@@ -140,6 +140,7 @@ impl Settled {
                     rows: receipt.rows_out,
                     bytes: receipt.output.bytes,
                     object: published.object.clone(),
+                    leaks: outputs.iter().map(|(receipt, _)| receipt.verify.leaks.len()).sum(),
                     views: outputs.iter().filter(|(receipt, _)| receipt.view.is_some()).count(),
                 }
             }

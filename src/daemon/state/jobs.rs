@@ -16,10 +16,8 @@ use crate::daemon::porter::Errand;
 use crate::fsutil::PathError;
 use crate::intake::Hint;
 use crate::job::JobId;
-use crate::keys::Passphrases;
 use crate::ledger::Attempts;
 use crate::pipeline::{Failure, Fault, Reading};
-use crate::seal::Readers;
 use crate::spool::{Stamp, Writers};
 use crate::worker::message::{OutputSpec, Task, Work};
 use crate::worker::pool::{Assignment, NotStarted, Outcome, WorkerReport};
@@ -118,7 +116,7 @@ impl State {
         for (id, attempts) in jobs {
             let Some(running) = self.jobs.get_mut(&id) else { continue };
             running.attempts = attempts;
-            assignments.push(assignment(running, &self.passphrases));
+            assignments.push(assignment(running));
         }
         if assignments.is_empty() {
             self.idle.push(worker);
@@ -230,8 +228,12 @@ impl State {
         let Some(running) = self.jobs.get(&id) else { return };
         let landing = running.job.landing.name.clone();
         match verdict {
-            Verdict::Sealed { rows, bytes, object, views } => {
+            Verdict::Sealed { rows, bytes, object, views, leaks } => {
                 let object = object.display().to_string();
+                if leaks > 0 {
+                    let what = "sealed with leaks, as the policy has `verify = \"warn\"`";
+                    tracing::warn!(code = "leak_sealed", job = %id, landing, object, leaks, "{what}");
+                }
                 tracing::info!(code = "file_sealed", job = %id, landing, rows, bytes, object, views, "sealed");
                 let input_bytes = running.job.claimed.stamp.bytes;
                 self.count("sealed");
@@ -294,17 +296,17 @@ impl State {
     }
 }
 
-fn assignment(running: &Running, passphrases: &Passphrases) -> Assignment {
+fn assignment(running: &Running) -> Assignment {
     let job = &running.job;
     let (work, incoming) = if running.rejected.is_some() {
-        let readers = Readers::new(&job.config.quarantine.recipients, passphrases);
-        (Work::Seal { readers }, vec![job.incoming_original()])
+        let recipients = job.config.quarantine.recipients.clone();
+        (Work::Seal { recipients }, vec![job.incoming_original()])
     } else {
         let spec = |output: &Planned<'_>| {
-            let readers = Readers::new(output.recipients, passphrases);
+            let recipients = output.recipients.to_vec();
             match output.policy.cloned() {
-                Some(policy) => OutputSpec::Masked { policy, compress: job.landing.compress, readers },
-                None => OutputSpec::Original { readers },
+                Some(policy) => OutputSpec::Masked { policy, compress: job.landing.compress, recipients },
+                None => OutputSpec::Original { recipients },
             }
         };
         let planned = job.outputs();

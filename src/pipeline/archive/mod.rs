@@ -25,6 +25,7 @@ use super::fault::of_file;
 use super::reading::MemberRule;
 use super::source::{digest_of, retry};
 use super::tap::{Mishap, Tap};
+use super::verify::{Sum, Verified};
 use super::window::Window;
 use super::{ColumnReport, DigestKind, Failure, Fault, Format, InputReport, Output, OutputReport, Reading, Report};
 use crate::keys::MaskingKeys;
@@ -56,6 +57,7 @@ struct Tally {
     expanded: u64,
     /// By output.
     columns: Vec<Vec<ColumnReport>>,
+    verified: Vec<Verified>,
     /// Bytes of each member that was written, by output.
     sizes: Vec<Vec<u64>>,
 }
@@ -80,7 +82,8 @@ pub(super) fn process(
     let archive = Archive { window, kind, reading, matchers, policies, keys, threads, progress, expansion };
     let (mut packers, mut mishaps) = (Vec::new(), Vec::new());
     for output in outputs {
-        let tap = Tap::new(Outlet::open_binary(output.sink, output.compress, kind.compression)?);
+        // Its members are what is looked at.
+        let tap = Tap::new(Outlet::open_binary(output.sink, output.compress, kind.compression, Sum::off())?);
         mishaps.push(tap.mishap.clone());
         packers.push(Packer::new(kind.format, tap));
     }
@@ -92,9 +95,10 @@ pub(super) fn process(
     let tally = archive.run(Some((&mut packers, sizes.as_deref())), &mishaps)?;
     let digest = digest_of(&file, len, digest_kind, keys, progress)?;
     let mut reports = Vec::with_capacity(packers.len());
-    for ((packer, mishap), columns) in packers.into_iter().zip(&mishaps).zip(tally.columns) {
+    let made = packers.into_iter().zip(&mishaps).zip(tally.columns).zip(tally.verified);
+    for (((packer, mishap), columns), verify) in made {
         let tap = packer.finish().map_err(|error| mishap.take().unwrap_or_else(|| retry("end the archive", &error)))?;
-        reports.push(tap.outlet.finish(kind.format, tally.rows, columns)?);
+        reports.push(tap.outlet.finish(kind.format, tally.rows, columns, verify)?);
     }
     let format = kind.format.compressed(kind.compression);
     Ok(Report { input: InputReport { digest, digest_kind, bytes: len, format }, rows_in: tally.rows, outputs: reports })
@@ -116,7 +120,12 @@ impl Archive<'_> {
     /// Passes every member through; without packers only to see what comes of them.
     fn run(&self, mut packing: Packing<'_, '_>, mishaps: &[Mishap]) -> Result<Tally, Failure> {
         let count = self.policies.len();
-        let mut tally = Tally { columns: vec![Vec::new(); count], sizes: vec![Vec::new(); count], ..Tally::default() };
+        let mut tally = Tally {
+            columns: vec![Vec::new(); count],
+            verified: vec![Verified::default(); count],
+            sizes: vec![Vec::new(); count],
+            ..Tally::default()
+        };
         unpack::walk(&self.window, self.kind, &self.expansion, &mut |found| {
             self.member(found, &mut tally, &mut packing, mishaps)
         })?;
@@ -170,6 +179,7 @@ impl Archive<'_> {
         tally.rows += report.rows_in;
         for (output, made) in report.outputs.into_iter().enumerate() {
             tally.sizes[output].push(made.bytes);
+            tally.verified[output].add_member(&rule.pattern, &made.verify);
             tally.add_columns(output, &rule.pattern, made);
         }
         Ok(())

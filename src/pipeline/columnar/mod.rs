@@ -27,6 +27,7 @@ use super::fault::of_file;
 use super::source::{digest_of, retry};
 use super::survey::{Sample, Surveyed};
 use super::tap::Tap;
+use super::verify::{Sum, Verified};
 use super::{ColumnReport, DigestKind, Failure, Format, InputReport, Output, Reading, Report};
 use crate::keys::MaskingKeys;
 use crate::policy::Policy;
@@ -86,7 +87,10 @@ pub(super) fn process(
 ) -> Result<Report, Failure> {
     let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
     let policies = outputs.iter().map(|output| output.policy.clone()).collect();
-    let taps = outputs.into_iter().map(|output| Outlet::open_binary(output.sink, output.compress, None).map(Tap::new));
+    let taps = outputs.into_iter().map(|output| {
+        let sum = Sum::new(&output.policy);
+        Outlet::open_binary(output.sink, output.compress, None, sum).map(Tap::new)
+    });
     let taps = taps.collect::<Result<Vec<_>, _>>()?;
     let opened = Opened { file: Arc::new(file), len, reading, policies, keys, progress };
     // The libraries are not made for hostile files everywhere; a panic's payload is dropped, it may hold a value.
@@ -96,8 +100,12 @@ pub(super) fn process(
     }));
     let ran = ran.unwrap_or_else(|_| Err(Failure::Reject(panicked(format))))?;
     let digest = digest_of(&opened.file, len, digest_kind, keys, progress)?;
-    let finish = |(tap, columns): (Tap, Vec<ColumnReport>)| tap.outlet.finish(format, ran.rows, columns);
-    let outputs = ran.outputs.into_iter().map(finish).collect::<Result<Vec<_>, _>>()?;
+    let mut made = ran.outputs;
+    let verified = Outlet::verify_all(made.iter_mut().map(|(tap, _)| &mut tap.outlet))?;
+    let finish = |((tap, columns), verify): ((Tap, Vec<ColumnReport>), Verified)| {
+        tap.outlet.finish(format, ran.rows, columns, verify)
+    };
+    let outputs = made.into_iter().zip(verified).map(finish).collect::<Result<Vec<_>, _>>()?;
     let format = format.name().to_owned();
     Ok(Report { input: InputReport { digest, digest_kind, bytes: len, format }, rows_in: ran.rows, outputs })
 }

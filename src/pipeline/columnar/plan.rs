@@ -1,8 +1,13 @@
 //! What a policy does with each column of a schema. The rules are those of JSON's paths.
 
+use std::sync::Arc;
+
+use polars_arrow::array::Utf8ViewArray;
+
 use super::schema::{Node, ROOT, Schema};
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, OnMistyped, Prepared};
+use crate::pipeline::verify::{Column, Watched};
 use crate::pipeline::{ColumnReport, Fault};
 use crate::policy::path::{Matches, PathRules, Step, canonical, push_step};
 use crate::policy::{OnMissing, OnUnlisted, Policy, looks_like_a_name};
@@ -22,14 +27,36 @@ pub(super) struct LeafMask {
     pub beside: Option<usize>,
 }
 
+impl Fate {
+    fn mask(&self) -> &Mask {
+        match self {
+            Fate::Keep => &Mask::Keep,
+            Fate::Drop => &Mask::Drop,
+            Fate::Mask(leaf) => &leaf.mask,
+        }
+    }
+}
+
 /// One column of an output.
 pub(super) struct Leaf {
     pub fate: Fate,
     /// The path as it may be given out.
     pub public_path: String,
+    /// What the leak scan looks for.
+    pub watched: Arc<Watched>,
 }
 
 impl Leaf {
+    /// The column as the leak scan looks at it.
+    pub(super) fn watched<'a>(
+        &'a self,
+        cells: &'a Utf8ViewArray,
+        masked: Option<&'a Utf8ViewArray>,
+        rows: Option<&'a [u32]>,
+    ) -> Column<'a> {
+        Column { watched: &self.watched, name: &self.public_path, cells, masked, rows }
+    }
+
     /// The receipt's entry; `type_change` is what a mask makes of the column's type.
     pub(super) fn report(&self, type_change: Option<String>) -> ColumnReport {
         let (mask, key_version) = match &self.fate {
@@ -77,7 +104,8 @@ pub(super) fn plan(schema: &Schema, policy: &Policy, keys: &MaskingKeys) -> Resu
                 }
                 (None, Ok(None)) => unlisted(policy, node, &public_path, keys)?,
             };
-            leaves.push(Leaf { fate, public_path });
+            let watched = Watched::new(leaves.len(), &node.path, fate.mask());
+            leaves.push(Leaf { fate, public_path, watched });
         } else if inherited.is_some() {
             wholes[id] = inherited;
         } else {

@@ -20,18 +20,21 @@ mod tests;
 
 pub(super) use self::survey::survey;
 
-use self::cut::Cutter;
+use std::sync::Arc;
+
 use polars::prelude::StringChunked;
 
+use self::cut::Cutter;
 use self::header::Header;
 use self::scan::Scanner;
 use self::splice::{Action, Splicer};
 use super::drain::Outlet;
 use super::fault::internal;
 use super::source::Source;
+use super::verify::{Scan, Watched};
 use super::{ColumnReport, Dialect, DigestKind, Failure, Fault, Format, InputReport, Output, Reading, Report, relay};
 use crate::keys::MaskingKeys;
-use crate::policy::Plan;
+use crate::policy::{Plan, Verify};
 
 /// Files that fit into the first reading are done without threads: starting them would cost more than the work.
 const SMALL: usize = 256 << 10;
@@ -58,8 +61,19 @@ impl Fate<'_> {
     }
 }
 
-/// One output's columns: the name that may be given out, and what is done.
-type Fates<'a> = Vec<(String, Fate<'a>)>;
+/// What one output does.
+struct Fates<'a> {
+    /// For each column the name that may be given out, and what is done.
+    columns: Vec<(String, Fate<'a>)>,
+    /// For each column what the leak scan looks for; empty where there is none.
+    watched: Vec<Arc<Watched>>,
+}
+
+impl Fates<'_> {
+    fn names(&self) -> Vec<String> {
+        self.columns.iter().map(|(name, _)| name.clone()).collect()
+    }
+}
 
 pub(super) fn process(
     source: Source<'_>,
@@ -77,7 +91,7 @@ pub(super) fn process(
         let mut all = Vec::with_capacity(policies.len());
         for policy in &policies {
             let named = |fault| if policies.len() > 1 { of_policy(fault, &policy.name) } else { fault };
-            let (fates, reports) = fates(policy.plan(names).map_err(named)?, keys);
+            let (fates, reports) = fates(policy.plan(names).map_err(named)?, policy.verify, keys);
             all.push(fates);
             columns.push(reports);
         }
@@ -88,8 +102,9 @@ pub(super) fn process(
     } else {
         fixed::run(source, reading, planner, &mut outlets, threads)?
     };
-    let outputs = outlets.into_iter().zip(columns);
-    let outputs = outputs.map(|(outlet, columns)| outlet.finish(Format::Csv, ran.rows, columns));
+    let verified = Outlet::verify_all(outlets.iter_mut())?;
+    let outputs = outlets.into_iter().zip(columns).zip(verified);
+    let outputs = outputs.map(|((outlet, columns), verify)| outlet.finish(Format::Csv, ran.rows, columns, verify));
     let format = Format::Csv.compressed(compression);
     Ok(Report {
         input: InputReport { digest: ran.digest, digest_kind, bytes: ran.bytes, format },
@@ -103,8 +118,11 @@ fn of_policy(fault: Fault, policy: &str) -> Fault {
     Fault { sentence: format!("{} (policy {policy:?})", fault.sentence), ..fault }
 }
 
-fn fates<'a>(plan: Plan, keys: &MaskingKeys) -> (Fates<'a>, Vec<ColumnReport>) {
-    plan.columns
+fn fates<'a>(plan: Plan, verify: Verify, keys: &MaskingKeys) -> (Fates<'a>, Vec<ColumnReport>) {
+    let watched = plan.columns.iter().enumerate().filter(|_| verify != Verify::Off);
+    let watched = watched.map(|(index, column)| Watched::new(index, &column.namespace, &column.mask)).collect();
+    let (columns, reports) = plan
+        .columns
         .into_iter()
         .map(|column| {
             let mut key_version = None;
@@ -126,7 +144,8 @@ fn fates<'a>(plan: Plan, keys: &MaskingKeys) -> (Fates<'a>, Vec<ColumnReport>) {
                 ColumnReport { name: column.public_name, mask, key_version, type_change: None },
             )
         })
-        .unzip()
+        .unzip();
+    (Fates { columns, watched }, reports)
 }
 
 /// What a run found and made.
@@ -149,9 +168,8 @@ fn run<'a>(
     crate::faults::point("header_read");
     let names: Vec<&str> = header.names.iter().map(String::as_str).collect();
     let plans = planner(&names).map_err(Failure::Reject)?;
-    let public: Vec<String> =
-        plans.first().map(|plan| plan.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default();
-    let (touched, splicers) = splicers(plans, &header, dialect)?;
+    let public = plans.first().map(Fates::names).unwrap_or_default();
+    let (touched, splicers) = splicers(plans, &header, dialect, outlets)?;
     let first = splice::beginning(&buffer, &header, &touched, dialect.keep_comments);
     for (outlet, splicer) in outlets.iter_mut().zip(&splicers) {
         outlet.drain.write(splicer.splice_header(&first)?.written())?;
@@ -206,24 +224,26 @@ fn splicers<'a>(
     plans: Vec<Fates<'a>>,
     header: &Header,
     dialect: &Dialect,
+    outlets: &[Outlet],
 ) -> Result<(Vec<usize>, Vec<Splicer<'a>>), Failure> {
     let width = header.names.len();
     let mut wanted = vec![false; width];
     for plan in &plans {
-        let left = plan.iter().filter(|(_, fate)| !matches!(fate, Fate::Drop)).count();
-        if plan.len() != width || left == 0 {
+        let left = plan.columns.iter().filter(|(_, fate)| !matches!(fate, Fate::Drop)).count();
+        if plan.columns.len() != width || left == 0 {
             return Err(internal("a plan does not fit the header"));
         }
-        for (want, (_, fate)) in wanted.iter_mut().zip(plan) {
-            *want |= !matches!(fate, Fate::Keep) || (left == 1 && width > 1);
+        for (want, (_, fate)) in wanted.iter_mut().zip(&plan.columns) {
+            *want |= !matches!(fate, Fate::Keep) || (left == 1 && width > 1) || !plan.watched.is_empty();
         }
-        plan.iter().filter_map(|(_, fate)| fate.beside()).for_each(|column| wanted[column] = true);
+        plan.columns.iter().filter_map(|(_, fate)| fate.beside()).for_each(|column| wanted[column] = true);
     }
     let touched: Vec<usize> = (0..width).filter(|&column| wanted[column]).collect();
-    let splicers = plans.into_iter().map(|plan| {
-        let columns_out = plan.iter().filter(|(_, fate)| !matches!(fate, Fate::Drop)).count();
+    let splicers = plans.into_iter().zip(outlets).map(|(plan, outlet)| {
+        let scan = Scan::new(&outlet.sum, plan.names(), plan.watched);
+        let columns_out = plan.columns.iter().filter(|(_, fate)| !matches!(fate, Fate::Drop)).count();
         let (mut kept, mut kept_before, mut actions) = (false, Vec::new(), Vec::new());
-        for (column, (public_name, fate)) in plan.into_iter().enumerate() {
+        for (column, (public_name, fate)) in plan.columns.into_iter().enumerate() {
             let before = kept;
             kept |= !matches!(fate, Fate::Drop);
             if wanted[column] {
@@ -242,7 +262,17 @@ fn splicers<'a>(
         let Dialect { quote, escape, .. } = *dialect;
         let comment = dialect.comment.filter(|_| touched.first() == Some(&0));
         let special = bits::Finder::new([header.delimiter, quote.unwrap_or(b'\n'), b'\r', b'\n']);
-        Splicer { delimiter: header.delimiter, quote, escape, comment, columns_out, kept_before, actions, special }
+        Splicer {
+            delimiter: header.delimiter,
+            quote,
+            escape,
+            comment,
+            columns_out,
+            kept_before,
+            actions,
+            special,
+            scan,
+        }
     });
     let splicers = splicers.collect();
     Ok((touched, splicers))

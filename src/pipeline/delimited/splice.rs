@@ -16,6 +16,7 @@ use crate::mask::Mistyped;
 use crate::pipeline::fault::{comment_row, internal, of_cell};
 use crate::pipeline::piece::Piece;
 use crate::pipeline::relay::{Pieces, Spares};
+use crate::pipeline::verify::{Scan, Seen};
 use crate::pipeline::{Failure, Fault};
 
 /// A mask of a column, with the column that it looks at.
@@ -50,6 +51,8 @@ pub(super) struct Splicer<'a> {
     pub actions: Vec<Action<'a>>,
     /// Finds the bytes that make a cell need quotes.
     pub special: Finder,
+    /// Looks for leaks; then every column is touched.
+    pub scan: Option<Scan>,
 }
 
 /// Whole records, checked, with the spans of their touched cells.
@@ -107,7 +110,12 @@ impl Splicer<'_> {
         }
         match first {
             Some(fault) => Err(self.earlier_failure(block, &fault).unwrap_or(Failure::Reject(fault))),
-            None => self.write(block, &masked, spare),
+            None => {
+                let mut piece = self.write(block, &masked, spare)?;
+                piece.seen =
+                    self.scan.as_ref().filter(|_| block.rows > 0).map(|scan| look(scan, block, &columns, &masked));
+                Ok(piece)
+            }
         }
     }
 
@@ -134,6 +142,7 @@ impl Splicer<'_> {
                 .map(|action| if matches!(action, Action::Drop) { Action::Drop } else { Action::Keep })
                 .collect(),
             special: self.special,
+            scan: None,
         };
         only_drops.write(header, &[], Vec::new())
     }
@@ -150,12 +159,12 @@ impl Splicer<'_> {
         )
     }
 
-    /// The cells of the masked columns and of those that masks look at, by their places; views point into the block,
+    /// The cells of the masked columns and of those that masks or the leak scan look at, by their places; views point into the block,
     /// only cells with doubled quotes are copied.
     fn columns(&self, block: &Block) -> Vec<Option<StringChunked>> {
         let data = block.data.as_slice();
         let mut all: Vec<Option<StringChunked>> = vec![None; self.actions.len()];
-        let mut wanted = vec![false; self.actions.len()];
+        let mut wanted = vec![self.scan.is_some(); self.actions.len()];
         for (slot, action) in self.actions.iter().enumerate() {
             if let Action::Mask { beside, .. } = action {
                 wanted[slot] = true;
@@ -373,6 +382,13 @@ impl Splicer<'_> {
         undouble(original, quote, &mut plain);
         plain == value
     }
+}
+
+/// Lets the leak scan look at a block as it came and as it goes out.
+fn look(scan: &Scan, block: &Block, columns: &[Option<StringChunked>], masked: &[Option<Masked>]) -> Box<Seen> {
+    let came = columns.iter().map(|column| column.as_ref().and_then(|column| column.downcast_iter().next()));
+    let goes = masked.iter().map(|masked| masked.as_ref().map(|masked| &masked.cells));
+    scan.look(came.zip(goes), block.rows as usize, block.first_row)
 }
 
 /// Every output's piece of a block.

@@ -12,7 +12,8 @@ use super::{Fate, Fates, header, run};
 use crate::mask::Mistyped;
 use crate::pipeline::drain::Outlet;
 use crate::pipeline::source::{Digester, Source};
-use crate::pipeline::{Compress, Dialect, Failure, Format, Limits, Reading, Sink};
+use crate::pipeline::verify::Sum;
+use crate::pipeline::{Compress, Dialect, Failure, Format, Limits, Reading, Sink, Verified};
 
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -64,7 +65,8 @@ fn fate(kind: char) -> Fate<'static> {
 }
 
 fn fates(kinds: &str) -> Fates<'static> {
-    kinds.chars().enumerate().map(|(n, kind)| (format!("c{n}"), fate(kind))).collect()
+    let columns = kinds.chars().enumerate().map(|(n, kind)| (format!("c{n}"), fate(kind))).collect();
+    Fates { columns, watched: Vec::new() }
 }
 
 fn mask_all(input: &[u8], plans: &[&str], reading: &Reading) -> Result<(Vec<Vec<u8>>, u64), Failure> {
@@ -72,10 +74,12 @@ fn mask_all(input: &[u8], plans: &[&str], reading: &Reading) -> Result<(Vec<Vec<
     let planner = |_: &[&str]| Ok(plans.iter().map(|kinds| fates(kinds)).collect());
     let mut source = Source::open(file(input), Digester::None, reading.limits, &|_| ())?;
     source.read_as(reading.script(source.head().0));
-    let open = |sink: &Shared| Outlet::open(Sink::Plain(Box::new(sink.clone())), Compress::Same, &source).unwrap();
+    let open =
+        |sink: &Shared| Outlet::open(Sink::Plain(Box::new(sink.clone())), Compress::Same, &source, Sum::off()).unwrap();
     let mut outlets: Vec<Outlet> = sinks.iter().map(open).collect();
     let ran = run(source, reading, planner, &mut outlets, 2)?;
-    outlets.into_iter().for_each(|outlet| drop(outlet.finish(Format::Csv, ran.rows, Vec::new()).unwrap()));
+    let end = |outlet: Outlet| outlet.finish(Format::Csv, ran.rows, Vec::new(), Verified::default()).unwrap();
+    outlets.into_iter().for_each(|outlet| drop(end(outlet)));
     assert_eq!(ran.bytes, input.len() as u64);
     let outputs = sinks.iter().map(|sink| sink.0.lock().unwrap().clone()).collect();
     Ok((outputs, ran.rows))

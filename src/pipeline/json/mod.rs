@@ -52,13 +52,16 @@ pub(super) fn process(
     let is_small = source.head().1;
     let mut cutter = Cutter::new(source, tree, limits.max_record_bytes.min(LONGEST_RECORD), limits.max_depth);
     cutter.accept.clone_from(&reading.accept);
-    let splice = |block: &splice::Block, spares| block.splice(spares);
+    let scans: Vec<_> = outlets.iter().map(|outlet| outlet.sum.digests()).collect();
+    let splice = |block: &splice::Block, spares| block.splice(spares, &scans);
     relay::carry(is_small, || cutter.next(), splice, &mut outlets, threads)?;
     let named_lines = matches!(reading.extension.as_deref(), Some("ndjson" | "jsonl"));
     let format = cutter.format(named_lines || reading.accept == [Format::Ndjson]);
     let rows = cutter.rows;
-    let outputs = outlets.into_iter().enumerate();
-    let outputs = outputs.map(|(output, outlet)| outlet.finish(format, rows, cutter.tree.report(output)));
+    let verified = Outlet::verify_all(outlets.iter_mut())?;
+    let outputs = outlets.into_iter().zip(verified).enumerate();
+    let outputs =
+        outputs.map(|(output, (outlet, verify))| outlet.finish(format, rows, cutter.tree.report(output), verify));
     let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
     let bytes = cutter.source.bytes();
     let format = format.compressed(compression);

@@ -13,7 +13,9 @@ use super::tree::{Column, Instead};
 use super::walk::{Cell, CellKind, Edit};
 use crate::mask::{Mistyped, REDACTED};
 use crate::pipeline::fault::{internal, of_cell};
+use crate::pipeline::piece::Piece;
 use crate::pipeline::relay::{Pieces, Spares};
+use crate::pipeline::verify::{self, Digests, Seen};
 use crate::pipeline::{Failure, Fault};
 
 /// Whole records, checked, with what is to be done to them.
@@ -44,18 +46,20 @@ impl Block {
     /// # Errors
     ///
     /// The failure that stands first in the file.
-    pub(super) fn splice(&self, mut spares: Spares) -> Pieces {
+    pub(super) fn splice(&self, mut spares: Spares, scans: &[Option<Arc<Digests>>]) -> Pieces {
         let mut inputs = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
             inputs.push(self.cells(column).map_err(Failure::Reject)?);
         }
         let mut pieces = Vec::with_capacity(self.edits.len());
         let mut first: Option<Fault> = None;
-        for output in 0..self.edits.len() {
+        for (output, scan) in scans.iter().enumerate() {
             match self.mask(output, &inputs)? {
                 Ok(masked) => {
                     let spare = spares.pop().unwrap_or_default();
-                    pieces.push(self.write(output, &inputs, &masked, spare)?.into());
+                    let mut piece = Piece::from(self.write(output, &inputs, &masked, spare)?);
+                    piece.seen = scan.as_ref().map(|digests| self.look(output, digests, &inputs, &masked));
+                    pieces.push(piece);
                 }
                 Err(fault) if first.as_ref().is_none_or(|first| fault.byte_offset < first.byte_offset) => {
                     first = Some(fault);
@@ -64,6 +68,28 @@ impl Block {
             }
         }
         first.map_or(Ok(pieces), |fault| Err(Failure::Reject(fault)))
+    }
+
+    /// Lets the leak scan look at the block as it came and as one output gives it out.
+    fn look(
+        &self,
+        output: usize,
+        digests: &Digests,
+        inputs: &[StringChunked],
+        masked: &[Option<Utf8ViewArray>],
+    ) -> Box<Seen> {
+        let rows: Vec<Vec<u32>> =
+            self.columns.iter().map(|column| column.cells.iter().map(|cell| cell.row).collect()).collect();
+        let all = self.columns.iter().zip(inputs).zip(masked).zip(&rows);
+        let columns: Vec<verify::Column<'_>> = all
+            .filter_map(|(((column, input), masked), rows)| {
+                let (watched, cells) = (column.column.watched[output].as_ref()?, input.downcast_iter().next()?);
+                let name = &column.public_path;
+                Some(verify::Column { watched, name, cells, masked: masked.as_ref(), rows: Some(rows) })
+            })
+            .collect();
+        let count = rows.iter().filter_map(|rows| rows.last()).max().map_or(0, |last| *last as usize + 1);
+        Box::new(digests.look(&columns, count, self.first_row))
     }
 
     /// One output's masked columns, `None` for those that it does not mask.
@@ -137,6 +163,11 @@ impl Block {
             }
             let start = extra.len();
             if unescape(raw, &mut extra).is_none() {
+                if !column.column.is_masked {
+                    extra.truncate(start);
+                    views.push(View::default());
+                    continue;
+                }
                 return Err(self.mistyped(column, index, "a text of whole characters expected, half of one found"));
             }
             views.push(View::new_from_bytes(&extra[start..], 1, start as u32));

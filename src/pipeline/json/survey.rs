@@ -16,7 +16,7 @@ use crate::pipeline::fault::internal;
 use crate::pipeline::source::Source;
 use crate::pipeline::survey::{Sample, Surveyed, SurveyedColumn};
 use crate::pipeline::{Failure, Format, Reading};
-use crate::policy::{ColumnRule, OnMissing, OnUnlisted, Policy, Selector};
+use crate::policy::{ColumnRule, OnMissing, OnUnlisted, Policy, Selector, Verify};
 
 /// Reads the whole file as if every single value were to be masked, and looks at those of the sample.
 pub(in crate::pipeline) fn survey(
@@ -64,6 +64,8 @@ fn everything() -> Policy {
         unlisted: OnUnlisted::Redact,
         missing: OnMissing::Ignore,
         mistyped: OnMistyped::Redact,
+        verify: Verify::Off,
+        accept: Vec::new(),
         columns: vec![rule],
         sha256: String::new(),
     }

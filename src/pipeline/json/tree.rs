@@ -9,9 +9,10 @@ use std::sync::Arc;
 use super::fault::{Kind, Why};
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, OnMistyped, Prepared};
+use crate::pipeline::verify::Watched;
 use crate::pipeline::{ColumnReport, Fault};
 use crate::policy::path::{Matches, PathRules, Step, canonical, push_step};
-use crate::policy::{OnUnlisted, Policy, looks_like_a_name, normalise};
+use crate::policy::{OnUnlisted, Policy, Verify, looks_like_a_name, normalise};
 
 /// Keys of one object that are looked through in order; beyond them a map is kept.
 const FEW: usize = 16;
@@ -40,6 +41,15 @@ pub(super) enum Act {
 pub(super) enum Instead {
     Null,
     Redacted,
+}
+
+/// What an output does with the wholes that a value lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Above {
+    /// It looks into them.
+    Entered,
+    Kept,
+    Gone,
 }
 
 /// What one output does at one path.
@@ -72,8 +82,10 @@ pub(super) struct Node {
     path: String,
     pub decisions: Vec<Decision>,
     pub column: Option<u32>,
-    /// Masks of other paths look at the values here.
+    /// Masks of other paths or the leak scan look at the values here.
     pub looked_at: bool,
+    /// By output: what has become of a whole that this lies in.
+    above: Vec<Above>,
     /// The object in which the key was met last.
     pub stamp: u64,
     /// A single value, or a whole that was decided upon, was met here.
@@ -91,7 +103,7 @@ pub(super) struct Node {
     pub wants: bool,
 }
 
-/// One masked path's masks, for the masking threads.
+/// What is done at one path, for the masking threads.
 pub(super) struct Column {
     pub id: u32,
     pub node: NodeId,
@@ -99,6 +111,10 @@ pub(super) struct Column {
     pub path: String,
     /// One for each output that masks here.
     pub masks: Vec<Option<CellMask>>,
+    /// One for each output that the leak scan looks at.
+    pub watched: Vec<Option<Arc<Watched>>>,
+    /// Every text must be whole characters: a mask looks at it.
+    pub is_masked: bool,
 }
 
 pub(super) struct CellMask {
@@ -119,9 +135,41 @@ struct OutputRules {
     looked_at: Vec<String>,
 }
 
+impl OutputRules {
+    fn is_scanned(&self) -> bool {
+        self.policy.verify != Verify::Off
+    }
+
+    /// The mask of single values.
+    fn mask(&self, decision: &Decision) -> Cow<'_, Mask> {
+        match decision.scalar {
+            Act::Drop => Cow::Owned(Mask::Drop),
+            Act::Mask => {
+                let rule = decision.rule.map(|rule| &self.policy.columns[rule].mask);
+                rule.map_or_else(|| Cow::Owned(Mask::redact()), Cow::Borrowed)
+            }
+            _ => Cow::Owned(Mask::Keep),
+        }
+    }
+}
+
+impl Above {
+    /// The same for what lies in a whole with which this is done.
+    fn and(self, container: Act) -> Above {
+        match (self, container) {
+            (Above::Entered, Act::Enter) => Above::Entered,
+            (Above::Entered, Act::Drop | Act::Whole(_)) => Above::Gone,
+            (Above::Entered, _) => Above::Kept,
+            (above, _) => above,
+        }
+    }
+}
+
 pub(super) struct Tree<'k> {
     pub nodes: Vec<Node>,
     pub columns: Vec<Arc<Column>>,
+    /// Some output is looked at by the leak scan.
+    pub scans: bool,
     outputs: Vec<OutputRules>,
     keys: &'k MaskingKeys,
     key_bytes: usize,
@@ -138,9 +186,11 @@ impl<'k> Tree<'k> {
             outputs.push(OutputRules { matched: vec![false; rules.len()], policy, rules, looked_at });
         }
         let decisions = outputs.iter().map(|output| decide_root(&output.rules)).collect();
-        let mut tree =
-            Tree { nodes: Vec::new(), columns: Vec::new(), outputs, keys, key_bytes: 0, max_paths, next_stamp: 0 };
-        tree.add(Node::new(ROOT, None, String::new(), decisions, false));
+        let above = vec![Above::Entered; outputs.len()];
+        let scans = outputs.iter().any(OutputRules::is_scanned);
+        let (nodes, columns) = (Vec::new(), Vec::new());
+        let mut tree = Tree { nodes, columns, scans, outputs, keys, key_bytes: 0, max_paths, next_stamp: 0 };
+        tree.add(Node { above, ..Node::new(ROOT, None, String::new(), decisions, false) });
         Ok(tree)
     }
 
@@ -222,18 +272,19 @@ impl<'k> Tree<'k> {
             spelled |= here;
             decisions.push(decide(output, matches, &path));
         }
-        let node = Node::new(parent, key.map(str::to_owned), path, decisions, spelled);
+        let above = self.nodes[parent].above.iter().zip(&self.nodes[parent].decisions);
+        let above = above.map(|(above, decision)| above.and(decision.container)).collect();
+        let node = Node { above, ..Node::new(parent, key.map(str::to_owned), path, decisions, spelled) };
         self.nodes[parent].known_children += u32::from(node.known);
         Ok(self.add(node))
     }
 
     fn add(&mut self, mut node: Node) -> NodeId {
         let id = self.nodes.len();
-        node.looked_at = self.outputs.iter().any(|output| output.looked_at.contains(&node.path));
+        let by_masks = self.outputs.iter().any(|output| output.looked_at.contains(&node.path));
+        node.looked_at = by_masks || self.scans;
         if node.looked_at || node.decisions.iter().any(|decision| decision.scalar == Act::Mask) {
-            let masks = node.decisions.iter().zip(&self.outputs);
-            let masks = masks.map(|(decision, output)| self.cell_mask(decision, output, &node.path)).collect();
-            let column = Column { id: self.columns.len() as u32, node: id, path: node.path.clone(), masks };
+            let column = self.column(&node, id, by_masks);
             node.column = Some(column.id);
             self.columns.push(Arc::new(column));
         }
@@ -241,12 +292,29 @@ impl<'k> Tree<'k> {
         id
     }
 
+    fn column(&self, node: &Node, id: NodeId, by_masks: bool) -> Column {
+        let (number, here) = (self.columns.len(), || node.decisions.iter().zip(&self.outputs));
+        let masks: Vec<Option<CellMask>> =
+            here().map(|(decision, output)| self.cell_mask(decision, output, &node.path)).collect();
+        let watched = here().zip(&node.above).map(|((decision, output), above)| {
+            let mask = match above {
+                Above::Kept => Cow::Owned(Mask::Keep),
+                Above::Gone => Cow::Owned(Mask::Drop),
+                Above::Entered => output.mask(decision),
+            };
+            output.is_scanned().then(|| Watched::new(number, &node.path, &mask))
+        });
+        let watched = watched.collect();
+        let is_masked = by_masks || masks.iter().any(Option::is_some);
+        Column { id: number as u32, node: id, path: node.path.clone(), masks, watched, is_masked }
+    }
+
     fn cell_mask(&self, decision: &Decision, output: &OutputRules, path: &str) -> Option<CellMask> {
         if decision.scalar != Act::Mask {
             return None;
         }
         let rule = decision.rule.map(|rule| &output.policy.columns[rule]);
-        let mask = rule.map_or_else(|| Cow::Owned(Mask::redact()), |rule| Cow::Borrowed(&rule.mask));
+        let mask = output.mask(decision);
         let mistyped = rule.and_then(|rule| rule.mistyped).unwrap_or(output.policy.mistyped);
         let beside = mask.beside().and_then(canonical);
         Some(CellMask {
@@ -366,6 +434,7 @@ impl Node {
             decisions,
             column: None,
             looked_at: false,
+            above: Vec::new(),
             stamp: 0,
             is_leaf: false,
             spelled,

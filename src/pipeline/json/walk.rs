@@ -234,7 +234,7 @@ impl Walk<'_, '_, '_> {
             self.tree.nodes[id].is_leaf = true;
         }
         let end = match (entering, self.data.bytes[at]) {
-            (0, _) => Pass { data: self.data, max_depth: self.max_depth }.value(at, depth)?,
+            (0, _) => self.pass(id, at, depth)?,
             (_, b'{') => self.object(id, at, depth, entering)?,
             _ => self.array(id, at, depth, entering)?,
         };
@@ -244,6 +244,18 @@ impl Walk<'_, '_, '_> {
             }
         }
         Ok((end, dropped))
+    }
+
+    /// Passes over a whole that no output looks into; the leak scan sees its single values as those of its path.
+    fn pass(&mut self, id: NodeId, at: usize, depth: usize) -> Result<usize, Stop> {
+        let pass = Pass { data: self.data, max_depth: self.max_depth };
+        let node = &self.tree.nodes[id];
+        match node.column.filter(|_| self.tree.scans) {
+            None => pass.value(at, depth, &mut |_| {}),
+            Some(column) => pass.value(at, depth, &mut |cell| {
+                self.found.push(column, cell);
+            }),
+        }
     }
 
     fn object(&mut self, id: NodeId, at: usize, depth: usize, live: u64) -> Result<usize, Stop> {

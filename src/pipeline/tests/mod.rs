@@ -5,6 +5,8 @@ mod compression;
 mod spreadsheet;
 mod text;
 
+pub(super) use spreadsheet::{packed, table};
+
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::sync::{Arc, Mutex};
@@ -12,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use super::{Compress, DigestKind, Failure, Fault, Input, Output, Reading, Report, Sink, process};
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, MaskParams, OnMistyped};
-use crate::policy::{ColumnRule, OnMissing, OnUnlisted, Policy, Selector};
+use crate::policy::{ColumnRule, OnMissing, OnUnlisted, Policy, Selector, Verify};
 
 #[derive(Clone, Default)]
 pub(super) struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -57,12 +59,14 @@ pub(super) fn policy(rules: &[&str]) -> Policy {
         unlisted: OnUnlisted::Reject,
         missing: OnMissing::Reject,
         mistyped: OnMistyped::Reject,
+        verify: Verify::Off,
+        accept: Vec::new(),
         columns: rules.iter().map(rule).collect(),
         sha256: String::new(),
     }
 }
 
-fn keys() -> MaskingKeys {
+pub(super) fn keys() -> MaskingKeys {
     MaskingKeys::parse(&MaskingKeys::generate(jiff::Timestamp::UNIX_EPOCH)).unwrap()
 }
 

@@ -23,7 +23,8 @@ fn text(at: &str, text: &str) -> String {
     format!(r#"<c r="{at}" t="inlineStr"><is><t xml:space="preserve">{text}</t></is></c>"#)
 }
 
-fn packed(files: &[(&str, &str)]) -> Vec<u8> {
+/// A zip file, as workbooks are.
+pub(in crate::pipeline) fn packed(files: &[(&str, &str)]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in files {
         writer.start_file(*name, SimpleFileOptions::default()).unwrap();
@@ -61,6 +62,19 @@ fn people() -> String {
 
 fn rules() -> crate::policy::Policy {
     policy(&["id=keep", "name=redact", "born=date", "sum=keep"])
+}
+
+/// A workbook of texts.
+pub(in crate::pipeline) fn table(header: &[&str], rows: &[Vec<String>]) -> Vec<u8> {
+    let header = header.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let row = |(number, cells): (usize, &Vec<String>)| {
+        let cell = |(column, cell): (usize, &String)| {
+            text(&format!("{}{}", char::from(b'A' + column as u8), number + 1), cell)
+        };
+        format!(r#"<row r="{}">{}</row>"#, number + 1, cells.iter().enumerate().map(cell).collect::<String>())
+    };
+    let rows: String = [header].iter().chain(rows).enumerate().map(row).collect();
+    xlsx(&rows, "hidden")
 }
 
 #[test]

@@ -195,6 +195,30 @@ pub(super) enum Unmasked {
     Failed(Failure),
 }
 
+/// Is shown the texts of a column before and after its mask, and the row of each.
+pub(super) type See<'a> = &'a mut dyn FnMut(&StringChunked, &StringChunked, Vec<u32>);
+
+/// The texts of a column that is not masked, and the row of each.
+pub(super) fn passed(
+    array: &dyn Array,
+    live: &Live,
+    row_of: RowOf<'_>,
+    expansion: &Expansion,
+) -> Result<(StringChunked, Vec<u32>), Failure> {
+    expansion.add(array.len() as u64)?;
+    let (there, read) = (there(array, live), reader(array));
+    let (mut texts, mut rows) = (StringChunkedBuilder::new("".into(), array.len()), Vec::new());
+    let mut cell = String::new();
+    for place in (0..array.len()).filter(|place| there.as_ref().is_none_or(|there| there.is_valid(*place))) {
+        cell.clear();
+        if read(place, &mut cell) {
+            texts.append_value(&cell);
+            rows.push(row_of(place) as u32);
+        }
+    }
+    Ok((texts.finish(), rows))
+}
+
 /// The masked array; `beside` has the texts of the column that the mask looks at, by row.
 pub(super) fn masked(
     array: &ArrayRef,
@@ -203,6 +227,7 @@ pub(super) fn masked(
     (live, row_of): (&Live, RowOf<'_>),
     beside: Option<&[Option<String>]>,
     expansion: &Expansion,
+    see: See<'_>,
 ) -> Result<ArrayRef, Unmasked> {
     if leaf.mask == Mask::Null {
         return Ok(new_null_array(&target.data_type, array.len()));
@@ -228,6 +253,7 @@ pub(super) fn masked(
         .prepared
         .apply_beside(&cells, beside.as_ref(), leaf.mistyped)
         .map_err(|it| refused(it.index, it.expected))?;
+    see(&cells, &masked, places.iter().map(|place| row_of(*place) as u32).collect());
     let hidden = |place: usize| live.as_ref().is_some_and(|live| live.is_null(place));
     let mut slots: Vec<Slot<'_>> =
         (0..array.len()).map(|place| if hidden(place) { Slot::Hidden } else { Slot::Null }).collect();

@@ -7,6 +7,7 @@ mod array;
 mod leaf;
 mod messages;
 mod schema;
+mod verify;
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read};
@@ -17,10 +18,12 @@ use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use arrow_ipc::{CompressionType, MetadataVersion};
 use arrow_schema::{ArrowError, Metadata, Schema, SchemaRef};
+use polars::prelude::StringChunked;
 
 use self::array::{Live, RowOf, Trouble, Walk};
 use self::leaf::{Refused, Unmasked};
 use self::schema::{Found, Target};
+use self::verify::Scan;
 use super::fault::{half_a_map, mistyped, must_be_there, named};
 use super::fields::{self, Change};
 use super::plan::{Fate, Leaf, plan};
@@ -31,6 +34,7 @@ use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
 use crate::pipeline::survey::{Sample, Surveyed, SurveyedColumn};
 use crate::pipeline::tap::{Mishap, Tap};
+use crate::pipeline::verify::Sum;
 use crate::pipeline::window::{From, Window};
 use crate::pipeline::{ColumnReport, Failure, Format};
 
@@ -106,6 +110,8 @@ struct Making {
     /// What becomes of each masked column.
     targets: Vec<Option<Target>>,
     mishap: Mishap,
+    /// What the leak scan has seen.
+    sum: Sum,
 }
 
 pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
@@ -136,14 +142,15 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
     }
     let finished = makings.into_iter().map(|making| {
         let columns = making.reports(&found);
-        let tap = making.writer.finish().map_err(|_| making.mishap.take().unwrap_or_else(unwritable))?;
+        let mut tap = making.writer.finish().map_err(|_| making.mishap.take().unwrap_or_else(unwritable))?;
+        tap.outlet.sum = making.sum;
         Ok((tap, columns))
     });
     Ok(Ran { rows, outputs: finished.collect::<Result<Vec<_>, Failure>>()? })
 }
 
 fn begin(
-    tap: Tap,
+    mut tap: Tap,
     leaves: Vec<Leaf>,
     found: &Found,
     input: &Input,
@@ -174,6 +181,7 @@ fn begin(
     let metadata = if is_untouched { before.metadata().clone() } else { Metadata::default() };
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
     let mishap = tap.mishap.clone();
+    let sum = std::mem::replace(&mut tap.outlet.sum, Sum::off());
     let writer = match input {
         Input::File(_) => FileWriter::try_new_with_options(tap, &schema, options).map(|it| Writer::File(Box::new(it))),
         Input::Stream(_) => {
@@ -181,13 +189,14 @@ fn begin(
         }
     };
     let writer = writer.map_err(|_| mishap.take().unwrap_or_else(unwritable))?;
-    Ok(Making { writer, schema, leaves, targets, mishap })
+    Ok(Making { writer, schema, leaves, targets, mishap, sum })
 }
 
 impl Making {
     fn write(&mut self, batch: &RecordBatch, rows_before: u64, expansion: &Expansion) -> Result<(), Failure> {
         let looked_at = looked_at(&self.leaves, batch, expansion)?;
         let (leaves, targets) = (&self.leaves, &self.targets);
+        let mut scan = Scan::new(self.sum.digests(), leaves.len());
         let mut visit = |index: usize, array: &ArrayRef, live: &Live, row_of: RowOf<'_>| match (
             leaves.get(index).map(|leaf| &leaf.fate),
             targets.get(index),
@@ -195,7 +204,10 @@ impl Making {
             (Some(Fate::Keep), _) => Ok(array.clone()),
             (Some(Fate::Mask(mask)), Some(Some(target))) => {
                 let beside = mask.beside.and_then(|column| looked_at.get(&column)).map(Vec::as_slice);
-                let masked = leaf::masked(array, mask, target, (live, row_of), beside, expansion);
+                let mut see = |cells: &StringChunked, masked: &StringChunked, rows| {
+                    scan.see(index, cells, Some(masked), rows);
+                };
+                let masked = leaf::masked(array, mask, target, (live, row_of), beside, expansion, &mut see);
                 masked.map_err(|unmasked| match unmasked {
                     Unmasked::Refused(refused) => Trouble::Refused(index, refused),
                     Unmasked::Failed(failure) => Trouble::Failed(failure),
@@ -214,6 +226,9 @@ impl Making {
             Trouble::Misfit => unwritable(),
             Trouble::Failed(failure) => failure,
         })?;
+        if let Some(seen) = scan.look(batch, leaves, rows_before + 1, expansion)? {
+            self.sum.add(seen);
+        }
         let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|_| unwritable())?;
         self.writer.write(&batch).map_err(|_| self.mishap.take().unwrap_or_else(unwritable))
     }

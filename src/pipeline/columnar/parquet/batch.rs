@@ -112,6 +112,19 @@ impl Batch {
         StringChunked::from_iter_options("".into(), found.into_iter())
     }
 
+    /// The record, from 0, that holds each value.
+    pub(super) fn rows(&self, max_definition: i16) -> Vec<u32> {
+        let levels = self.definition.as_ref().or(self.repetition.as_ref()).map_or(self.records, Vec::len);
+        let (mut begun, mut rows) = (0_u32, Vec::with_capacity(levels));
+        for level in 0..levels {
+            begun += u32::from(self.repetition.as_ref().is_none_or(|repetition| repetition[level] == 0));
+            if self.definition.as_ref().is_none_or(|definition| definition[level] == max_definition) {
+                rows.push(begun.saturating_sub(1));
+            }
+        }
+        rows
+    }
+
     /// The record, from 0, that holds a value.
     pub(super) fn record_of(&self, value: usize, max_definition: i16) -> usize {
         let level = match &self.definition {
@@ -127,7 +140,7 @@ impl Batch {
         }
     }
 
-    /// The masked values, with levels that fit what they have become.
+    /// The masked values, with levels that fit what they have become; `see` is shown the texts before and after.
     pub(super) fn masked(
         &self,
         kind: Kind,
@@ -135,6 +148,7 @@ impl Batch {
         leaf: &LeafMask,
         beside: Option<&StringChunked>,
         target: Target,
+        see: &mut dyn FnMut(&StringChunked, &StringChunked),
     ) -> std::result::Result<Batch, Refused> {
         let reads = !matches!(leaf.mask, Mask::Null | Mask::Redact { .. });
         let cells = self.values.texts(kind, reads);
@@ -143,6 +157,7 @@ impl Batch {
         }
         let masked = leaf.prepared.apply_beside(&cells, beside, leaf.mistyped);
         let masked = masked.map_err(|it| Refused { index: it.index, expected: it.expected })?;
+        see(&cells, &masked);
         let mut made = Made::new(&self.values, kind, column.self_type(), target);
         let mut kept = Vec::with_capacity(cells.len());
         let inputs = cells.downcast_iter().flat_map(|chunk| chunk.iter());

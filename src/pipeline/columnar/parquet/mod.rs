@@ -9,6 +9,7 @@ mod metadata;
 mod survey;
 mod types;
 mod values;
+mod verify;
 
 pub(super) use self::survey::survey;
 
@@ -21,6 +22,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use polars::prelude::StringChunked;
 
 use self::batch::{Batch, Pace};
 use self::container::Container;
@@ -31,6 +33,7 @@ use super::{Opened, Ran};
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
 use crate::pipeline::tap::{Mishap, Tap};
+use crate::pipeline::verify::Sum;
 use crate::pipeline::{ColumnReport, Failure, Fault};
 
 const ADVICE: &str = "Have the file sent again, whole, or written by another program.";
@@ -50,6 +53,8 @@ struct Making {
     /// What becomes of each masked column.
     targets: Vec<Option<Target>>,
     mishap: Mishap,
+    /// What the leak scan has seen.
+    sum: Sum,
 }
 
 /// Where in the file something is done.
@@ -85,6 +90,7 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
         }
         for making in &mut makings {
             container.write_group(making, group, first_row)?;
+            verify::look(&container, making, group, first_row)?;
         }
         rows += container.rows(group);
         let last = found.columns().iter().map(|chunk| chunk.byte_range()).map(|(start, length)| start + length).max();
@@ -93,13 +99,15 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
     let finished = makings.into_iter().map(|making| {
         let columns = container.reports(&making);
         let end = |error| container.blame_writer(error, &making.mishap);
-        Ok((making.writer.into_inner().map_err(end)?, columns))
+        let mut tap = making.writer.into_inner().map_err(end)?;
+        tap.outlet.sum = making.sum;
+        Ok((tap, columns))
     });
     Ok(Ran { rows, outputs: finished.collect::<Result<Vec<_>, Failure>>()? })
 }
 
 impl Container {
-    fn begin(&self, tap: Tap, leaves: Vec<Leaf>) -> Result<Making, Failure> {
+    fn begin(&self, mut tap: Tap, leaves: Vec<Leaf>) -> Result<Making, Failure> {
         let file = self.metadata.file_metadata();
         let keys = types::map_keys(file.schema());
         let mut targets = Vec::with_capacity(leaves.len());
@@ -115,9 +123,10 @@ impl Container {
         let schema = types::output(&file.schema_descr().root_schema_ptr(), &leaves, &targets);
         let properties = self.properties(&leaves, &targets);
         let mishap = tap.mishap.clone();
+        let sum = std::mem::replace(&mut tap.outlet.sum, Sum::off());
         let writer = SerializedFileWriter::new(tap, schema.map_err(Failure::Reject)?, Arc::new(properties));
         let writer = writer.map_err(|error| self.blame_writer(error, &mishap))?;
-        Ok(Making { writer, leaves, targets, mishap })
+        Ok(Making { writer, leaves, targets, mishap, sum })
     }
 
     fn properties(&self, leaves: &[Leaf], targets: &[Option<Target>]) -> WriterProperties {
@@ -140,14 +149,16 @@ impl Container {
     }
 
     fn write_group(&self, making: &mut Making, group: usize, first_row: u64) -> Result<(), Failure> {
-        let Making { writer, leaves, targets, mishap } = making;
+        let Making { writer, leaves, targets, mishap, sum } = making;
         let blame = |error| self.blame_writer(error, mishap);
         let mut written = writer.next_row_group().map_err(blame)?;
         for (column, leaf) in leaves.iter().enumerate() {
             let place = Place { group, column, first_row };
             match (&leaf.fate, targets[column]) {
                 (Fate::Drop, _) => {}
-                (Fate::Mask(mask), Some(target)) => self.mask(&mut written, place, leaf, mask, target, mishap)?,
+                (Fate::Mask(mask), Some(target)) => {
+                    self.mask(&mut written, place, leaf, (mask, target), mishap, sum)?;
+                }
                 _ => {
                     let copied = self.copy(&mut written, place);
                     copied.map_err(|error| self.blame(error, Some(mishap), place, &leaf.public_path))?;
@@ -177,9 +188,9 @@ impl Container {
         group: &mut SerializedRowGroupWriter<'_, Tap>,
         place: Place,
         leaf: &Leaf,
-        mask: &LeafMask,
-        target: Target,
+        (mask, target): (&LeafMask, Target),
         mishap: &Mishap,
+        sum: &mut Sum,
     ) -> Result<(), Failure> {
         let blame = |error| self.blame(error, Some(mishap), place, &leaf.public_path);
         let chunk = self.metadata.row_group(place.group).column(place.column);
@@ -214,7 +225,11 @@ impl Container {
                     Some(batch.beside(column.max_def_level(), &there, of_other.0, of_other.1))
                 }
             };
-            let masked = batch.masked(kind, &column, mask, beside.as_ref(), target).map_err(|refused| {
+            let mut see = |cells: &StringChunked, masked: &StringChunked| {
+                let rows = || batch.rows(column.max_def_level());
+                verify::see_masked(leaf, rows, (cells, masked), place.first_row + done, sum);
+            };
+            let masked = batch.masked(kind, &column, mask, beside.as_ref(), target, &mut see).map_err(|refused| {
                 let row = place.first_row + done + batch.record_of(refused.index, column.max_def_level()) as u64;
                 Failure::Reject(mistyped(refused.expected, row, &leaf.public_path))
             })?;

@@ -25,7 +25,7 @@ pub(super) enum Values {
 }
 
 impl Values {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Values::Bool(values) => values.len(),
             Values::Int32(values) => values.len(),

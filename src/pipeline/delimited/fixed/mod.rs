@@ -14,6 +14,7 @@ use crate::pipeline::drain::Outlet;
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::relay;
 use crate::pipeline::source::Source;
+use crate::pipeline::verify::Scan;
 use crate::pipeline::{Dialect, Failure, Fault, Reading};
 
 const BLOCK: usize = 1 << 20;
@@ -50,15 +51,18 @@ pub(super) fn run<'a>(
     let names: Vec<&str> = beginning.names.iter().map(String::as_str).collect();
     let plans = planner(&names).map_err(Failure::Reject)?;
     let width = dialect.widths.len();
-    if plans.iter().any(|plan| plan.len() != width) {
+    if plans.iter().any(|plan| plan.columns.len() != width) {
         return Err(internal("a plan does not fit the header"));
     }
-    let looked_at = |column: usize, plan: &Fates<'_>| plan.iter().any(|(_, fate)| fate.beside() == Some(column));
-    let is_touched =
-        |column: &usize| plans.iter().any(|plan| !matches!(plan[*column].1, Fate::Keep) || looked_at(*column, plan));
+    let looked_at = |column: usize, plan: &Fates<'_>| {
+        !plan.watched.is_empty() || plan.columns.iter().any(|(_, fate)| fate.beside() == Some(column))
+    };
+    let touches =
+        |column: usize, plan: &Fates<'_>| !matches!(plan.columns[column].1, Fate::Keep) || looked_at(column, plan);
+    let is_touched = |column: &usize| plans.iter().any(|plan| touches(*column, plan));
     let layout = Layout {
         widths: dialect.widths.iter().map(|width| *width as usize).collect(),
-        names: plans.first().map(|plan| plan.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default(),
+        names: plans.first().map(Fates::names).unwrap_or_default(),
         touched: (0..width).filter(is_touched).collect(),
         comment: dialect.comment,
         keep_comments: dialect.keep_comments,
@@ -68,7 +72,10 @@ pub(super) fn run<'a>(
     let (base, small) = (beginning.end as u64, source.eof);
     let comment = dialect.comment;
     let mut cutter = Cutter { source, buffer, base, rows: 0, max_record_bytes, comment };
-    let splice = |block: &Block, _| layout.splice(block, &plans);
+    let scans = plans.iter().zip(&*outlets);
+    let scans: Vec<Option<Scan>> =
+        scans.map(|(plan, outlet)| Scan::new(&outlet.sum, plan.names(), plan.watched.clone())).collect();
+    let splice = |block: &Block, _| layout.splice(block, &plans, &scans);
     relay::carry(small, || cutter.next(), splice, outlets, threads)?;
     let (rows, bytes) = (cutter.rows, cutter.source.bytes());
     Ok(Ran { digest: cutter.source.digest(), bytes, rows })
@@ -155,7 +162,7 @@ fn write_beginning(
                 std::str::from_utf8(&data[start..beginning.end]).map_err(|_| internal("a header was checked"))?;
             let line = line(text.as_bytes(), 0);
             let fields = fields(text, &line, &layout.widths).map_err(|_| internal("a header was checked"))?;
-            for (field, (_, fate)) in fields.into_iter().zip(plan) {
+            for (field, (_, fate)) in fields.into_iter().zip(&plan.columns) {
                 if !matches!(fate, Fate::Drop) {
                     out.extend_from_slice(text[field].as_bytes());
                 }

@@ -1,5 +1,6 @@
 //! Puts masked cells into the columns of fixed width that they came from.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use polars::prelude::{NewChunkedArray, StringChunked};
@@ -8,7 +9,9 @@ use super::{Block, Layout, fields, line};
 use crate::mask::Mistyped;
 use crate::pipeline::delimited::{Fate, Fates};
 use crate::pipeline::fault::{comment_row, internal, of_cell};
+use crate::pipeline::piece::Piece;
 use crate::pipeline::relay::Pieces;
+use crate::pipeline::verify::{Scan, Seen};
 use crate::pipeline::{Failure, Fault};
 
 /// The records of a block.
@@ -20,14 +23,14 @@ pub(super) struct Records {
 }
 
 impl Layout {
-    pub(super) fn splice(&self, block: &Block, plans: &[Fates<'_>]) -> Pieces {
+    pub(super) fn splice(&self, block: &Block, plans: &[Fates<'_>], scans: &[Option<Scan>]) -> Pieces {
         let text = std::str::from_utf8(&block.data).map_err(|_| internal("a block was checked"))?;
         let records = self.records(text, block)?;
         let mut pieces = Vec::with_capacity(plans.len());
         let mut first: Option<Fault> = None;
-        for plan in plans {
-            match self.write(text, block, &records, plan) {
-                Ok(piece) => pieces.push(piece.into()),
+        for (plan, scan) in plans.iter().zip(scans) {
+            match self.write(text, block, &records, plan, scan.as_ref()) {
+                Ok(piece) => pieces.push(piece),
                 Err(Failure::Reject(fault)) if first.as_ref().is_none_or(|first| fault.row < first.row) => {
                     first = Some(fault);
                 }
@@ -58,7 +61,14 @@ impl Layout {
         Ok(records)
     }
 
-    fn write(&self, text: &str, block: &Block, records: &Records, plan: &Fates<'_>) -> Result<Vec<u8>, Failure> {
+    fn write(
+        &self,
+        text: &str,
+        block: &Block,
+        records: &Records,
+        plan: &Fates<'_>,
+        scan: Option<&Scan>,
+    ) -> Result<Piece, Failure> {
         let columns = self.masked(text, block, records, plan)?;
         let mut out = Vec::with_capacity(text.len() + text.len() / 8);
         let (mut from, mut beginnings) = (0, Vec::new());
@@ -102,15 +112,29 @@ impl Layout {
         let reads_as_comment = |at: usize| self.comment.is_some() && out.get(at).copied() == self.comment;
         match beginnings.into_iter().find(|(_, at)| reads_as_comment(*at)) {
             Some((row, _)) => Err(Failure::Reject(comment_row(block.first_row + row as u64))),
-            None => Ok(out),
+            None => {
+                let mut piece = Piece::from(out);
+                piece.seen = scan.and_then(|scan| self.look(scan, text, block, records, &columns));
+                Ok(piece)
+            }
         }
+    }
+
+    /// Lets the leak scan look at a block as it came and as it goes out; then every column is touched.
+    fn look(&self, scan: &Scan, text: &str, block: &Block, records: &Records, columns: &[Column]) -> Option<Box<Seen>> {
+        let rows = records.fields.len() / self.touched.len().max(1);
+        let came: Vec<StringChunked> = (0..columns.len()).map(|slot| self.cells(text, records, slot)).collect();
+        let came = came.iter().map(|cells| cells.downcast_iter().next());
+        let goes: Vec<Option<Cow<'_, StringChunked>>> = columns.iter().map(Column::masked).collect();
+        let goes = goes.iter().map(|cells| cells.as_ref().and_then(|cells| cells.downcast_iter().next()));
+        (rows > 0).then(|| scan.look(came.zip(goes), rows, block.first_row))
     }
 
     fn masked(&self, text: &str, block: &Block, records: &Records, plan: &Fates<'_>) -> Result<Vec<Column>, Failure> {
         let mut columns = Vec::with_capacity(self.touched.len());
         let mut first: Option<Fault> = None;
         for (slot, column) in self.touched.iter().enumerate() {
-            columns.push(match &plan[*column].1 {
+            columns.push(match &plan.columns[*column].1 {
                 Fate::Keep => Column::Kept,
                 Fate::Drop => Column::Dropped,
                 Fate::Mask { apply, beside } => {
@@ -126,7 +150,7 @@ impl Layout {
                                 "mistyped_cell",
                                 &format!("{expected} expected"),
                                 block.first_row + index as u64,
-                                &plan[*column].0,
+                                &plan.columns[*column].0,
                                 block.base + at as u64,
                                 "Correct the cell, choose a mask that fits the column, or set `mistyped`.",
                             );
@@ -165,6 +189,13 @@ enum Column {
     Kept,
     Dropped,
     Masked(StringChunked),
+}
+
+impl Column {
+    /// The masked cells in one piece.
+    fn masked(&self) -> Option<Cow<'_, StringChunked>> {
+        if let Column::Masked(cells) = self { Some(cells.rechunk()) } else { None }
+    }
 }
 
 /// A field without its padding.

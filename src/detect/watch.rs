@@ -1,0 +1,316 @@
+//! Every cell of a column that is passed on unmasked, looked at for what can be proved: marks and checksums, not words.
+//!
+//! What a name, an address, a date or a place is, nothing proves; these are for [`super::Survey`]. A number written in
+//! digits alone that passes a check of one in ten proves nothing by itself either: the share of the column's cells that
+//! pass decides, and what the column is called. What tells itself by a mark, or has a check that hardly anything else
+//! passes, counts alone.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::class::Class;
+use super::form::Shape;
+use super::header::Hints;
+use super::sight::Sighting;
+use super::tally::Tally;
+use super::{crypto, iban, mail, network, phone, secret, text};
+
+/// Shortest cell that can hold anything: `a@b.de`.
+const SHORTEST: usize = 6;
+/// Fewest digits of an identifier.
+const FEWEST_DIGITS: usize = 6;
+/// Longest cell that is one thing and no text.
+const LONGEST_WHOLE: usize = 44;
+/// Shortest key or token of a cloud, and shorter than any wallet.
+const SHORTEST_SECRET: usize = 20;
+/// Cells of a block and column that are looked at for what only their share can prove.
+const SHARED_A_BLOCK: u16 = 64;
+/// Glimpses of a block and column that are kept of each kind; of others the number alone.
+const KEPT_A_BLOCK: usize = 128;
+/// Distinct cells of a column that are remembered.
+const REMEMBERED: usize = 4096;
+/// Least confidence in a column as a whole.
+const BELIEVED: f32 = 0.8;
+/// Log-odds above which one cell is enough.
+const PROVED: f32 = 4.6;
+/// Of cells written like a class by their form alone one in so many must be valid: a date and a check digit pass more
+/// often in numbers made of dates than in others.
+const VALID_ONE_IN: u32 = 3;
+
+/// Written distinctively, these are believed without the column's name saying so; in digits alone they have no check.
+const BY_FORM: [Class; 2] = [Class::UsSsn, Class::GbNino];
+/// Dates and places with a number behind: order numbers and times are made alike.
+const BY_NAME: [Class; 5] = [Class::DkCpr, Class::MyNric, Class::IdNik, Class::InPan, Class::PkCnic];
+/// Of firms, not of people.
+const PASSED_OVER: [Class; 1] = [Class::UsEin];
+
+/// One column's name, read once.
+pub struct Watch {
+    hints: Hints,
+}
+
+/// A cell written like a class, in a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Glimpse {
+    sighting: Sighting,
+    is_within: bool,
+    /// A mark tells it, or the words before it.
+    is_marked: bool,
+    digest: u64,
+    row: u32,
+}
+
+/// What was seen in one column of one block.
+#[derive(Debug)]
+pub struct Glimpses {
+    kept: Vec<Glimpse>,
+    /// Valid cells beyond those.
+    more: Vec<(Class, bool, u64)>,
+    /// How many may still be kept: of those by their writing alone, which must be a fair sample, and of the marked.
+    unmarked_left: usize,
+    marked_left: usize,
+    shared_left: u16,
+}
+
+impl Default for Glimpses {
+    fn default() -> Glimpses {
+        Glimpses {
+            kept: Vec::new(),
+            more: Vec::new(),
+            unmarked_left: KEPT_A_BLOCK,
+            marked_left: KEPT_A_BLOCK,
+            shared_left: SHARED_A_BLOCK,
+        }
+    }
+}
+
+impl Glimpses {
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    fn push(&mut self, glimpse: Glimpse) {
+        let left = if glimpse.is_marked { &mut self.marked_left } else { &mut self.unmarked_left };
+        if *left > 0 {
+            *left -= 1;
+            self.kept.push(glimpse);
+        } else if glimpse.sighting.passed {
+            let key = (glimpse.sighting.class, glimpse.is_within);
+            match self.more.iter_mut().find(|(class, within, _)| (*class, *within) == key) {
+                Some((_, _, count)) => *count += 1,
+                None => self.more.push((key.0, key.1, 1)),
+            }
+        }
+    }
+}
+
+impl Watch {
+    /// Reads a column's name, or the last key of a path.
+    pub fn new(name: &str) -> Watch {
+        Watch { hints: Hints::of(name) }
+    }
+
+    /// Looks at one cell; `digest` tells it from others, `row` is its row in the block.
+    pub fn look(&self, cell: &str, digest: u64, row: u32, into: &mut Glimpses) {
+        let cell = cell.trim_ascii();
+        let bytes = cell.as_bytes();
+        if bytes.len() < SHORTEST {
+            return;
+        }
+        match kinds(bytes) {
+            Kinds::Nothing => return,
+            // Of so many nothing but a sample is looked at.
+            Kinds::Digits if into.shared_left == 0 => return,
+            Kinds::Digits | Kinds::Mixed => {}
+        }
+        let mut found = false;
+        if bytes.len() <= LONGEST_WHOLE {
+            found = self.whole(cell, digest, row, into);
+        }
+        let is_text = bytes.len() > LONGEST_WHOLE
+            || (bytes.iter().any(u8::is_ascii_alphabetic)
+                && bytes.iter().any(|byte| matches!(byte, b' ' | b'\n' | b'"' | b':' | b'=' | b'<' | b',' | b';')));
+        if is_text && !found {
+            text::sightings(cell, &mut |sighting, is_marked| {
+                if self.is_watched(&sighting) {
+                    into.push(Glimpse { sighting, is_within: true, is_marked, digest, row });
+                }
+            });
+        }
+    }
+
+    /// A cell that is one thing; whether it is.
+    fn whole(&self, cell: &str, digest: u64, row: u32, into: &mut Glimpses) -> bool {
+        let bytes = cell.as_bytes();
+        let mut found = false;
+        let mut see = |into: &mut Glimpses, sighting: Sighting, is_marked| {
+            found |= sighting.passed;
+            into.push(Glimpse { sighting, is_within: false, is_marked, digest, row });
+        };
+        marked(bytes, &mut |sighting| see(into, sighting, true));
+        if into.shared_left > 0 {
+            let mut is_written_so = false;
+            if let Some(shape) = Shape::of(bytes) {
+                for candidate in shape.candidates() {
+                    let passed = candidate.accepts(bytes);
+                    let one_in = candidate.identifier.one_in;
+                    let sighting = Sighting::new(candidate.class(), passed, one_in, shape.odds());
+                    if self.is_watched(&sighting) {
+                        is_written_so = true;
+                        see(into, sighting, false);
+                    }
+                }
+            }
+            if bytes[0] == b'+' && phone::writing(cell) == Some(phone::Writing::International) {
+                is_written_so = true;
+                see(into, Sighting::new(Class::Phone, phone::is_international(cell), phone::ONE_IN, 0.0), false);
+            }
+            into.shared_left -= u16::from(is_written_so);
+        }
+        found
+    }
+
+    fn is_watched(&self, sighting: &Sighting) -> bool {
+        let class = sighting.class;
+        match () {
+            () if PASSED_OVER.contains(&class) => false,
+            () if BY_FORM.contains(&class) => sighting.odds > 0.0 || self.hints.says(class),
+            () if BY_NAME.contains(&class) => self.hints.says(class) || sighting.odds > PROVED,
+            () => true,
+        }
+    }
+}
+
+/// What tells itself by a mark: an `@`, a prefix, a scheme.
+fn marked(cell: &[u8], see: &mut impl FnMut(Sighting)) {
+    let first = cell[0];
+    if let Some(at) = memchr::memchr(b'@', cell) {
+        if mail::around(cell, at) == Some((0, cell.len())) {
+            see(Sighting::new(Class::Email, true, mail::ONE_IN, 0.0));
+        }
+        let scheme = memchr::memmem::find(cell, b"://");
+        if scheme.is_some_and(|at| network::url_around(cell, at).is_some()) {
+            see(Sighting::new(Class::UrlCredentials, true, secret::ONE_IN, 0.0));
+        }
+    }
+    if first.is_ascii_alphabetic() && iban::at(cell) == Some(cell.len()) {
+        see(Sighting::new(Class::Iban, true, iban::ONE_IN, 0.0));
+    }
+    if cell.len() >= SHORTEST_SECRET {
+        if secret::at(cell).is_some() {
+            see(Sighting::new(Class::Secret, true, secret::ONE_IN, 0.0));
+        }
+        if first.is_ascii_alphanumeric() && crypto::at(cell) == Some(cell.len()) {
+            see(Sighting::new(Class::CryptoAddress, true, crypto::ONE_IN, 0.0));
+        }
+    }
+}
+
+/// What a cell consists of.
+enum Kinds {
+    /// Too few digits, and no `@`.
+    Nothing,
+    /// Digits alone.
+    Digits,
+    Mixed,
+}
+
+fn kinds(cell: &[u8]) -> Kinds {
+    if cell.len() <= LONGEST_WHOLE {
+        let (mut digits, mut at) = (0_u8, false);
+        for &byte in cell {
+            digits += u8::from(byte.is_ascii_digit());
+            at |= byte == b'@';
+        }
+        return match usize::from(digits) {
+            digits if digits == cell.len() => Kinds::Digits,
+            digits if at || digits >= FEWEST_DIGITS => Kinds::Mixed,
+            _ => Kinds::Nothing,
+        };
+    }
+    // Without a way out of the inner loop many bytes are looked at at once.
+    let holds = |chunk: &[u8]| chunk.iter().fold(false, |any, byte| any | byte.is_ascii_digit() | (*byte == b'@'));
+    if cell.chunks(64).any(holds) { Kinds::Mixed } else { Kinds::Nothing }
+}
+
+/// What one column has shown of one class.
+#[derive(Debug, Default)]
+struct Shown {
+    tally: Tally,
+    /// Distinct cells of which one is enough, and whether they tell themselves by a mark.
+    proved: u32,
+    is_marked: bool,
+    /// Row of the first valid cell in the file, from 1.
+    row: u64,
+}
+
+/// What all blocks have shown of one column.
+#[derive(Default)]
+pub struct Evidence {
+    shown: BTreeMap<(Class, bool), Shown>,
+    remembered: HashSet<u64>,
+}
+
+/// A class that a column holds unmasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub class: Class,
+    /// Row of the first cell that was seen to hold it, from 1.
+    pub row: u64,
+    /// Cells that were seen to hold it.
+    pub cells: u64,
+}
+
+impl Evidence {
+    /// Adds a block's; blocks must come in their order.
+    pub fn add(&mut self, watch: &Watch, glimpses: &Glimpses, first_row: u64) {
+        for glimpse in &glimpses.kept {
+            let Glimpse { sighting, is_within, is_marked, digest, row } = *glimpse;
+            let key = digest ^ sighting.class as u64;
+            let is_new = self.remembered.len() < REMEMBERED && self.remembered.insert(key);
+            let shown = self.shown.entry((sighting.class, is_within)).or_default();
+            if sighting.passed && shown.row == 0 {
+                shown.row = first_row + u64::from(row);
+            }
+            shown.tally.see(sighting, is_new);
+            shown.is_marked |= is_marked && sighting.passed;
+            shown.proved += u32::from(is_new && sighting.passed && watch.proves(&sighting));
+        }
+        for (class, is_within, count) in &glimpses.more {
+            if let Some(shown) = self.shown.get_mut(&(*class, *is_within)) {
+                shown.tally.cells += count;
+            }
+        }
+    }
+
+    /// What the column holds, once for each class.
+    pub fn held(&self, watch: &Watch) -> Vec<Held> {
+        let mut held: Vec<Held> = Vec::new();
+        for ((class, _), shown) in &self.shown {
+            let is_usual = shown.tally.passed * VALID_ONE_IN >= shown.tally.written;
+            let is_proved = shown.proved > 0 && (shown.is_marked || is_usual);
+            let is_believed = || shown.tally.confidence(watch.hints.odds(*class)) >= BELIEVED;
+            if shown.tally.cells == 0 || !(is_proved || is_believed()) {
+                continue;
+            }
+            let Shown { tally, row, .. } = shown;
+            match held.last_mut().filter(|last| last.class == *class) {
+                Some(last) => (last.row, last.cells) = (last.row.min(*row), last.cells + tally.cells),
+                None => held.push(Held { class: *class, row: *row, cells: tally.cells }),
+            }
+        }
+        held
+    }
+}
+
+impl Watch {
+    /// Whether one such cell is enough.
+    fn proves(&self, sighting: &Sighting) -> bool {
+        let named = self.hints.odds(sighting.class);
+        // A name that speaks of something else matters for what could be that.
+        let named = if sighting.odds < 0.0 { named } else { named.max(0.0) };
+        sighting.odds + named + sighting.evidence() >= PROVED
+    }
+}
+
+#[cfg(test)]
+mod tests;
