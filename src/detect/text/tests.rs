@@ -70,9 +70,9 @@ fn hostile_text_is_only_text() {
 
 #[test]
 fn long_runs_are_read_once() {
-    // Each of these would be read from every one of its pieces to its end: for hours.
+    // Each of these would be read from every one of its pieces to its end: for many minutes.
     for piece in ["sk-", "sk-AKIA", "eyJ-", "eyJ.", "A-", "Aa-", "://a", "://a:@b", "x://a:b@"] {
-        let text = format!("@ {}", piece.repeat((1 << 20) / piece.len()));
+        let text = format!("@ {}", piece.repeat((1 << 17) / piece.len()));
         assert!(spans(&text, &Wanted::all()).len() < 2, "{piece}");
     }
 }
