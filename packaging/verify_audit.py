@@ -18,8 +18,9 @@ def checkpoint(point, number, prev, leaps):  # signed, and sealed under the next
     global key, epoch, due
     sealed = "epoch" in point
     assert (point["seq"], point["head"]) == (number - 1, prev), f"record {number} signs something else"
-    parts = [point["seq"], point["head"], point["at"]] + ([point["key"], point["epoch"]] if sealed else [])
-    text = "".join(f"{part}\n" for part in [f"veild-audit-checkpoint v{2 if sealed else 1}"] + parts)
+    version, names = 3 if "host" in point else 2 if sealed else 1, ["seq", "head", "at", "host", "key", "epoch"]
+    parts = [f"veild-audit-checkpoint v{version}"] + [point[name] for name in names if name in point]
+    text = "".join(f"{part}\n" for part in parts)
     signed(text + (point["mac"] + "\n" if sealed else ""), point["signature"])
     assert sealed or due is None, f"record {number} is not sealed"
     if key and sealed:

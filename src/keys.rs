@@ -17,9 +17,11 @@ use zeroize::Zeroizing;
 use crate::fsutil;
 
 mod locked;
+mod passphrase;
 mod source;
 
 use locked::LockedKey;
+pub use passphrase::{Passphrase, Passphrases};
 pub use source::KeySource;
 
 /// First word of a masking key file; the number after it is the version of the format.

@@ -6,7 +6,8 @@
 //! 2. [`intake`] decides, purely, whether a file is finished: wait, claim or ignore.
 //! 3. [`spool`] claims it by a rename into the landing's own `.veild/` directory, on the same file system.
 //! 4. [`ledger`] records the job and each attempt in SQLite before any work starts.
-//! 5. [`worker`] hands open file descriptors to a child process, which opens no paths.
+//! 5. [`worker`] hands open file descriptors to a child process, which opens no paths and starts nothing: age plugins run
+//!    below the daemon ([`seal::plugin`]).
 //! 6. [`pipeline`] runs there: it tells the format by the content, scans it, cuts the cells of the masked columns out
 //!    ([`policy`] says which), masks them as Polars columns ([`mask`]), splices them back between the original bytes
 //!    and seals the result ([`seal`]). Of columnar files the masked columns alone are written anew,

@@ -6,97 +6,16 @@ use std::io::{self, BufReader, Read, Write};
 
 use sha2::{Digest, Sha256};
 
+pub mod plugin;
+mod recipient;
+
+pub use recipient::{
+    PASSPHRASE_PREFIX, Readers, RecipientError, Recipients, WORK_FACTOR, canonical, discord, plugin_of,
+};
+
 /// Size of the buffers on both ways. age writes its header in small pieces, then chunks of a little more than this,
 /// which pass through uncopied.
 const BUFFER: usize = 64 << 10;
-
-/// Checked recipients of one output.
-#[derive(Clone, Debug)]
-pub struct Recipients {
-    all: Vec<Recipient>,
-}
-
-#[derive(Clone, Debug)]
-enum Recipient {
-    X25519(age::x25519::Recipient),
-    Ssh(age::ssh::Recipient),
-}
-
-impl Recipient {
-    fn as_age(&self) -> &dyn age::Recipient {
-        match self {
-            Recipient::X25519(recipient) => recipient,
-            Recipient::Ssh(recipient) => recipient,
-        }
-    }
-}
-
-/// A recipient that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct RecipientError(pub String);
-
-impl Recipients {
-    /// Reads recipients: `age1…`, `ssh-ed25519 …`, `ssh-rsa …`, one per string.
-    ///
-    /// # Errors
-    ///
-    /// Names the entry that cannot be used, says why and what is accepted; an identity given by mistake is never
-    /// repeated in the message.
-    pub fn parse<S: AsRef<str>>(recipients: &[S]) -> Result<Recipients, RecipientError> {
-        let numbered: Vec<(usize, &str)> =
-            recipients.iter().enumerate().map(|(index, text)| (index + 1, text.as_ref())).collect();
-        Recipients::parse_numbered(&numbered)
-    }
-
-    /// The same for recipients that stand among other things: each with the number by which messages call it.
-    pub fn parse_numbered(recipients: &[(usize, &str)]) -> Result<Recipients, RecipientError> {
-        if recipients.is_empty() {
-            return Err(RecipientError("there are no recipients: at least one is needed".to_owned()));
-        }
-        let mut all = Vec::with_capacity(recipients.len());
-        let mut seen: Vec<(usize, String)> = Vec::with_capacity(recipients.len());
-        for (number, text) in recipients {
-            let (canonical, recipient) = parse_one(text.trim()).map_err(|why| {
-                RecipientError(format!(
-                    "recipient {number} {why}; accepted are age1… (X25519), ssh-ed25519 … and ssh-rsa …"
-                ))
-            })?;
-            if let Some((first, _)) = seen.iter().find(|(_, earlier)| *earlier == canonical) {
-                return Err(RecipientError(format!("recipient {number} is the same as recipient {first}")));
-            }
-            seen.push((*number, canonical));
-            all.push(recipient);
-        }
-        Ok(Recipients { all })
-    }
-}
-
-/// The recipient with its canonical spelling, or why not. No reason repeats the text: it may be a secret.
-fn parse_one(text: &str) -> Result<(String, Recipient), String> {
-    use age::ssh::ParseRecipientKeyError as Ssh;
-    let upper = text.to_ascii_uppercase();
-    if upper.contains("AGE-SECRET-KEY-") || upper.contains("PRIVATE KEY") {
-        return Err("is a secret key, which must not be on this host (it is not repeated here)".to_owned());
-    }
-    if text.lines().count() > 1 {
-        return Err("has more than one line".to_owned());
-    }
-    if text.starts_with("age1") {
-        let recipient: age::x25519::Recipient =
-            text.parse().map_err(|_| "is not a valid X25519 recipient (mistyped, or of a plugin)".to_owned())?;
-        return Ok((recipient.to_string(), Recipient::X25519(recipient)));
-    }
-    if !(text.starts_with("ssh-ed25519 ") || text.starts_with("ssh-rsa ")) {
-        return Err(if text.is_empty() { "is empty" } else { "is of a kind that is not known" }.to_owned());
-    }
-    let recipient: age::ssh::Recipient = text.parse().map_err(|error| match error {
-        Ssh::RsaModulusTooLarge => "is an RSA key that is too large".to_owned(),
-        Ssh::RsaModulusTooSmall => "is an RSA key of less than 2048 bits".to_owned(),
-        _ => "is not a valid SSH public key".to_owned(),
-    })?;
-    Ok((canonical(text), Recipient::Ssh(recipient)))
-}
 
 /// A sealed stream that has been finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,11 +84,26 @@ pub struct Sealer<W: Write> {
     stream: age::stream::StreamWriter<Tally<W>>,
 }
 
+/// A sealing that has its key, wrapped for its recipients, and nothing else yet.
+pub struct Sealing {
+    encryptor: age::Encryptor,
+}
+
+impl Sealing {
+    /// Makes a key and wraps it, which takes a second with a passphrase, and longer with a plugin.
+    pub fn new(recipients: &Recipients) -> io::Result<Sealing> {
+        let encryptor = age::Encryptor::with_recipients(recipients.iter()).map_err(recipient::sealing)?;
+        Ok(Sealing { encryptor })
+    }
+}
+
 impl<W: Write> Sealer<W> {
     pub fn new(recipients: &Recipients, inner: W) -> io::Result<Sealer<W>> {
-        let encryptor =
-            age::Encryptor::with_recipients(recipients.all.iter().map(Recipient::as_age)).map_err(io::Error::other)?;
-        Ok(Sealer { stream: encryptor.wrap_output(Tally::new(inner))? })
+        Sealer::begin(Sealing::new(recipients)?, inner)
+    }
+
+    pub fn begin(sealing: Sealing, inner: W) -> io::Result<Sealer<W>> {
+        Ok(Sealer { stream: sealing.encryptor.wrap_output(Tally::new(inner))? })
     }
 
     /// Ends the stream so that it decrypts; to be called on success only.
@@ -210,11 +144,6 @@ pub fn recipients_of(identity_file: &[u8]) -> Vec<String> {
     let lines = String::from_utf8_lossy(text);
     let secrets = lines.lines().filter_map(|line| line.trim().parse::<age::x25519::Identity>().ok());
     secrets.map(|identity| identity.to_public().to_string()).collect()
-}
-
-/// A recipient without what does not make it another one: an SSH key's comment, white space.
-pub fn canonical(recipient: &str) -> String {
-    recipient.split_ascii_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }
 
 fn invalid(why: &'static str) -> io::Error {

@@ -178,16 +178,15 @@ impl Trail {
     }
 
     fn push(&self, pending: &mut Pending, record: &Record) {
-        let host = (record.action != Action::AuditCheckpoint).then_some(self.host.as_str());
         let seq = pending.head.seq + 1;
-        let line = segment::render(record, host, seq, &pending.head.hash);
+        let line = segment::render(record, Some(&self.host), seq, &pending.head.hash);
         pending.head = Head { seq, hash: segment::hash(&line) };
         pending.bytes.extend_from_slice(&line);
     }
 
     fn push_checkpoint(&self, pending: &mut Pending, now: Timestamp) -> Checkpoint {
         let Head { seq, hash } = &pending.head;
-        let checkpoint = Checkpoint::new(*seq, hash, now, self.epoch.as_ref(), &self.key);
+        let checkpoint = Checkpoint::new(*seq, hash, now, &self.host, self.epoch.as_ref(), &self.key);
         self.push(pending, &checkpoint.record());
         checkpoint
     }
@@ -286,9 +285,9 @@ fn day(at: Timestamp) -> Date {
 }
 
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map(|name| name.trim().to_owned())
-        .unwrap_or_else(|_| "unknown".to_owned())
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    // One word: checkpoints sign it on a line of its own.
+    name.split_whitespace().next().unwrap_or("unknown").to_owned()
 }
 
 fn create(dir: &Path, first_seq: u64, now: Timestamp) -> Result<Segment, AuditError> {

@@ -19,6 +19,8 @@ pub(super) struct Checkpoint {
     /// Hash of the record `seq`.
     pub head: String,
     pub at: Timestamp,
+    /// Absent in those of before version 3.
+    pub host: Option<String>,
     pub seal: Option<Seal>,
     pub signature: String,
 }
@@ -32,8 +34,16 @@ pub(super) struct Seal {
 }
 
 impl Checkpoint {
-    pub fn new(seq: u64, head: &str, at: Timestamp, epoch: Option<&EpochKey>, key: &SigningKey) -> Checkpoint {
-        let mut new = Checkpoint { seq, head: head.to_owned(), at, seal: None, signature: String::new() };
+    pub fn new(
+        seq: u64,
+        head: &str,
+        at: Timestamp,
+        host: &str,
+        epoch: Option<&EpochKey>,
+        key: &SigningKey,
+    ) -> Checkpoint {
+        let (head, host) = (head.to_owned(), Some(host.to_owned()));
+        let mut new = Checkpoint { seq, head, at, host, seal: None, signature: String::new() };
         if let Some(epoch) = epoch {
             new.seal = Some(Seal { key: epoch.id.clone(), epoch: epoch.epoch, mac: String::new() });
             let mac = epoch.mac(&new.sealed_message());
@@ -46,13 +56,15 @@ impl Checkpoint {
     /// What the MAC covers; without a seal, what the signature does.
     pub fn sealed_message(&self) -> Vec<u8> {
         let Checkpoint { seq, head, at, .. } = self;
-        match &self.seal {
-            None => format!("veild-audit-checkpoint v1\n{seq}\n{head}\n{at}\n"),
-            Some(Seal { key, epoch, .. }) => {
-                format!("veild-audit-checkpoint v2\n{seq}\n{head}\n{at}\n{key}\n{epoch}\n")
-            }
+        let version = if self.host.is_some() { 3 } else { 1 + u8::from(self.seal.is_some()) };
+        let mut message = format!("veild-audit-checkpoint v{version}\n{seq}\n{head}\n{at}\n");
+        if let Some(host) = &self.host {
+            message.push_str(&format!("{host}\n"));
         }
-        .into_bytes()
+        if let Some(Seal { key, epoch, .. }) = &self.seal {
+            message.push_str(&format!("{key}\n{epoch}\n"));
+        }
+        message.into_bytes()
     }
 
     pub fn signed_message(&self) -> Vec<u8> {
@@ -66,6 +78,9 @@ impl Checkpoint {
 
     pub fn json(&self) -> Value {
         let mut json = json!({"seq": self.seq, "head": self.head, "at": self.at.to_string()});
+        if let Some(host) = &self.host {
+            json["host"] = json!(host);
+        }
         if let Some(seal) = &self.seal {
             json["key"] = json!(seal.key);
             json["epoch"] = json!(seal.epoch);
@@ -87,7 +102,9 @@ impl Checkpoint {
             Some(epoch) => Some(Seal { key: text("key")?, epoch: epoch.as_u64()?, mac: text("mac")? }),
         };
         let (seq, at) = (json.get("seq")?.as_u64()?, text("at")?.parse().ok()?);
-        Some(Checkpoint { seq, head: text("head")?, at, seal, signature: text("signature")? })
+        // A line of its own is all that the signature leaves it.
+        let host = text("host").filter(|host| !host.contains('\n'));
+        Some(Checkpoint { seq, head: text("head")?, at, host, seal, signature: text("signature")? })
     }
 
     /// All checkpoints in a file: lines of the trail, of the operational log in either spelling, or a checkpoint alone.

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+mod action;
 mod chain;
 mod checkpoint;
 pub mod epoch;
@@ -21,108 +22,19 @@ mod stub;
 mod tests;
 mod verify;
 
+pub use action::Action;
 pub use chain::{Trail, Upkeep};
 pub use segment::{each_line, each_record, lines_after, tail};
 pub use stub::{Stub, Why};
 pub use verify::{Evidence, verify, verify_with};
 
-/// Newest version of the line format; checkpoints with an epoch have it, other lines have 1.
-pub const AUDIT_VERSION: u64 = 2;
+/// Newest version of the line format: every line names itself (`event.id`) and its host. Before it were 1, and 2 for
+/// checkpoints with an epoch.
+pub const AUDIT_VERSION: u64 = 3;
 /// No line is longer than this, newline included; a longer record is shortened.
 pub const MAX_LINE: usize = 64 * 1024;
 /// SSH signature namespace of checkpoints.
 const NAMESPACE: &str = "veild-audit";
-
-/// What happened; the closed list of `event.action`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Action {
-    #[serde(rename = "daemon.started")]
-    DaemonStarted,
-    #[serde(rename = "daemon.recovered")]
-    DaemonRecovered,
-    #[serde(rename = "daemon.stopped")]
-    DaemonStopped,
-    #[serde(rename = "config.loaded")]
-    ConfigLoaded,
-    #[serde(rename = "config.rejected")]
-    ConfigRejected,
-    #[serde(rename = "file.sealed")]
-    FileSealed,
-    #[serde(rename = "file.quarantined")]
-    FileQuarantined,
-    #[serde(rename = "file.skipped")]
-    FileSkipped,
-    #[serde(rename = "file.retried")]
-    FileRetried,
-    #[serde(rename = "file.released")]
-    FileReleased,
-    #[serde(rename = "file.shown")]
-    FileShown,
-    #[serde(rename = "file.discarded")]
-    FileDiscarded,
-    #[serde(rename = "landing.paused")]
-    LandingPaused,
-    #[serde(rename = "landing.resumed")]
-    LandingResumed,
-    #[serde(rename = "vault.opened")]
-    VaultOpened,
-    #[serde(rename = "vault.verified")]
-    VaultVerified,
-    #[serde(rename = "vault.rewrapped")]
-    VaultRewrapped,
-    #[serde(rename = "vault.pruned")]
-    VaultPruned,
-    #[serde(rename = "token.revealed")]
-    TokenRevealed,
-    #[serde(rename = "key.generated")]
-    KeyGenerated,
-    #[serde(rename = "key.rotated")]
-    KeyRotated,
-    #[serde(rename = "auth.succeeded")]
-    AuthSucceeded,
-    #[serde(rename = "auth.failed")]
-    AuthFailed,
-    #[serde(rename = "api.called")]
-    ApiCalled,
-    #[serde(rename = "alert.raised")]
-    AlertRaised,
-    #[serde(rename = "alert.cleared")]
-    AlertCleared,
-    #[serde(rename = "audit.rotated")]
-    AuditRotated,
-    #[serde(rename = "audit.repaired")]
-    AuditRepaired,
-    #[serde(rename = "audit.pruned")]
-    AuditPruned,
-    #[serde(rename = "audit.exported")]
-    AuditExported,
-    #[serde(rename = "audit.hold_added")]
-    AuditHoldAdded,
-    #[serde(rename = "audit.hold_removed")]
-    AuditHoldRemoved,
-    #[serde(rename = "audit.checkpoint")]
-    AuditCheckpoint,
-}
-
-impl Action {
-    /// `event.category` in ECS terms.
-    fn category(self) -> &'static str {
-        use Action::*;
-        match self {
-            DaemonStarted | DaemonRecovered | DaemonStopped | LandingPaused | LandingResumed => "process",
-            ConfigLoaded | ConfigRejected | KeyGenerated | KeyRotated => "configuration",
-            FileSealed | FileQuarantined | FileSkipped | FileRetried | FileShown | FileReleased | FileDiscarded => {
-                "file"
-            }
-            VaultOpened | VaultVerified | VaultRewrapped | VaultPruned | TokenRevealed => "file",
-            AuditRotated | AuditRepaired | AuditPruned | AuditExported | AuditCheckpoint => "file",
-            AuditHoldAdded | AuditHoldRemoved => "configuration",
-            AuthSucceeded | AuthFailed => "authentication",
-            ApiCalled => "api",
-            AlertRaised | AlertCleared => "host",
-        }
-    }
-}
 
 /// `event.outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -149,8 +149,8 @@ pub(super) fn unlinked(value: Option<&Value>) -> String {
     }
 }
 
-/// A record as its line. `host` is absent on checkpoints alone: verification must be able to rebuild them from what
-/// their signature covers, for no later line vouches for the last one.
+/// A record as its line. `host` is absent on checkpoints of before version 3 alone: verification must be able to rebuild
+/// them from what their signature covers, for no later line vouches for the last one.
 pub(super) fn render(record: &Record, host: Option<&str>, seq: u64, prev: &str) -> Vec<u8> {
     let line = render_once(record, host, seq, prev);
     if line.len() <= MAX_LINE {
@@ -172,22 +172,26 @@ fn render_once(record: &Record, host: Option<&str>, seq: u64, prev: &str) -> Vec
     let mut line = Map::new();
     line.insert("@timestamp".to_owned(), json!(record.at.to_string()));
     line.insert("ecs".to_owned(), json!({"version": "8.11"}));
-    let event = json!({
-        "action": record.action,
-        "outcome": record.outcome,
-        "category": [record.action.category()],
-        "kind": "event",
-        "dataset": "veild.audit",
-    });
+    let (category, kind) = record.action.class();
+    let mut event = json!({"action": record.action, "outcome": record.outcome, "category": [category]});
+    if host.is_some() {
+        event["type"] = json!([kind]);
+    }
+    event["kind"] = json!(record.action.kind());
+    event["dataset"] = json!("veild.audit");
+    if let Some(host) = host {
+        event["module"] = json!("veild");
+        event["id"] = json!(id(seq, prev, record, host));
+    }
     line.insert("event".to_owned(), event);
     if let Some(host) = host {
         line.insert("host".to_owned(), json!({"name": host}));
     }
     merge(&mut line, &record.fields);
     let mut veild = Map::new();
-    // An older veild can check every line but these.
     let is_sealed = record.veild.get("checkpoint").is_some_and(|checkpoint| checkpoint.get("epoch").is_some());
-    veild.insert("audit_version".to_owned(), json!(if is_sealed { AUDIT_VERSION } else { 1 }));
+    let version = if host.is_some() { AUDIT_VERSION } else { 1 + u64::from(is_sealed) };
+    veild.insert("audit_version".to_owned(), json!(version));
     veild.insert("seq".to_owned(), json!(seq));
     veild.insert("prev".to_owned(), json!(prev));
     merge(&mut veild, &record.veild);
@@ -196,6 +200,14 @@ fn render_once(record: &Record, host: Option<&str>, seq: u64, prev: &str) -> Vec
     let mut bytes = Value::Object(line).to_string().into_bytes();
     bytes.push(b'\n');
     bytes
+}
+
+/// `event.id`, which tells a record that arrives twice somewhere: no other one has its place in the chain, and of those
+/// that begin one none has its time and host.
+fn id(seq: u64, prev: &str, record: &Record, host: &str) -> String {
+    let mut id = hash(format!("veild-event-id v1\n{seq}\n{prev}\n{}\n{host}\n", record.at).as_bytes());
+    id.truncate(32);
+    id
 }
 
 /// Adds what is not there yet; what is there stays.

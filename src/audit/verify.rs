@@ -277,7 +277,7 @@ impl Check<'_> {
         }
         let signed = self.key.verify(NAMESPACE, &checkpoint.signed_message(), &checkpoint.signature);
         signed.map_err(|error| error.to_string())?;
-        if segment::render(&checkpoint.record(), None, line_seq, &checkpoint.head) != line {
+        if segment::render(&checkpoint.record(), checkpoint.host.as_deref(), line_seq, &checkpoint.head) != line {
             return Err("its unsigned part has been altered".to_owned());
         }
         self.seal(&checkpoint)?;

@@ -92,7 +92,8 @@ fn seal(config: &Config) -> anyhow::Result<()> {
     super::init::give_out_audit_secret(&secret, None)?;
     let record = Record::new(Timestamp::now(), Action::KeyGenerated, Outcome::Success);
     let record = record.field("user", super::user()).field("file.path", path.display().to_string());
-    super::record(config, record.veild("key", secret.id()))
+    let key = serde_json::json!({"kind": "audit", "fingerprint": secret.id()});
+    super::record(config, record.veild("key", key))
 }
 
 fn verify(

@@ -14,7 +14,7 @@ use crate::job::JobId;
 use crate::keys::{MaskingKeys, SigningKey};
 use crate::pipeline::{Compress, DigestKind, Failure, Fault, Input, Output, Reading, Report, Sink, process};
 use crate::policy::Policy;
-use crate::seal::Recipients;
+use crate::seal::{Recipients, Sealing};
 use crate::vault::{Receipt, ReceiptOutput, ReceiptPolicy};
 
 #[derive(clap::Args)]
@@ -57,17 +57,16 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     }
     let policy = super::find_policy(config, &arguments.policy)?;
     let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
-    let recipients = super::find_recipients(config, &arguments.recipient)?;
     crate::pipeline::keep_freed_memory();
-    for file in &arguments.files {
-        if to_stdout {
+    if to_stdout {
+        for file in &arguments.files {
             let sink = Sink::Plain(Box::new(io::stdout()));
             process_file(file, &policy, &keys, arguments.reading.of(config, file)?, sink)?;
-            continue;
         }
-        seal_file(config, arguments, file, &policy, &keys, &recipients)?;
+        return Ok(());
     }
-    Ok(())
+    let readers = super::find_recipients(config, &arguments.recipient)?;
+    arguments.files.iter().try_for_each(|file| seal_file(config, arguments, file, &policy, &keys, &readers))
 }
 
 /// Runs one file through the pipeline that the daemon's workers use.
@@ -122,13 +121,13 @@ fn seal_file(
     path: &Path,
     policy: &Policy,
     keys: &MaskingKeys,
-    readers: &[String],
+    (readers, recipients): &(Vec<String>, Recipients),
 ) -> anyhow::Result<()> {
     let signing = match &arguments.signing_key {
         Some(path) => SigningKey::load(path)?,
         None => SigningKey::from_source(&crate::config::Config::load(config)?.keys.signing)?,
     };
-    let recipients = Recipients::parse(readers)?;
+    let sealing = Sealing::new(recipients)?;
     let (reading, compress) = arguments.reading.of(config, path)?;
     let object = arguments.output.clone().unwrap_or_else(|| {
         let name = compress.name_of_output(path.file_name().unwrap_or_default()).into_owned();
@@ -145,7 +144,7 @@ fn seal_file(
     let file = create_new(&temporary, 0o600)?;
     let kept = file.try_clone()?;
     let started = Timestamp::now();
-    let report = process_file(path, policy, keys, (reading, compress), Sink::Sealed { file, recipients });
+    let report = process_file(path, policy, keys, (reading, compress), Sink::Sealed { file, sealing });
     let published = report.and_then(|report| {
         kept.sync_all()?;
         publish(readers, path, policy, report, &signing, &object, &temporary, started)

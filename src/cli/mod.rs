@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::Value;
 
-use crate::config::{Config, ConfigError};
-use crate::seal::canonical;
+use crate::config::{Config, ConfigError, GROUP_PREFIX};
+use crate::keys::Passphrases;
+use crate::seal::{PASSPHRASE_PREFIX, Readers, Recipients, canonical, discord, plugin, plugin_of};
 
 mod audit;
 mod check;
@@ -94,6 +95,8 @@ enum Command {
     Man(man::Arguments),
     #[command(hide = true)]
     Worker,
+    #[command(hide = true)]
+    Plugin,
 }
 
 /// Exit code of a configuration error.
@@ -150,8 +153,8 @@ fn command() -> clap::Command {
 }
 
 fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
-    // The demo has a daemon to stop, and the other two have sockets whose ends may go.
-    if !matches!(arguments.command, Command::Run(_) | Command::Worker | Command::Demo(_)) {
+    // The demo has a daemon to stop, and the others have sockets and pipes whose ends may go.
+    if !matches!(arguments.command, Command::Run(_) | Command::Worker | Command::Plugin | Command::Demo(_)) {
         end_with_the_reader();
     }
     let reads_secrets = matches!(
@@ -188,6 +191,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Command::Schema(schema) => schema::run(&schema),
         Command::Completions(completions) => completions::run(&completions),
         Command::Man(man) => man::run(&man),
+        Command::Plugin => Ok(crate::seal::plugin::serve()?),
         Command::Worker => Ok(crate::worker::serve::serve(&worker_socket()?)?),
     }
 }
@@ -276,15 +280,20 @@ fn find_policy(config: &Path, policy: &str) -> anyhow::Result<crate::policy::Pol
     })
 }
 
-/// Recipients as they are given, with the members of `group:NAME` in the place of its name.
-fn find_recipients(config: &Path, given: &[String]) -> anyhow::Result<Vec<String>> {
+/// Recipients given on the command line: with the members of `group:NAME` in the place of its name, and with plugins where the
+/// configuration allows them.
+fn find_recipients(config: &Path, given: &[String]) -> anyhow::Result<(Vec<String>, Recipients)> {
+    let asks_configuration = |it: &String| it.starts_with(GROUP_PREFIX) || plugin_of(it).is_some();
+    if !given.iter().any(asks_configuration) {
+        return Ok((given.to_vec(), Recipients::parse(given)?));
+    }
+    let config = Config::load(config)?;
     let mut found: Vec<String> = Vec::new();
     for recipient in given {
-        let Some(name) = recipient.strip_prefix(crate::config::GROUP_PREFIX) else {
+        let Some(name) = recipient.strip_prefix(GROUP_PREFIX) else {
             found.push(recipient.clone());
             continue;
         };
-        let config = Config::load(config)?;
         let Some(group) = config.groups.get(name) else {
             anyhow::bail!("there is no [recipients.{name}] in {}", config.path.display());
         };
@@ -295,7 +304,14 @@ fn find_recipients(config: &Path, given: &[String]) -> anyhow::Result<Vec<String
             }
         }
     }
-    Ok(found)
+    if let Some(discord) = discord(&found) {
+        anyhow::bail!(discord);
+    }
+    let has_passphrase = found.iter().any(|it| it.starts_with(PASSPHRASE_PREFIX));
+    let passphrases = if has_passphrase { Passphrases::load(&config)? } else { Passphrases::default() };
+    let runner = plugin::runner(config.daemon.allow_plugins);
+    let recipients = Recipients::of(&Readers::new(&found, &passphrases), &runner)?;
+    Ok((found, recipients))
 }
 
 /// The configuration's masking key, or one given by path.

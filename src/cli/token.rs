@@ -17,7 +17,7 @@ use crate::fsutil::{create_new, fsync_dir};
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, MaskParams, Mistyped, OnMistyped, Prepared};
 use crate::policy::normalise;
-use crate::seal::{Recipients, Sealer};
+use crate::seal::Sealer;
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
@@ -134,7 +134,7 @@ fn map(
 ) -> anyhow::Result<()> {
     let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
     let (old, new) = (as_of(&keys, from)?, as_of(&keys, to)?);
-    let recipients = Recipients::parse(&super::find_recipients(config, recipients)?)?;
+    let (_, recipients) = super::find_recipients(config, recipients)?;
     let asked = ask(config, arguments)?;
     let [earlier, later] = [&old, &new].map(|keys| asked.mask.prepare(&asked.namespace, keys));
     anyhow::ensure!(

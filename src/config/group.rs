@@ -1,5 +1,7 @@
 //! `[recipients.NAME]`: readers under one name, and whether anything may be sealed to them.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 
 use super::{Config, Landing};
@@ -11,8 +13,10 @@ pub const GROUP_PREFIX: &str = "group:";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
     pub name: String,
-    /// Each once; may be none.
+    /// Each once; may be none. Of a passphrase: `passphrase:NAME`.
     pub recipients: Vec<String>,
+    /// The file of a passphrase, which `credential:NAME` is resolved to here.
+    pub passphrase: Option<PathBuf>,
     /// From this moment on nothing is sealed to it.
     pub expires: Option<Timestamp>,
 }
@@ -82,6 +86,7 @@ mod tests {
         let group = |recipients: &[&str], expires| Group {
             name: "analysts".to_owned(),
             recipients: recipients.iter().map(|it| (*it).to_owned()).collect(),
+            passphrase: None,
             expires,
         };
         assert_eq!(group(&["age1"], None).in_force(at(0)), Ok(&["age1".to_owned()][..]));

@@ -57,6 +57,7 @@ pub struct Daemon {
     pub max_attempts: u32,
     pub shutdown_grace: Duration,
     pub min_free: u64,
+    pub allow_plugins: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

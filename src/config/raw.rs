@@ -83,10 +83,13 @@ impl From<OneOrMany> for Vec<String> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
-    /// age recipients: `age1…`, `ssh-ed25519 …`, `ssh-rsa …`.
+    /// age recipients: `age1…` (X25519, tag, tagpq or of a plugin), `ssh-ed25519 …`, `ssh-rsa …`.
     pub recipients: Option<Spanned<OneOrMany>>,
     /// A file with further recipients, one a line.
     pub file: Option<Spanned<String>>,
+    /// In the place of recipients: the file of a passphrase (or `credential:NAME`), which this host could open with what
+    /// it has sealed.
+    pub passphrase: Option<Spanned<String>>,
     /// Last day (UTC) on which something is sealed to it, or the moment at which that ends.
     pub expires: Option<Deadline>,
 }
@@ -104,6 +107,9 @@ pub struct Daemon {
     pub max_attempts: Option<Spanned<u32>>,
     /// Time to drain after SIGTERM.
     pub shutdown_grace: Option<Span>,
+    /// Lets age plugins (programs `age-plugin-NAME` on PATH) run, for recipients of theirs.
+    #[serde(default)]
+    pub allow_plugins: bool,
     /// A landing's intake pauses when its file system has less.
     pub min_free: Option<ByteSize>,
 }

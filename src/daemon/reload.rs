@@ -14,12 +14,14 @@ use super::event::Event;
 use super::spools;
 use crate::config::{Config, Landing};
 use crate::fsutil::PathError;
+use crate::keys::Passphrases;
 use crate::ledger::Attempts;
 use crate::spool::{self, Claimed};
 
 /// A configuration that may take the place of the running one.
 pub struct Proposal {
     pub config: Arc<Config>,
+    pub passphrases: Passphrases,
     pub landings: Vec<Arc<Landing>>,
     /// Those whose directory was no landing before; their spools may hold files.
     pub added: Vec<Arc<Landing>>,
@@ -53,9 +55,10 @@ fn read(running: &Config) -> Result<Proposal, String> {
         try_landing(landing)?;
     }
     spools::remember(&fresh).map_err(|error| chain(&error))?;
+    let passphrases = Passphrases::load(&fresh).map_err(|error| error.to_string())?;
     let landings: Vec<_> = fresh.landings.iter().cloned().map(Arc::new).collect();
     let added = landings.iter().filter(|landing| !known.contains(&landing.dir)).cloned().collect();
-    Ok(Proposal { config: Arc::new(fresh), landings, added })
+    Ok(Proposal { config: Arc::new(fresh), passphrases, landings, added })
 }
 
 /// A key that holds from start to stop and differs.

@@ -15,10 +15,11 @@ use signal_hook::iterator::Signals;
 use super::clerk::{Clerk, ClerkError, Job};
 use super::places::{Ailment, Obstacle, Place};
 use super::reload::TakenUp;
-use super::{DaemonError, lock_state, open_clerk, spools, tell_systemd};
+use super::{DaemonError, cannot_start, lock_state, open_clerk, spools, tell_systemd};
 use crate::audit::{Action, Outcome, Record};
 use crate::config::{Config, Landing};
 use crate::fsutil::{self, At, PathError};
+use crate::keys::Passphrases;
 use crate::ledger::Attempts;
 
 /// Time between two tries.
@@ -39,6 +40,7 @@ pub struct Opened {
 
 /// What the loop begins with.
 pub struct Start {
+    pub passphrases: Passphrases,
     pub recovered: Vec<(Job, Attempts)>,
     /// Landings whose spools could not be read yet.
     pub unrecovered: Vec<(Arc<Landing>, Obstacle)>,
@@ -80,7 +82,8 @@ pub fn open(config: &Arc<Config>) -> Result<Opened, DaemonError> {
     clerk.owe(started(config));
     clerk.recover().map_err(|error| DaemonError::Start(clerk.obstacle(&error)))?;
     let landings: Vec<_> = config.landings.iter().cloned().map(Arc::new).collect();
-    let mut start = Start { recovered: Vec::new(), unrecovered: Vec::new() };
+    let passphrases = Passphrases::load(config).map_err(cannot_start)?;
+    let mut start = Start { passphrases, recovered: Vec::new(), unrecovered: Vec::new() };
     let mut completed = 0;
     spools::remember(config)?;
     for (landing, prepared) in landings.iter().zip(prepare(&landings)) {

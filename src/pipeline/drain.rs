@@ -124,8 +124,8 @@ enum Press {
 impl Drain {
     fn open(sink: Sink, compression: Option<Compression>, script: Script) -> Result<Drain, Failure> {
         let end = match sink {
-            Sink::Sealed { file, recipients } => {
-                let sealer = Sealer::new(&recipients, file).map_err(|error| retry("begin to seal", &error))?;
+            Sink::Sealed { file, sealing } => {
+                let sealer = Sealer::begin(sealing, file).map_err(|error| retry("begin to seal", &error))?;
                 End::Sealed(Box::new(sealer))
             }
             Sink::Plain(inner) => End::Open(Counted { inner, digest: Sha256::new(), bytes: 0 }),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys::MaskingKeys;
 use crate::policy::Policy;
-use crate::seal::Recipients;
+use crate::seal::Sealing;
 use source::{Digester, Source};
 
 mod archive;
@@ -72,7 +72,7 @@ pub struct Output {
 /// Where an output goes.
 pub enum Sink {
     /// Sealed to the recipients.
-    Sealed { file: File, recipients: Recipients },
+    Sealed { file: File, sealing: Sealing },
     /// Masked plaintext, only ever on a person's explicit wish.
     Plain(Box<dyn Write + Send>),
     /// A dry run.

@@ -10,7 +10,7 @@ use std::io::{self, Seek, Write};
 use super::source::{Digester, retry};
 use super::{DigestKind, Failure, InputReport, OutputReport, Verified};
 use crate::keys::MaskingKeys;
-use crate::seal::{Recipients, Sealer};
+use crate::seal::{Sealer, Sealing};
 
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 20;
@@ -21,13 +21,13 @@ const BLOCK: usize = 1 << 20;
 pub fn seal(
     input: &File,
     output: File,
-    recipients: &Recipients,
+    sealing: Sealing,
     (masked, rows): (&InputReport, u64),
     keys: &MaskingKeys,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<OutputReport, Failure> {
     let doing = |error: io::Error| retry("seal the original for the archive", &error);
-    let mut sealer = Sealer::new(recipients, output).map_err(doing)?;
+    let mut sealer = Sealer::begin(sealing, output).map_err(doing)?;
     read_again(input, masked, masked.digest_kind, keys, progress, |block| sealer.write_all(block)).map_err(doing)?;
     crate::faults::point("before_archive_finish");
     let (_, sealed) = sealer.finish().map_err(doing)?;

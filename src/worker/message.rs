@@ -14,6 +14,7 @@ use crate::job::JobId;
 use crate::keys::MaskingKeys;
 use crate::pipeline::{Compress, DigestKind, Failure, Reading, Report};
 use crate::policy::Policy;
+use crate::seal::{Readers, plugin};
 
 /// Longest message in bytes; a policy of thousands of columns stays far below.
 const MAX_MESSAGE_BYTES: u32 = 16 << 20;
@@ -48,7 +49,7 @@ pub enum Work {
         outputs: Vec<OutputSpec>,
     },
     /// Seal the bytes as they are, for the quarantine.
-    Seal { recipients: Vec<String> },
+    Seal { readers: Readers },
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -57,12 +58,31 @@ pub enum OutputSpec {
     Masked {
         policy: Policy,
         compress: Compress,
-        recipients: Vec<String>,
+        readers: Readers,
     },
     /// The input as it is, for the archive; at most one, and the last.
     Original {
-        recipients: Vec<String>,
+        readers: Readers,
     },
+}
+
+impl Task {
+    /// Everybody to whom anything of it is sealed.
+    pub fn recipients(&self) -> impl Iterator<Item = &str> {
+        let readers: Vec<&Readers> = match &self.work {
+            Work::Seal { readers } => vec![readers],
+            Work::Mask { outputs, .. } => outputs.iter().map(OutputSpec::readers).collect(),
+        };
+        readers.into_iter().flat_map(|readers| &readers.recipients).map(String::as_str)
+    }
+}
+
+impl OutputSpec {
+    fn readers(&self) -> &Readers {
+        match self {
+            OutputSpec::Masked { readers, .. } | OutputSpec::Original { readers } => readers,
+        }
+    }
 }
 
 /// What came of masking a file.
@@ -77,10 +97,23 @@ pub struct Masked {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    Started { job: JobId },
-    Progress { bytes: u64 },
-    Masked { job: JobId, result: Result<Masked, Failure> },
-    Sealed { job: JobId, result: Result<(), Failure> },
+    Started {
+        job: JobId,
+    },
+    Progress {
+        bytes: u64,
+    },
+    /// Asks for a file key to be wrapped by a plugin, which a worker cannot run; the answer is a `Result` of
+    /// [`plugin::Wrapped`] or a reason.
+    Wrap(plugin::Call),
+    Masked {
+        job: JobId,
+        result: Result<Masked, Failure>,
+    },
+    Sealed {
+        job: JobId,
+        result: Result<(), Failure>,
+    },
 }
 
 /// Sends one message with descriptors.

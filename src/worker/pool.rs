@@ -15,6 +15,7 @@ use crate::fsutil::{PathError, create_new, remove_if_there};
 use crate::job::JobId;
 use crate::keys::MaskingKeys;
 use crate::pipeline::Failure;
+use crate::seal::{canonical, plugin, plugin_of};
 use crate::spool::open_regular;
 
 /// A worker that says nothing and moves nothing for this long is killed.
@@ -185,6 +186,10 @@ fn run(slot: &mut Option<Process>, options: &PoolOptions, assignment: &Assignmen
         match receive::<Reply>(&process.socket) {
             Ok(Some((Reply::Started { .. }, _))) => started = true,
             Ok(Some((Reply::Progress { .. }, _))) => {}
+            Ok(Some((Reply::Wrap(call), _))) => {
+                let answer = wrap(&call, &assignment.task);
+                send(&process.socket, &answer.map_err(|error| error.to_string()), &[])?;
+            }
             Ok(Some((Reply::Masked { result, .. }, _))) => return Ok(Outcome::Masked(result)),
             Ok(Some((Reply::Sealed { result, .. }, _))) => return Ok(Outcome::Sealed(result)),
             // Before it has said that it started, its end says nothing about this file.
@@ -202,8 +207,51 @@ fn run(slot: &mut Option<Process>, options: &PoolOptions, assignment: &Assignmen
     }
 }
 
+/// Runs a plugin for a worker; which, and for whom, is for the task to say, not for the worker.
+fn wrap(call: &plugin::Call, task: &Task) -> io::Result<plugin::Wrapped> {
+    let told: Vec<String> = task.recipients().map(canonical).collect();
+    let is_told = |recipient: &String| plugin_of(recipient) == Some(&call.plugin) && told.contains(recipient);
+    if call.recipients.is_empty() || !call.recipients.iter().all(is_told) {
+        return Err(io::Error::other("a worker asks for recipients that it was not given"));
+    }
+    plugin::run(call)
+}
+
 /// How far a worker has come with its files, as we share them with it: where it reads, and how much it has written.
 fn positions(files: &[File]) -> Vec<(Option<u64>, Option<u64>)> {
     let position = |file: &File| (rustix::fs::tell(file).ok(), file.metadata().ok().map(|metadata| metadata.len()));
     files.iter().map(position).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::{Readers, Recipients, Sealing};
+
+    /// A hostile worker must not choose programs or arguments for the daemon.
+    #[test]
+    fn a_worker_has_plugins_run_for_its_task_only() {
+        let given = "age1veildtest1qpdk9y4jhcke2087qgya5mmasuqqnmhfnv".to_owned();
+        let readers = |recipient: &str| Readers::new(&[recipient.to_owned()], &crate::keys::Passphrases::default());
+        let call = std::sync::Mutex::new(None);
+        let call = std::sync::Arc::new(call);
+        let keep = call.clone();
+        let keep: plugin::Runner = std::sync::Arc::new(move |asked| {
+            *keep.lock().unwrap() = Some(asked.clone());
+            Err(io::Error::other("kept"))
+        });
+        let _ = Sealing::new(&Recipients::of(&readers(&given), &keep).unwrap());
+        let call = call.lock().unwrap().take().unwrap();
+        let task = |recipient: &str| {
+            let work = crate::worker::message::Work::Seal { readers: readers(recipient) };
+            Task { job: JobId::claimed_at(jiff::Timestamp::now()), work }
+        };
+        let is_refusal = |error: io::Error| error.to_string().contains("it was not given");
+        let refused = |call: &plugin::Call, task: &Task| wrap(call, task).err().is_some_and(is_refusal);
+        assert!(refused(&call, &task("age19uqkgvnr553njxhf3pa72wfz7agr8pdh96m280wk20f384kykq3sm765jg")));
+        let (mut other, mut nobody) = (call.clone(), call);
+        other.plugin = "other".to_owned();
+        nobody.recipients.clear();
+        assert!(refused(&other, &task(&given)) && refused(&nobody, &task(&given)));
+    }
 }

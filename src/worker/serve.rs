@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use super::message::{Hello, Masked, OutputSpec, Reply, Task, Work, receive, send};
 use crate::keys::MaskingKeys;
 use crate::pipeline::{self, DigestKind, Failure, Input, InputReport, Output, Reading, Sink};
-use crate::seal::{Recipients, Sealer};
+use crate::seal::{Readers, Recipients, Sealer, Sealing, plugin};
 
 /// Time between two signs of life while a long file is at work.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -95,8 +96,8 @@ fn perform(task: Task, fds: Vec<OwnedFd>, keys: &MaskingKeys, threads: usize, so
             let result = mask(input, files, *reading, digest, content, outputs, keys, threads, socket);
             Reply::Masked { job: task.job, result }
         }
-        Work::Seal { recipients } => {
-            let result = seal(input, files.next(), &recipients, socket);
+        Work::Seal { readers } => {
+            let result = seal(input, files.next(), &readers, socket);
             Reply::Sealed { job: task.job, result }
         }
     }
@@ -132,20 +133,20 @@ fn mask(
     let (mut masked, mut original) = (Vec::new(), None);
     for (output, sink) in outputs.into_iter().zip(sinks) {
         match output {
-            OutputSpec::Masked { policy, compress, recipients } => {
-                let sink = Sink::Sealed { file: sink, recipients: parse(&recipients)? };
+            OutputSpec::Masked { policy, compress, readers } => {
+                let sink = Sink::Sealed { file: sink, sealing: sealing(&readers, socket)? };
                 masked.push(Output { policy, compress, sink });
             }
-            OutputSpec::Original { recipients } => {
-                original = Some((sink, parse(&recipients)?));
+            OutputSpec::Original { readers } => {
+                original = Some((sink, sealing(&readers, socket)?));
             }
         }
     }
     let progress = progress(socket);
     let mut report = pipeline::process(Input { file, reading, digest }, masked, keys, threads, &progress)?;
-    if let Some((sink, recipients)) = original {
+    if let Some((sink, sealing)) = original {
         let read = (&report.input, report.rows_in);
-        report.outputs.push(pipeline::original::seal(&again, sink, &recipients, read, keys, &progress)?);
+        report.outputs.push(pipeline::original::seal(&again, sink, sealing, read, keys, &progress)?);
     }
     let content = match (content, &report.input) {
         (false, _) => None,
@@ -155,8 +156,19 @@ fn mask(
     Ok(Masked { report, content })
 }
 
-fn parse(recipients: &[String]) -> Result<Recipients, Failure> {
-    Recipients::parse(recipients).map_err(|error| io_failure("read the recipients", &io::Error::other(error)))
+/// Makes and wraps a key for these readers. Before anything else is at work here: plugins are asked through the socket.
+fn sealing(readers: &Readers, socket: &UnixStream) -> Result<Sealing, Failure> {
+    let failed = |error: &io::Error| io_failure("seal to the recipients", error);
+    let socket = socket.try_clone().map_err(|error| failed(&error))?;
+    let ask = move |call: &plugin::Call| {
+        send(&socket, &Reply::Wrap(call.clone()), &[])?;
+        let answer = receive::<Result<plugin::Wrapped, String>>(&socket)?;
+        let (answer, _) = answer.ok_or(io::ErrorKind::UnexpectedEof)?;
+        answer.map_err(io::Error::other)
+    };
+    let recipients = Recipients::of(readers, &(Arc::new(ask) as plugin::Runner));
+    let recipients = recipients.map_err(|error| failed(&io::Error::other(error)))?;
+    Sealing::new(&recipients).map_err(|error| failed(&error))
 }
 
 fn io_failure(doing: &str, error: &io::Error) -> Failure {
@@ -167,15 +179,14 @@ fn no_descriptor() -> Failure {
     Failure::Retry { doing: "take the task".to_owned(), error: "a descriptor is missing".to_owned(), errno: None }
 }
 
-fn seal(input: Option<File>, output: Option<File>, recipients: &[String], socket: &UnixStream) -> Result<(), Failure> {
+fn seal(input: Option<File>, output: Option<File>, readers: &Readers, socket: &UnixStream) -> Result<(), Failure> {
     let (mut input, output) = input.zip(output).ok_or_else(no_descriptor)?;
     let retry = |error: io::Error| Failure::Retry {
         doing: "seal the original".to_owned(),
         errno: error.raw_os_error(),
         error: error.kind().to_string(),
     };
-    let recipients = Recipients::parse(recipients).map_err(|error| retry(io::Error::other(error)))?;
-    let mut sealer = Sealer::new(&recipients, output).map_err(retry)?;
+    let mut sealer = Sealer::begin(sealing(readers, socket)?, output).map_err(retry)?;
     let progress = progress(socket);
     let (mut block, mut bytes) = (vec![0; 1 << 20], 0);
     loop {

@@ -14,8 +14,12 @@
 //! - `worker.rs`: workers that die, crash, panic, hang, need too much, or are left behind.
 //! - `recipients.rs`: who can open what, and how policies name columns.
 //! - `groups.rs`: recipients by the name of their group, and groups with nobody in them.
+//! - `peers.rs`: what the other age implementations open and seal; `tests/peers/prepare` installs them.
+//! - `passphrase.rs`: sealing with a secret that this host holds.
+//! - `plugins.rs`: recipients of age plugins.
 //! - `names.rs`: names that do harm to whoever reads of them.
 //! - `trail.rs`: the audit trail in an auditor's hands.
+//! - `ecs.rs`: every audit record against Elastic Common Schema.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
 //! - `soak.rs`: everything at random for a while, for as long as one likes.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
@@ -53,6 +57,7 @@ mod dates;
 mod detect;
 mod disks;
 mod duplicates;
+mod ecs;
 mod expiry;
 mod fidelity;
 mod formats;
@@ -67,6 +72,9 @@ mod names;
 mod network_fs;
 mod order;
 mod outputs;
+mod passphrase;
+mod peers;
+mod plugins;
 mod presets;
 mod pseudonyms;
 mod receipts;

@@ -9,7 +9,7 @@ use age::secrecy::ExposeSecret;
 use crate::sandbox::Sandbox;
 
 /// A new pair of `ssh-keygen`; the private key's path, and the public key as age takes it.
-fn ssh_key(sandbox: &Sandbox, kind: &str) -> (PathBuf, String) {
+pub fn ssh_key(sandbox: &Sandbox, kind: &str) -> (PathBuf, String) {
     let path = sandbox.path(kind);
     let made =
         Command::new("ssh-keygen").args(["-q", "-N", "", "-C", "a comment", "-t", kind, "-f"]).arg(&path).status();
@@ -18,7 +18,7 @@ fn ssh_key(sandbox: &Sandbox, kind: &str) -> (PathBuf, String) {
     (path, public.trim().to_owned())
 }
 
-fn age_key(sandbox: &Sandbox, name: &str) -> (PathBuf, String) {
+pub fn age_key(sandbox: &Sandbox, name: &str) -> (PathBuf, String) {
     let identity = age::x25519::Identity::generate();
     let path = sandbox.path(name);
     fs::write(&path, identity.to_string().expose_secret()).unwrap();

@@ -32,8 +32,8 @@ fn long_trail(sandbox: &Sandbox) {
         let record = |job: i64| {
             Record::new(ago(day), Action::FileSealed, Outcome::Success)
                 .file("old.csv")
-                .veild("day", day)
-                .veild("job", job)
+                .veild("rows_in", day)
+                .veild("job", job.to_string())
         };
         trail.append(&[record(1), record(2)]).unwrap();
     }

@@ -311,6 +311,15 @@ impl Sandbox {
     }
 }
 
+impl Drop for Sandbox {
+    /// Whatever a test was about: what veild wrote meanwhile keeps to the schema.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            crate::ecs::assert_conforms(&self.site("audit"));
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct LedgerRow {
     pub state: String,

@@ -26,6 +26,7 @@ fn redact(text: &str, sandbox: &Sandbox) -> String {
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
         (r"/\d{4}/\d\d/\d\d/", "/[DATE]/"),
         (r"\b[0-9a-f]{64}\b", "[DIGEST]"),
+        (r#"("id": )"[0-9a-f]{32}""#, r#"$1"[ID]""#),
         (r"\bage1[0-9a-z]{58}\b", "[RECIPIENT]"),
         (r#""pid": ?\d+"#, r#""pid": "[PID]""#),
         // age adds a random stanza.

@@ -67,13 +67,13 @@ fn newer_formats_are_refused_and_say_what_to_do() {
     });
     assert!(ledger.contains("ledger.sqlite") && ledger.contains("upgrade veild"), "{ledger}");
     let audit = refusal(|sandbox| {
-        let segment = crate::sandbox::files_below(&sandbox.site("audit")).pop().unwrap();
+        let segment = crate::sandbox::files_below(&sandbox.site("audit")).into_iter().max().unwrap();
         rewrite(&segment, |text| {
             let (before, last) = text.trim_end().rsplit_once('\n').unwrap();
-            format!("{before}\n{}\n", last.replace("\"audit_version\":1", "\"audit_version\":3"))
+            format!("{before}\n{}\n", last.replace("\"audit_version\":3", "\"audit_version\":4"))
         });
     });
-    assert!(audit.contains("newer veild (audit_version 3); upgrade veild"), "{audit}");
+    assert!(audit.contains("newer veild (audit_version 4); upgrade veild"), "{audit}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl Sealed {
             forged.seal.iter_mut().for_each(|seal| seal.mac.clone_from(&mac));
         }
         forged.signature = self.fixture.key.sign(NAMESPACE, &forged.signed_message()).trim_end().to_owned();
-        segment::render(&forged.record(), None, forged.seq + 1, prev)
+        segment::render(&forged.record(), forged.host.as_deref(), forged.seq + 1, prev)
     }
 }
 
@@ -166,8 +166,8 @@ fn what_was_written_before_the_first_seal_still_verifies_and_seals_never_stop() 
     let (_, path) = segment::list(&dir).unwrap().pop().unwrap();
     let text = fs::read(&path).unwrap();
     let head = segment::hash(text.split_inclusive(|byte| *byte == b'\n').next_back().unwrap());
-    let bare = checkpoint::Checkpoint::new(seq, &head, at(99), None, &sealed.fixture.key);
-    append_raw(&path, &segment::render(&bare.record(), None, seq + 1, &head));
+    let bare = checkpoint::Checkpoint::new(seq, &head, at(99), "host", None, &sealed.fixture.key);
+    append_raw(&path, &segment::render(&bare.record(), bare.host.as_deref(), seq + 1, &head));
     assert!(sealed.fixture.verify().problems[0].what.contains("not sealed"), "{:?}", sealed.fixture.verify().problems);
 }
 

@@ -2,25 +2,20 @@
 //!
 //! What the service may do is tried as its user, with the capabilities that the unit grants, not worked out from modes.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use jiff::{SignedDuration, Timestamp};
 use rustix::thread::CapabilitySet;
 
 use super::Problems;
 use super::unit::Unit;
 use crate::account::Account;
-use crate::config::{Config, Group, Landing};
+use crate::config::Config;
 use crate::fsutil::PathError;
-use crate::seal::canonical;
 
 mod inotify;
 mod landing;
 mod places;
-
-/// A group of recipients that expires this soon is worth a warning.
-const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+mod recipients;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -181,41 +176,8 @@ fn findings(config: &Config, service: &Service) -> Vec<Finding> {
         Ok(left) => findings.extend(left.iter().map(|left| Finding::error(left.to_string()))),
         Err(problem) => findings.push(Finding::error(format!("{problem}: {}", problem.source))),
     }
-    for (landing, reader) in config.landings.iter().flat_map(readers_of_both) {
-        findings.push(Finding::warning(format!(
-            "landing {landing}: {reader} reads masked outputs and the unmasked originals in the archive"
-        )));
-    }
-    findings.extend(groups(config, Timestamp::now()));
-    if !config.quarantine.is_sealed() {
-        let what = "[quarantine] has no recipients: rejected originals are kept unsealed (mode 0400)";
-        findings.push(Finding::warning(what));
-    }
+    findings.extend(recipients::check(config, service));
     findings
-}
-
-/// Recipients of a landing's archive who are recipients of its masked outputs, too, with the landing's name.
-fn readers_of_both(landing: &Landing) -> Vec<(&str, String)> {
-    let readers = landing.views.iter().flat_map(|view| &view.recipients).chain(&landing.recipients);
-    let readers: BTreeSet<String> = readers.map(|reader| canonical(reader)).collect();
-    let archive = landing.archive.iter().flatten().map(|reader| canonical(reader));
-    archive.filter(|reader| readers.contains(reader)).map(|reader| (landing.name.as_str(), reader)).collect()
-}
-
-/// Groups of recipients to which nothing may be sealed, or soon may not be.
-fn groups(config: &Config, now: Timestamp) -> Vec<Finding> {
-    let look = |group: &Group| match (group.in_force(now), group.expires) {
-        (Err(fault), _) if config.uses_group(&group.name) => {
-            Some(Finding::error(format!("{fault}; the landings that name it have stopped, and their files wait")))
-        }
-        (Err(fault), _) => Some(Finding::warning(format!("{fault}; nothing names it"))),
-        (Ok(_), Some(at)) if at.duration_since(now) < SOON => {
-            let name = &group.name;
-            Some(Finding::warning(format!("[recipients.{name}] expires at {at}: the landings that name it stop then")))
-        }
-        (Ok(_), _) => None,
-    };
-    config.groups.values().filter_map(look).collect()
 }
 
 /// A path as a shell takes it.

@@ -16,7 +16,7 @@ use crate::account::{self, Account};
 use crate::audit::epoch::{EpochKey, Secret};
 use crate::cli::unit::{self, Unit};
 use crate::fsutil::{At, fsync_dir, write_new_synced};
-use crate::seal::Recipients;
+use crate::seal::{Recipients, plugin_of};
 
 const DEFAULT_LANDING: &str = "/srv/landing/people";
 
@@ -141,6 +141,11 @@ fn name_of(dir: &Path) -> String {
 fn readers(given: &[String]) -> anyhow::Result<(Vec<String>, Option<String>)> {
     if !given.is_empty() {
         Recipients::parse(given)?;
+        if let Some(name) = given.iter().find_map(|recipient| plugin_of(recipient)) {
+            anyhow::bail!(
+                "a recipient of the plugin age-plugin-{name} is put in afterwards, with `allow_plugins` in [daemon]"
+            );
+        }
         return Ok((given.to_vec(), None));
     }
     let identity = age::x25519::Identity::generate();

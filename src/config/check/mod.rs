@@ -29,6 +29,8 @@ const CREDENTIALS_OF_THE_UNIT: &str = "/run/credentials/veild.service";
 const LEAST_SEGMENT: u64 = 1 << 20;
 /// A worker with Polars loaded and a few blocks in flight needs this much.
 const LEAST_WORKER_MEMORY: u64 = 128 << 20;
+/// scrypt takes 256 MiB for a moment.
+const LEAST_WORKER_MEMORY_FOR_PASSPHRASES: u64 = 512 << 20;
 
 pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mut Findings<'_>) -> Config {
     if let Some(version) = root.config_version.as_ref().filter(|version| *version.get_ref() != CONFIG_VERSION) {
@@ -38,7 +40,8 @@ pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mu
     findings.refuse("monitor", &root.monitor);
     let policies: BTreeMap<String, Policy> =
         root.policy.into_iter().map(|(name, raw)| (name.clone(), policy(&name, raw, findings))).collect();
-    let groups = readers::groups(root.recipients, findings);
+    let groups = readers::groups(root.recipients, root.daemon.allow_plugins, findings);
+    let place_of_memory = root.daemon.worker_memory.as_ref().map_or(0..0, Spanned::span);
     let daemon = daemon(root.daemon, findings);
     let audit = audit(root.audit, findings);
     let vault = Vault {
@@ -46,6 +49,11 @@ pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mu
         opaque: root.vault.names == Some(raw::Names::Opaque),
         input_digest: root.vault.input_digest.unwrap_or(DigestKind::Keyed),
     };
+    if groups.all.values().any(|group| group.passphrase.is_some())
+        && daemon.worker_memory < LEAST_WORKER_MEMORY_FOR_PASSPHRASES
+    {
+        findings.add(place_of_memory, "`worker_memory` must be at least 512MiB where a passphrase seals");
+    }
     let keys = Keys {
         masking: key_source(root.keys.masking, "/etc/veild/masking.key", findings),
         signing: key_source(root.keys.signing, "/etc/veild/signing.key", findings),
@@ -64,7 +72,19 @@ pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mu
         findings.add(0..0, "there is no [[landing]]; veild would have nothing to watch");
     }
     let quarantine = quarantine(root.quarantine, &groups, findings);
-    Config { path: path.to_owned(), sha256, daemon, log, audit, vault, keys, quarantine, landings, policies, groups }
+    Config {
+        path: path.to_owned(),
+        sha256,
+        daemon,
+        log,
+        audit,
+        vault,
+        keys,
+        quarantine,
+        landings,
+        policies,
+        groups: groups.all,
+    }
 }
 
 /// What is said of a version that is not [`CONFIG_VERSION`]; there was none before it.
@@ -153,6 +173,7 @@ fn daemon(raw: raw::Daemon, findings: &mut Findings<'_>) -> Daemon {
         max_attempts,
         shutdown_grace: time(raw.shutdown_grace, 30),
         min_free: size(raw.min_free, 1 << 30),
+        allow_plugins: raw.allow_plugins,
     }
 }
 

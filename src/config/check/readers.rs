@@ -8,9 +8,13 @@ use crate::config::group::{GROUP_PREFIX, Group};
 use crate::config::locate::Findings;
 use crate::config::raw;
 use crate::config::spanned::Spanned;
-use crate::seal::{Recipients, canonical};
+use crate::seal::{PASSPHRASE_PREFIX, Recipients, canonical, discord, plugin_of};
 
-pub(super) type Groups = BTreeMap<String, Group>;
+/// What lists of recipients may name.
+pub(super) struct Groups {
+    pub all: BTreeMap<String, Group>,
+    allow_plugins: bool,
+}
 
 /// Recipients, each once, those of the groups too; and the names of the groups.
 #[derive(Default)]
@@ -42,16 +46,17 @@ pub(super) fn readers(
     findings: &mut Findings<'_>,
 ) -> Readers {
     let mut readers = Readers::default();
+    let whole = given.as_ref().map(Spanned::span).or(file.as_ref().map(Spanned::span)).unwrap_or(0..0);
     if let Some(given) = given {
         let place = given.span();
         let entries = Vec::from(given.into_inner());
         let named = entries.iter().filter_map(|entry| entry.trim().strip_prefix(GROUP_PREFIX));
         readers.groups = named.map(|name| name.trim().to_owned()).collect();
-        readers.add(&direct(&entries, place.clone(), findings));
+        readers.add(&groups.direct(&entries, place.clone(), findings));
         for name in &readers.groups.clone() {
-            match groups.get(name) {
+            match groups.all.get(name) {
                 Some(group) => readers.add(&group.recipients),
-                None => findings.add(place.clone(), unknown(name, groups)),
+                None => findings.add(place.clone(), groups.unknown(name)),
             }
         }
         if entries.is_empty() {
@@ -60,78 +65,110 @@ pub(super) fn readers(
     }
     if let Some(file) = file {
         let place = file.span();
-        let listed = listed(file, findings);
+        let listed = groups.listed(file, findings);
         if listed.is_empty() {
             findings.add(place, "there are no recipients in this file: at least one is needed");
         }
         readers.add(&listed);
     }
+    if let Some(discord) = discord(&readers.recipients) {
+        findings.add(whole, discord);
+    }
     readers
 }
 
-fn unknown(name: &str, groups: &Groups) -> String {
-    let known: Vec<&str> = groups.keys().map(String::as_str).collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    format!("there is no [recipients.{name}]; defined are: {known}")
-}
-
-/// The entries that are no groups, checked; the numbers in messages count all.
-fn direct(entries: &[String], place: Range<usize>, findings: &mut Findings<'_>) -> Vec<String> {
-    let direct = entries.iter().enumerate().filter(|(_, entry)| !entry.trim().starts_with(GROUP_PREFIX));
-    let numbered: Vec<(usize, &str)> = direct.map(|(index, entry)| (index + 1, entry.as_str())).collect();
-    if !numbered.is_empty()
-        && let Err(error) = Recipients::parse_numbered(&numbered)
-    {
-        findings.add(place, error.to_string());
+impl Groups {
+    fn unknown(&self, name: &str) -> String {
+        let known: Vec<&str> = self.all.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        format!("there is no [recipients.{name}]; defined are: {known}")
     }
-    numbered.into_iter().map(|(_, entry)| entry.to_owned()).collect()
-}
 
-/// The recipients in a file, one a line.
-fn listed(file: Spanned<String>, findings: &mut Findings<'_>) -> Vec<String> {
-    let place = file.span();
-    let path = absolute(Some(file), "", findings);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) => {
-            findings.add(place, format!("cannot read {}: {error}", path.display()));
-            return Vec::new();
+    /// The entries that are no groups, checked; the numbers in messages count all.
+    fn direct(&self, entries: &[String], place: Range<usize>, findings: &mut Findings<'_>) -> Vec<String> {
+        let direct = entries.iter().enumerate().filter(|(_, entry)| !entry.trim().starts_with(GROUP_PREFIX));
+        let numbered: Vec<(usize, &str)> = direct.map(|(index, entry)| (index + 1, entry.trim())).collect();
+        if let Some(problem) = self.problem(&numbered) {
+            findings.add(place, problem);
         }
-    };
-    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
-    let numbered: Vec<(usize, &str)> = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).collect();
-    if !numbered.is_empty()
-        && let Err(error) = Recipients::parse_numbered(&numbered)
-    {
-        findings.add(place, format!("in {}, by line: {error}", path.display()));
+        numbered.into_iter().map(|(_, entry)| entry.to_owned()).collect()
     }
-    numbered.into_iter().map(|(_, line)| line.to_owned()).collect()
+
+    /// The recipients in a file, one a line.
+    fn listed(&self, file: Spanned<String>, findings: &mut Findings<'_>) -> Vec<String> {
+        let place = file.span();
+        let path = absolute(Some(file), "", findings);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                findings.add(place, format!("cannot read {}: {error}", path.display()));
+                return Vec::new();
+            }
+        };
+        let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+        let numbered: Vec<_> = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).collect();
+        if let Some(problem) = self.problem(&numbered) {
+            findings.add(place, format!("in {}, by line: {problem}", path.display()));
+        }
+        numbered.into_iter().map(|(_, line)| line.to_owned()).collect()
+    }
+
+    fn problem(&self, numbered: &[(usize, &str)]) -> Option<String> {
+        if numbered.is_empty() {
+            return None;
+        }
+        if let Err(error) = Recipients::parse_numbered(numbered) {
+            return Some(error.to_string());
+        }
+        let (number, plugin) = numbered.iter().find_map(|(number, text)| Some((number, plugin_of(text)?)))?;
+        (!self.allow_plugins).then(|| {
+            format!("recipient {number} is of the plugin age-plugin-{plugin}: `allow_plugins = true` in [daemon] lets it run")
+        })
+    }
 }
 
 /// `[recipients.NAME]`; a group may be empty, which stops the landings that name it.
-pub(super) fn groups(given: BTreeMap<String, Spanned<raw::Group>>, findings: &mut Findings<'_>) -> Groups {
-    let mut groups = Groups::new();
+pub(super) fn groups(
+    given: BTreeMap<String, Spanned<raw::Group>>,
+    allow_plugins: bool,
+    findings: &mut Findings<'_>,
+) -> Groups {
+    let mut groups = Groups { all: BTreeMap::new(), allow_plugins };
     for (name, raw) in given {
         let place = raw.span();
-        let raw = raw.into_inner();
         landing::check_name("group", &Spanned::new(place.clone(), name.clone()), findings);
-        if raw.recipients.is_none() && raw.file.is_none() {
-            findings.add(place, "a group of recipients has `recipients`, or a `file` of them");
-        }
-        let mut members = Readers::default();
-        if let Some(given) = raw.recipients {
-            let place = given.span();
-            let entries = Vec::from(given.into_inner());
-            if entries.iter().any(|entry| entry.trim().starts_with(GROUP_PREFIX)) {
-                findings.add(place.clone(), "a group holds no groups: name its members");
-            }
-            members.add(&direct(&entries, place, findings));
-        }
-        if let Some(file) = raw.file {
-            members.add(&listed(file, findings));
-        }
-        let expires = raw.expires.map(|expires| expires.0);
-        groups.insert(name.clone(), Group { name, recipients: members.recipients, expires });
+        let group = group(&name, raw.into_inner(), place, &groups, findings);
+        groups.all.insert(name, group);
     }
     groups
+}
+
+fn group(name: &str, raw: raw::Group, place: Range<usize>, groups: &Groups, findings: &mut Findings<'_>) -> Group {
+    match (&raw.passphrase, raw.recipients.is_some() || raw.file.is_some()) {
+        (Some(passphrase), true) => {
+            findings.add(passphrase.span(), "a passphrase stands alone: age seals to it and nobody else");
+        }
+        (None, false) => {
+            findings.add(place, "a group of recipients has `recipients`, a `file` of them, or a `passphrase`")
+        }
+        _ => {}
+    }
+    let mut members = Readers::default();
+    if let Some(given) = raw.recipients {
+        let place = given.span();
+        let entries = Vec::from(given.into_inner());
+        if entries.iter().any(|entry| entry.trim().starts_with(GROUP_PREFIX)) {
+            findings.add(place.clone(), "a group holds no groups: name its members");
+        }
+        members.add(&groups.direct(&entries, place, findings));
+    }
+    if let Some(file) = raw.file {
+        members.add(&groups.listed(file, findings));
+    }
+    let passphrase = raw.passphrase.map(|file| super::secret(Some(file), "", findings));
+    if passphrase.is_some() {
+        members.recipients = vec![format!("{PASSPHRASE_PREFIX}{name}")];
+    }
+    let expires = raw.expires.map(|expires| expires.0);
+    Group { name: name.to_owned(), recipients: members.recipients, passphrase, expires }
 }

@@ -16,8 +16,10 @@ use crate::daemon::porter::Errand;
 use crate::fsutil::PathError;
 use crate::intake::Hint;
 use crate::job::JobId;
+use crate::keys::Passphrases;
 use crate::ledger::Attempts;
 use crate::pipeline::{Failure, Fault, Reading};
+use crate::seal::Readers;
 use crate::spool::{Stamp, Writers};
 use crate::worker::message::{OutputSpec, Task, Work};
 use crate::worker::pool::{Assignment, NotStarted, Outcome, WorkerReport};
@@ -116,7 +118,7 @@ impl State {
         for (id, attempts) in jobs {
             let Some(running) = self.jobs.get_mut(&id) else { continue };
             running.attempts = attempts;
-            assignments.push(assignment(running));
+            assignments.push(assignment(running, &self.passphrases));
         }
         if assignments.is_empty() {
             self.idle.push(worker);
@@ -296,17 +298,17 @@ impl State {
     }
 }
 
-fn assignment(running: &Running) -> Assignment {
+fn assignment(running: &Running, passphrases: &Passphrases) -> Assignment {
     let job = &running.job;
     let (work, incoming) = if running.rejected.is_some() {
-        let recipients = job.config.quarantine.recipients.clone();
-        (Work::Seal { recipients }, vec![job.incoming_original()])
+        let readers = Readers::new(&job.config.quarantine.recipients, passphrases);
+        (Work::Seal { readers }, vec![job.incoming_original()])
     } else {
         let spec = |output: &Planned<'_>| {
-            let recipients = output.recipients.to_vec();
+            let readers = Readers::new(output.recipients, passphrases);
             match output.policy.cloned() {
-                Some(policy) => OutputSpec::Masked { policy, compress: job.landing.compress, recipients },
-                None => OutputSpec::Original { recipients },
+                Some(policy) => OutputSpec::Masked { policy, compress: job.landing.compress, readers },
+                None => OutputSpec::Original { readers },
             }
         };
         let planned = job.outputs();

@@ -26,6 +26,7 @@ use crate::audit::{Action, Outcome as AuditOutcome, Record};
 use crate::config::{Config, Landing};
 use crate::intake::{Candidate, Hint, Now};
 use crate::job::JobId;
+use crate::keys::Passphrases;
 use crate::ledger::Attempts;
 use crate::pipeline::Fault;
 use crate::watch::Noticed;
@@ -110,6 +111,7 @@ pub(super) struct State {
     ready: VecDeque<JobId>,
     /// Claimed files that wait until the places can be written again, or there is somebody to seal them to.
     held: HashSet<JobId>,
+    passphrases: Passphrases,
     /// By name of the group.
     group_alerts: BTreeMap<String, GroupAlert>,
     places: Places,
@@ -180,6 +182,7 @@ impl State {
             places: Places::new(&config),
             held: HashSet::new(),
             group_alerts: BTreeMap::new(),
+            passphrases: start.passphrases,
             examining: HashMap::new(),
             heard: HashMap::new(),
             recovering: HashSet::new(),

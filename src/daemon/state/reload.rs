@@ -83,6 +83,7 @@ impl State {
         );
         self.hand(Paper::Audit(Box::new(record)));
         self.config = proposal.config;
+        self.passphrases.renew(proposal.passphrases);
         self.follow_moved(taken_up.in_flight);
         self.replace_landings(proposal.landings);
         self.examine_groups();
