@@ -4,9 +4,8 @@
 Makes valid and corrupted numbers for every identifier that python-stdnum knows, asks python-stdnum about each, and
 writes lines `class<TAB>number<TAB>0|1`. `cargo test --lib detect::national` then asks ours:
 
-    pip install python-stdnum==2.2
-    python3 tests/identifiers/generate.py --each 10000 > /tmp/numbers.tsv
-    VEILD_IDENTIFIERS=/tmp/numbers.tsv cargo test --lib detect::national
+    tests/identifiers/prepare
+    VEILD_IDENTIFIERS=$PWD/target/identifiers.tsv cargo test --lib detect::national
 
 Without the variable the test reads `numbers.tsv` beside this file, made with `--each 24`.
 
@@ -17,10 +16,11 @@ up no Chinese counties and no Indonesian districts, take Swedish coordination nu
 import argparse
 import datetime
 import random
+import re
 import string
 import types
 
-from stdnum import luhn
+from stdnum import iban, luhn
 from stdnum.exceptions import InvalidComponent, ValidationError
 from stdnum.ar import cuit
 from stdnum.at import vnr
@@ -270,7 +270,17 @@ KINDS = [
     ("au_tfn", lambda: digits(RANDOM.choice([8, 9])), tfn.is_valid),
     ("nz_ird", lambda: f"{RANDOM.randint(1, 149_999_999):08d}", ird.is_valid),
     ("za_id", lambda: ymd() + digits(4) + RANDOM.choice("01") + digits(2), south_african_id),
+    ("iban", lambda: account(), lambda number: iban.is_valid(number, check_country=False)),
 ]
+
+
+def account():
+    """Of any country in the SWIFT registry; its check digits are right."""
+    _, _, country, registered, _ = RANDOM.choice(iban._ibandb.prefixes)
+    kinds = {"n": digits, "a": letters, "c": lambda count: letters(count, DIGITS + string.ascii_uppercase)}
+    blocks = re.findall(r"(\d+)!([nac])", registered["bban"])
+    number = country + "00" + "".join(kinds[kind](int(count)) for count, kind in blocks)
+    return number[:2] + iban.calc_check_digits(number) + number[4:]
 
 
 def steuer():

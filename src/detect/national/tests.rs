@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Identifier, identifiers};
 use crate::detect::card;
 use crate::detect::class::Class;
+use crate::detect::iban::is_iban;
 
 fn compact(number: &str) -> Vec<u8> {
     number.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_uppercase()).collect()
@@ -25,13 +26,16 @@ fn validators_agree_with_python_stdnum() {
         let mut fields = line.split('\t');
         let (name, number, answer) = (fields.next().unwrap(), fields.next().unwrap(), fields.next().unwrap());
         let class = Class::of_name(name).unwrap();
-        let identifier = identifiers().find(|it| it.class == class).unwrap();
+        let ours = match identifiers().find(|it| it.class == class) {
+            Some(identifier) => (identifier.valid)(&compact(number)),
+            None => class == Class::Iban && is_iban(number),
+        };
         *asked.entry(class).or_insert(0) += 1;
-        if (identifier.valid)(&compact(number)) != (answer == "1") {
+        if ours != (answer == "1") {
             differing.entry(name).or_default().push(line);
         }
     }
-    assert!(asked.len() >= 58, "{} classes asked", asked.len());
+    assert!(asked.len() >= 60, "{} classes asked", asked.len());
     let some: Vec<_> =
         differing.iter().map(|(name, lines)| (name, lines.len(), &lines[..lines.len().min(3)])).collect();
     assert!(some.is_empty(), "{some:#?}");
