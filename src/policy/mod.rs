@@ -51,11 +51,11 @@ pub enum OnMissing {
 #[serde(rename_all = "lowercase")]
 pub enum Verify {
     /// The file goes to quarantine.
+    #[default]
     Block,
     /// It is sealed; the log and the receipt tell.
     Warn,
     /// Nothing is looked for.
-    #[default]
     Off,
 }
 

@@ -44,7 +44,8 @@ fn presets_mask_what_their_paragraphs_say() {
     let table = line(TABLE.iter().map(|it| it.0)) + &line(TABLE.iter().map(|it| it.1));
     let mut all = String::new();
     for preset in ["hipaa-safe-harbor", "gdpr-pseudonymised", "pci-dss"] {
-        let policy = format!("extends = {preset:?}\nunlisted = \"keep\"\n");
+        // What a preset has no rule for is to be seen here, too.
+        let policy = format!("extends = {preset:?}\nunlisted = \"keep\"\nverify = \"off\"\n");
         let out = sandbox.masked(&policy, "table.csv", &table).unwrap();
         all.push_str(&format!("{preset}\n"));
         let rows: Vec<Vec<&str>> = out.lines().map(|row| row.split(',').collect()).collect();

@@ -64,7 +64,7 @@ impl Policy {
         let word = |otherwise: Otherwise| format!("{otherwise:?}").to_lowercase();
         let missing = if self.missing_is_refused { "reject" } else { "ignore" };
         let mut text = format!(
-            "unlisted = {:?}\nmistyped = {:?}\nmissing = {missing:?}\n",
+            "unlisted = {:?}\nmistyped = {:?}\nmissing = {missing:?}\nverify = \"warn\"\n",
             word(self.unlisted),
             word(self.mistyped)
         );

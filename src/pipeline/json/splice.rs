@@ -128,7 +128,7 @@ impl Block {
     /// a whole that is dropped or where a whole stands in its place, and where there is more than one.
     fn beside(&self, column: &BlockColumn, path: &str, inputs: &[StringChunked]) -> StringChunked {
         let mut by_row: HashMap<u32, Option<&str>> = HashMap::new();
-        let there = self.columns.iter().zip(inputs).filter(|(other, _)| other.column.path == path);
+        let there = self.columns.iter().zip(inputs).filter(|(other, _)| other.column.path.as_deref() == Some(path));
         for (other, values) in there {
             for (cell, value) in other.cells.iter().zip(values.iter()) {
                 by_row.entry(cell.row).and_modify(|known| *known = None).or_insert(value);

@@ -86,6 +86,8 @@ pub(super) struct Node {
     pub looked_at: bool,
     /// By output: what has become of a whole that this lies in.
     above: Vec<Above>,
+    /// Column of what lies in wholes here that no output looks into, for the leak scan.
+    inside: Option<u32>,
     /// The object in which the key was met last.
     pub stamp: u64,
     /// A single value, or a whole that was decided upon, was met here.
@@ -107,13 +109,13 @@ pub(super) struct Node {
 pub(super) struct Column {
     pub id: u32,
     pub node: NodeId,
-    /// Normalised, as rules spell it.
-    pub path: String,
+    /// Normalised, as rules spell it; absent for what lies inside of values.
+    pub path: Option<String>,
     /// One for each output that masks here.
     pub masks: Vec<Option<CellMask>>,
     /// One for each output that the leak scan looks at.
     pub watched: Vec<Option<Arc<Watched>>>,
-    /// Every text must be whole characters: a mask looks at it.
+    /// A mask looks at the values here: every text must be whole characters.
     pub is_masked: bool,
 }
 
@@ -306,7 +308,27 @@ impl<'k> Tree<'k> {
         });
         let watched = watched.collect();
         let is_masked = by_masks || masks.iter().any(Option::is_some);
-        Column { id: number as u32, node: id, path: node.path.clone(), masks, watched, is_masked }
+        Column { id: number as u32, node: id, path: Some(node.path.clone()), masks, watched, is_masked }
+    }
+
+    /// The column of what lies in a whole that no output looks into.
+    pub(super) fn inside(&mut self, id: NodeId) -> u32 {
+        let node = &self.nodes[id];
+        if let Some(column) = node.inside {
+            return column;
+        }
+        let number = self.columns.len();
+        let here = node.above.iter().zip(&node.decisions).zip(&self.outputs);
+        let watched = here.map(|((above, decision), output)| {
+            let mask = if above.and(decision.container) == Above::Kept { Mask::Keep } else { Mask::Drop };
+            output.is_scanned().then(|| Watched::new(number, &node.path, &mask))
+        });
+        let (watched, masks) = (watched.collect(), self.outputs.iter().map(|_| None).collect());
+        // No mask may take these for values of the path itself.
+        let column = Column { id: number as u32, node: id, path: None, masks, watched, is_masked: false };
+        self.nodes[id].inside = Some(column.id);
+        self.columns.push(Arc::new(column));
+        number as u32
     }
 
     fn cell_mask(&self, decision: &Decision, output: &OutputRules, path: &str) -> Option<CellMask> {
@@ -435,6 +457,7 @@ impl Node {
             column: None,
             looked_at: false,
             above: Vec::new(),
+            inside: None,
             stamp: 0,
             is_leaf: false,
             spelled,

@@ -246,16 +246,16 @@ impl Walk<'_, '_, '_> {
         Ok((end, dropped))
     }
 
-    /// Passes over a whole that no output looks into; the leak scan sees its single values as those of its path.
+    /// Passes over a whole that no output looks into; the leak scan sees its single values.
     fn pass(&mut self, id: NodeId, at: usize, depth: usize) -> Result<usize, Stop> {
         let pass = Pass { data: self.data, max_depth: self.max_depth };
-        let node = &self.tree.nodes[id];
-        match node.column.filter(|_| self.tree.scans) {
-            None => pass.value(at, depth, &mut |_| {}),
-            Some(column) => pass.value(at, depth, &mut |cell| {
-                self.found.push(column, cell);
-            }),
+        if !self.tree.scans {
+            return pass.value(at, depth, &mut |_| {});
         }
+        let column = self.tree.inside(id);
+        pass.value(at, depth, &mut |cell| {
+            self.found.push(column, cell);
+        })
     }
 
     fn object(&mut self, id: NodeId, at: usize, depth: usize, live: u64) -> Result<usize, Stop> {

@@ -107,7 +107,7 @@ pub struct Accepted {
 }
 
 /// The result of the scan, as receipts hold it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verified {
     /// What the policy asks for.
     pub mode: Verify,
@@ -120,6 +120,13 @@ pub struct Verified {
     /// Of the values of masked columns one in so many was looked for in other rows; all of them in their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampled_one_in: Option<u64>,
+}
+
+/// Nothing was looked for.
+impl Default for Verified {
+    fn default() -> Verified {
+        Verified { mode: Verify::Off, leaks: Vec::new(), accepted: Vec::new(), sampled_one_in: None }
+    }
 }
 
 impl Verified {
