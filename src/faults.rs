@@ -119,6 +119,11 @@ mod armed {
         std::env::var(format!("VEILD_{name}")).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
     }
 
+    /// A path that tests replace by `VEILD_<name>`.
+    pub fn place(name: &str, default: &str) -> PathBuf {
+        std::env::var_os(format!("VEILD_{name}")).map_or_else(|| default.into(), PathBuf::from)
+    }
+
     thread_local! {
         static SIZES: std::cell::Cell<Option<(usize, usize)>> = const { std::cell::Cell::new(None) };
     }
@@ -164,6 +169,11 @@ mod disarmed {
     #[inline(always)]
     pub fn bound(_name: &str, default: usize) -> usize {
         default
+    }
+
+    #[inline(always)]
+    pub fn place(_name: &str, default: &str) -> std::path::PathBuf {
+        default.into()
     }
 
     /// Release builds read in their own sizes only.

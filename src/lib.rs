@@ -15,7 +15,8 @@
 //! 7. [`vault`] publishes receipt, signature and object, in this order, durably, and all outputs of a file or none; a
 //!    rejected file goes to [`quarantine`] with its reason.
 //! 8. [`audit`] appends one tamper-evident record for each outcome, durably, before the source is removed; checkpoints are
-//!    signed, and sealed under a key that is erased after use ([`audit::epoch`]).
+//!    signed, and sealed under a key that is erased after use ([`audit::epoch`]). Threads of its own carry it elsewhere
+//!    ([`audit::ship`]).
 //!
 //! [`detect`] knows classes of personal data by their writing and their checks; `veild detect` and `veild policy suggest`
 //! look at files with it.

@@ -4,7 +4,8 @@ use std::fs::{File, Permissions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -13,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::checkpoint::Checkpoint;
 use super::epoch::EpochKey;
+use super::follow::Durable;
 use super::segment::{self, broken};
 use super::{Action, AuditError, Outcome, Record, TrailOptions};
 use crate::fsutil::{self, At};
@@ -64,6 +66,9 @@ pub struct Trail {
     spent: bool,
     /// A write failed; nothing is written until the tail is back at `Segment::len`.
     poisoned: bool,
+    durable: Arc<Durable>,
+    /// Records from here on are not delivered yet: they stay beyond `keep`, as long as there is room.
+    undelivered: Option<u64>,
     /// Holds the writer's lock for as long as the trail is open.
     _lock: File,
 }
@@ -87,6 +92,8 @@ impl Trail {
             epoch,
             spent: false,
             poisoned: false,
+            durable: Arc::default(),
+            undelivered: None,
             _lock: lock,
         };
         let mut pending = trail.pending();
@@ -103,6 +110,7 @@ impl Trail {
     /// Appends a batch with one write and makes it durable; returns the sequence number of its first record.
     /// Rotates and writes checkpoints when due. On an error nothing counts as written; the next call repairs the tail.
     pub fn append(&mut self, batch: &[Record]) -> Result<u64, AuditError> {
+        let began = Instant::now();
         let Some(now) = batch.iter().map(|record| record.at).max() else {
             return Ok(self.head.seq + 1);
         };
@@ -121,12 +129,23 @@ impl Trail {
         if let Some(checkpoint) = checkpoint {
             self.signed(&checkpoint);
         }
+        self.durable.spend(began.elapsed());
         Ok(first)
     }
 
     /// Sequence number of the last durable record; 0 when there is none.
     pub fn last_seq(&self) -> u64 {
         self.head.seq
+    }
+
+    /// Where those who carry the trail elsewhere wait for more of it.
+    pub fn durable(&self) -> Arc<Durable> {
+        self.durable.clone()
+    }
+
+    /// Keeps records from `seq` on beyond their time, for those who are still to carry them elsewhere.
+    pub fn keep_undelivered(&mut self, seq: Option<u64>) {
+        self.undelivered = seq;
     }
 
     /// Writes a checkpoint if one is due at `now`; `closing` forces it.
@@ -203,6 +222,7 @@ impl Trail {
         segment.len += pending.bytes.len() as u64;
         self.head = pending.head;
         self.poisoned = false;
+        self.durable.reach(self.head.seq);
         Ok(())
     }
 
@@ -328,6 +348,7 @@ mod tests {
             dir: dir.path().join("audit"),
             rotate_size: 1 << 20,
             rotate_daily: false,
+            compress_after: Duration::ZERO,
             keep: Duration::from_secs(400 * 86_400),
             total_size: 1 << 30,
             epoch_key: PathBuf::new(),

@@ -15,8 +15,10 @@ mod action;
 mod chain;
 mod checkpoint;
 pub mod epoch;
+mod follow;
 pub mod hold;
 mod segment;
+pub mod ship;
 mod stub;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ mod verify;
 
 pub use action::Action;
 pub use chain::{Trail, Upkeep};
+pub use follow::Durable;
 pub use segment::{each_line, each_record, lines_after, tail};
 pub use stub::{Stub, Why};
 pub use verify::{Evidence, verify, verify_with};
@@ -100,6 +103,8 @@ pub struct TrailOptions {
     pub dir: PathBuf,
     pub rotate_size: u64,
     pub rotate_daily: bool,
+    /// Closed segments stay as they are for this long, for shippers that read them.
+    pub compress_after: Duration,
     /// Older closed segments are pruned.
     pub keep: Duration,
     /// The forward-secure key; no file there: checkpoints carry signatures alone.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -94,20 +94,21 @@ pub(super) struct Lines {
 
 impl Lines {
     pub fn open(path: &Path) -> Result<Lines, AuditError> {
-        let (file, path) = match File::open(path) {
-            // It was compressed meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_compressed(path) => {
-                (File::open(compressed(path)).at("open", path)?, &*compressed(path))
-            }
-            opened => (opened.at("open", path)?, path),
-        };
-        let reader: Box<dyn BufRead + Send> = if is_compressed(path) {
-            let plain = zstd::stream::read::Decoder::new(file).at("open", path)?;
+        Lines::open_at(path, 0)
+    }
+
+    /// Opens a segment behind its first `offset` bytes, as they were before it was compressed.
+    pub fn open_at(path: &Path, offset: u64) -> Result<Lines, AuditError> {
+        let (mut file, path) = open_file(path)?;
+        let reader: Box<dyn BufRead + Send> = if is_compressed(&path) {
+            let mut plain = zstd::stream::read::Decoder::new(file).at("open", &path)?;
+            io::copy(&mut plain.by_ref().take(offset), &mut io::sink()).at("read", &path)?;
             Box::new(BufReader::with_capacity(BLOCK, plain))
         } else {
+            file.seek(SeekFrom::Start(offset)).at("read", &path)?;
             Box::new(BufReader::with_capacity(BLOCK, file))
         };
-        Ok(Lines { reader, path: path.to_owned(), line: Vec::new(), number: 0, offset: 0 })
+        Ok(Lines { reader, path, line: Vec::new(), number: 0, offset })
     }
 
     /// Moves to the next line; false at the end of the file.
@@ -123,10 +124,26 @@ impl Lines {
         &self.path
     }
 
-    /// Whether the line is as the writer leaves one: ended, and without the NULs of blocks that never reached the disk.
     pub fn whole(&self) -> bool {
-        self.line.ends_with(b"\n") && !self.line.contains(&0)
+        is_whole(&self.line)
     }
+}
+
+/// Opens a segment under the name that it has now.
+pub(super) fn open_file(path: &Path) -> Result<(File, PathBuf), AuditError> {
+    match File::open(path) {
+        // It was compressed meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_compressed(path) => {
+            let path = compressed(path);
+            Ok((File::open(&path).at("open", &path)?, path))
+        }
+        opened => Ok((opened.at("open", path)?, path.to_owned())),
+    }
+}
+
+/// Whether a line is as the writer leaves one: ended, and without the NULs of blocks that never reached the disk.
+pub(super) fn is_whole(line: &[u8]) -> bool {
+    line.ends_with(b"\n") && memchr::memchr(0, line).is_none()
 }
 
 pub(super) fn hash(line: &[u8]) -> String {

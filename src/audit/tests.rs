@@ -8,20 +8,20 @@ mod retention;
 mod seal;
 mod tamper;
 
-struct Fixture {
+pub(super) struct Fixture {
     dir: tempfile::TempDir,
     key: SigningKey,
 }
 
 impl Fixture {
-    fn new() -> Fixture {
+    pub(super) fn new() -> Fixture {
         let dir = tempfile::tempdir().unwrap();
         generate_signing(&dir.path().join("k")).unwrap();
         let key = SigningKey::load(&dir.path().join("k")).unwrap();
         Fixture { dir, key }
     }
 
-    fn trail_dir(&self) -> PathBuf {
+    pub(super) fn trail_dir(&self) -> PathBuf {
         self.dir.path().join("audit")
     }
 
@@ -29,11 +29,12 @@ impl Fixture {
         self.dir.path().join("epoch.key")
     }
 
-    fn open(&self, rotate_size: u64) -> Result<Trail, AuditError> {
+    pub(super) fn open(&self, rotate_size: u64) -> Result<Trail, AuditError> {
         let options = TrailOptions {
             dir: self.trail_dir(),
             rotate_size,
             rotate_daily: true,
+            compress_after: Duration::ZERO,
             keep: Duration::from_secs(400 * 86_400),
             total_size: 1 << 30,
             epoch_key: self.epoch_key(),
@@ -56,11 +57,11 @@ impl Fixture {
     }
 }
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-fn record(second: i64) -> Record {
+pub(super) fn record(second: i64) -> Record {
     Record::new(at(second), Action::FileSealed, Outcome::Success).file("people.csv").veild("job", second)
 }
 

@@ -126,6 +126,16 @@ fn details(status: &Value, out: &mut String) -> std::fmt::Result {
         };
         writeln!(out, "room         {room} for {} ({})", text(&place["place"]), text(&place["dir"]))?;
     }
+    for delivery in list(&status["shipping"]) {
+        let (name, to) = (text(&delivery["name"]), text(&delivery["to"]));
+        let how = match delivery["behind"].as_u64() {
+            Some(0) => "has all audit records".to_owned(),
+            Some(count) => format!("lacks {}", super::plural(count, "audit record", "audit records")),
+            None => "not known yet".to_owned(),
+        };
+        let trouble = delivery["trouble"]["what"].as_str().map(|what| format!(": {what}")).unwrap_or_default();
+        writeln!(out, "shipping     {name} ({to}) {how}{trouble}")?;
+    }
     let workers = &status["workers"];
     let busy = workers["all"].as_u64().unwrap_or(0).saturating_sub(workers["idle"].as_u64().unwrap_or(0));
     write!(out, "workers      {busy} of {} busy", workers["all"])?;
@@ -236,6 +246,10 @@ mod tests {
             "leaving": {},
             "places": [{"place": "vault", "dir": "/v", "free_bytes": 3_u64 << 30, "total_bytes": 4_u64 << 30}],
             "held": 0,
+            "shipping": [
+                {"name": "central", "to": "syslog+tls://h:6514", "behind": 2, "trouble": {"what": "cannot reach it"}},
+                {"name": "local", "to": "journald", "behind": 0, "trouble": null},
+            ],
             "workers": {"all": 2, "idle": 1},
             "rates": {"last_minute": {"files": 1, "bytes": 2048}, "last_hour": {"files": 3, "bytes": 4096}},
             "last_sealed_at": "2026-03-01T11:59:55Z",
@@ -254,6 +268,8 @@ landing      waiting  in flight    sealed  rejected  last sealed
 hr                 0          1       120         2  5 s ago
 
 room         3.0 GiB free of 4.0 GiB for vault (/v)
+shipping     central (syslog+tls://h:6514) lacks 2 audit records: cannot reach it
+shipping     local (journald) has all audit records
 workers      1 of 2 busy
 sealed       1 file (2.0 KiB) in the last minute, 3 files (4.0 KiB) in the last hour
 last sealed  5 s ago

@@ -88,8 +88,11 @@ pub struct Audit {
     pub dir: PathBuf,
     pub rotate_size: u64,
     pub rotate: Rotation,
+    pub compress_after: Duration,
     pub keep: Duration,
     pub total_size: u64,
+    /// `[audit.ship.NAME]`
+    pub ship: Vec<crate::audit::ship::Target>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -325,6 +328,12 @@ mod tests {
         assert!(view.contains("there is no [policy.people-course]"), "{view}");
         let view = refusal("name = \"statistics\"", "name = \"a/b\"");
         assert!(view.contains("a view's name is 1 to 63 of"), "{view}");
+        let ship = refusal("# [audit.ship.central]", "[audit.ship.central]\nto = \"syslog://h\"");
+        assert!(ship.contains("expected \"journald\" or \"syslog+tls://HOST:PORT\""), "{ship}");
+        let ship = refusal("# [audit.ship.central]", "[audit.ship.central]\nto = \"syslog+tls://h\"");
+        assert!(ship.contains("needs `ca`"), "{ship}");
+        let ship = refusal("# [audit.ship.central]", "[audit.ship.central]\nto = \"journald\"\nalert_after = \"1s\"");
+        assert!(ship.contains("at least 1m"), "{ship}");
         let own = refusal("/srv/landing/hr", "/var/lib/veild/vault/../in");
         assert!(own.contains("write it without `..`"), "{own}");
         let nested = refusal("/srv/landing/hr", "/var/lib");

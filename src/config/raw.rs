@@ -163,10 +163,30 @@ pub struct Audit {
     pub rotate_size: Option<Spanned<ByteSize>>,
     /// `daily` or `never`, beside `rotate_size`.
     pub rotate: Option<Spanned<Rotate>>,
+    /// Closed segments that are older are compressed; shippers read plain ones.
+    pub compress_after: Option<Span>,
     /// Closed segments that are older are pruned; a signed stub stays.
     pub keep: Option<Spanned<Span>>,
     /// Above this size of the whole trail the oldest closed segments are pruned, whatever `keep` says.
     pub total_size: Option<Spanned<ByteSize>>,
+    /// Where every record goes as well, by name of the target.
+    #[serde(default)]
+    pub ship: BTreeMap<String, Spanned<Ship>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ship {
+    /// `journald`, or `syslog+tls://HOST:PORT`.
+    pub to: Spanned<String>,
+    /// PEM file of who signs the server's certificate; for syslog over TLS.
+    pub ca: Option<Spanned<String>>,
+    /// PEM file of a certificate to show to the server.
+    pub cert: Option<Spanned<String>>,
+    /// PEM file of its key, or `credential:NAME`.
+    pub key: Option<Spanned<String>>,
+    /// Records that wait for longer raise an alert.
+    pub alert_after: Option<Spanned<Span>>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use signal_hook::iterator::Signals;
 use tokio::sync::mpsc;
 
+use crate::audit::ship::Shipping;
 use crate::audit::{Trail, TrailOptions};
 use crate::config::{Config, Rotation};
 use crate::fsutil::{At, PathError, create_dir_durable};
@@ -38,6 +39,8 @@ use state::State;
 
 /// Events waiting for the loop; a full queue makes the threads wait.
 const MAX_QUEUED_EVENTS: usize = 4096;
+/// Time in which what is left must have been carried elsewhere when the daemon stops; the next start goes on with the rest.
+const SHIPPING_MAY_TAKE: Duration = Duration::from_secs(5);
 /// Time between signed checkpoints while anything is written.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(600);
 
@@ -87,6 +90,7 @@ pub fn trail_options(config: &Config) -> TrailOptions {
         dir: config.audit.dir.clone(),
         rotate_size: config.audit.rotate_size,
         rotate_daily: config.audit.rotate != Rotation::Never,
+        compress_after: config.audit.compress_after,
         keep: config.audit.keep,
         total_size: config.audit.total_size,
         epoch_key: epoch_key(config),
@@ -131,7 +135,11 @@ pub fn run(config: Config, mode: Mode, ready: impl FnOnce()) -> Result<(), Daemo
         Mode::Foreground => open_patiently(&config, &mut signals)?,
         Mode::Detached | Mode::Once => Some(open(&config)?),
     };
-    let Some(Opened { _lock, clerk, landings, start }) = opened else { return Ok(()) };
+    let Some(Opened { _lock, mut clerk, landings, mut start }) = opened else { return Ok(()) };
+    let (audit, state_dir) = (&config.audit, &config.daemon.state_dir);
+    let shipping = Shipping::start(&audit.ship, &audit.dir, state_dir, clerk.trail.durable()).map_err(cannot_start)?;
+    clerk.attend(shipping.deliveries());
+    start.shipping = shipping.deliveries();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
     let (events, inbox) = mpsc::channel(MAX_QUEUED_EVENTS);
     let pool = start_pool(&config, &clerk, &events)?;
@@ -139,7 +147,9 @@ pub fn run(config: Config, mode: Mode, ready: impl FnOnce()) -> Result<(), Daemo
     let porters = porter::Porters::new(events.clone());
     let papers = clerk::start(clerk, events.clone()).map_err(cannot_start)?;
     let state = State::new(config, landings, pool, porters, papers, events, mode == Mode::Once, start);
-    runtime.block_on(state.run(inbox, ready))
+    let ended = runtime.block_on(state.run(inbox, ready));
+    shipping.stop(SHIPPING_MAY_TAKE);
+    ended
 }
 
 fn start_pool(config: &Config, clerk: &Clerk, events: &mpsc::Sender<Event>) -> Result<Pool, DaemonError> {

@@ -16,7 +16,8 @@ use super::clerk::{Clerk, ClerkError, Job};
 use super::places::{Ailment, Obstacle, Place};
 use super::reload::TakenUp;
 use super::{DaemonError, cannot_start, lock_state, open_clerk, spools, tell_systemd};
-use crate::audit::{Action, Outcome, Record};
+use crate::audit::ship::Delivery;
+use crate::audit::{Action, Durable, Outcome, Record};
 use crate::config::{Config, Landing};
 use crate::fsutil::{self, At, PathError};
 use crate::keys::Passphrases;
@@ -44,6 +45,9 @@ pub struct Start {
     pub recovered: Vec<(Job, Attempts)>,
     /// Landings whose spools could not be read yet.
     pub unrecovered: Vec<(Arc<Landing>, Obstacle)>,
+    /// Where the audit trail is carried.
+    pub shipping: Vec<Arc<Delivery>>,
+    pub trail: Arc<Durable>,
 }
 
 /// Opens everything, and waits for room or a mended disk where that is what is missing; `None` when a signal ends that.
@@ -83,7 +87,8 @@ pub fn open(config: &Arc<Config>) -> Result<Opened, DaemonError> {
     clerk.recover().map_err(|error| DaemonError::Start(clerk.obstacle(&error)))?;
     let landings: Vec<_> = config.landings.iter().cloned().map(Arc::new).collect();
     let passphrases = Passphrases::load(config).map_err(cannot_start)?;
-    let mut start = Start { passphrases, recovered: Vec::new(), unrecovered: Vec::new() };
+    let (trail, shipping) = (clerk.trail.durable(), Vec::new());
+    let mut start = Start { passphrases, recovered: Vec::new(), unrecovered: Vec::new(), shipping, trail };
     let mut completed = 0;
     spools::remember(config)?;
     for (landing, prepared) in landings.iter().zip(prepare(&landings)) {

@@ -25,6 +25,9 @@ pub fn for_code(code: &str) -> Option<&'static str> {
         "audit_over_budget" => "raise `total_size`, or end a hold (`veild audit hold list`)",
         "audit_pruned_early" => "raise `total_size` if the records were to stay for `keep`",
         "audit_upkeep_failed" => "`veild audit verify` says whether the trail holds",
+        "audit_ship_late" => "look at the target and at the way to it; records wait in the trail meanwhile",
+        "audit_ship_missed" => "raise `total_size`: the records are gone, here and there",
+        "audit_ship_again" => "find out who replaced the trail, if that was nobody of you",
         "audit_failed" => "`veild audit verify` says whether the trail holds",
         _ => return None,
     })

@@ -21,6 +21,9 @@
 //! - `trail.rs`: the audit trail in an auditor's hands.
 //! - `ecs.rs`: every audit record against Elastic Common Schema.
 //! - `leak.rs`: canaries in every cell, and a search of every byte left behind.
+//! - `receivers.rs`: central log stores that refuse, stall and break off; no tests.
+//! - `ship.rs`: the audit trail carried elsewhere by veild itself.
+//! - `shippers.rs`: shippers beside veild, with the real rsyslog.
 //! - `soak.rs`: everything at random for a while, for as long as one likes.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
 //! - `retention.rs`: old audit records: compressed, pruned, held, handed on; kills at every step of it.
@@ -78,6 +81,7 @@ mod plugins;
 mod presets;
 mod pseudonyms;
 mod receipts;
+mod receivers;
 mod recipients;
 mod reference;
 mod reload;
@@ -86,6 +90,8 @@ mod retry;
 mod sandbox;
 mod sealed;
 mod seeds;
+mod ship;
+mod shippers;
 mod site;
 mod snapshots;
 mod soak;

@@ -14,13 +14,14 @@ const DAYS: i64 = 8;
 const PRUNED: usize = 5;
 
 /// Gives a site a trail of the last days, of which three are to be kept.
-fn long_trail(sandbox: &Sandbox) {
+pub fn long_trail(sandbox: &Sandbox) {
     let key = SigningKey::load(&sandbox.site("signing.key")).unwrap();
     let options = TrailOptions {
         dir: sandbox.site("audit"),
         rotate_size: 1 << 30,
         rotate_daily: true,
         checkpoint_every: Duration::from_secs(600),
+        compress_after: Duration::MAX,
         keep: Duration::MAX,
         total_size: u64::MAX,
         epoch_key: sandbox.site("state/audit-epoch.key"),
@@ -54,7 +55,7 @@ fn segments(sandbox: &Sandbox) -> Vec<(usize, std::path::PathBuf)> {
 
 const QUICK: (&str, &str) = ("VEILD_AUDIT_UPKEEP_MS", "0");
 
-fn stubs(sandbox: &Sandbox) -> usize {
+pub fn stubs(sandbox: &Sandbox) -> usize {
     let names = std::fs::read_dir(sandbox.site("audit")).unwrap().map(|it| it.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().ends_with(".pruned.json")).count()
 }

@@ -1,5 +1,6 @@
 //! The unit under a real systemd, in a booted container: what `systemd/` promises, seen from outside.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ min_free = "1MiB"
 [keys]
 masking = "/etc/veild/masking.key"
 signing = "/etc/veild/signing.key"
+[audit.ship.journal]
+to = "journald"
 [[landing]]
 name = "hr"
 dir = "/srv/landing/hr"
@@ -289,9 +292,15 @@ impl Host {
         let journal = self.machine.journal();
         assert!(!journal.contains("panicked") && !journal.contains("worker_died"), "{journal}");
         let audit = self.machine.path("/var/log/veild/audit");
-        let sealed = crate::sandbox::files_below(&audit)
+        let trail: String = crate::sandbox::files_below(&audit)
             .into_iter()
-            .map(|segment| fs::read_to_string(segment).unwrap_or_default());
-        assert_eq!(sealed.map(|text| text.matches("\"file.sealed\"").count()).sum::<usize>(), self.dropped);
+            .map(|segment| fs::read_to_string(segment).unwrap_or_default())
+            .collect();
+        assert_eq!(trail.matches("\"file.sealed\"").count(), self.dropped);
+        // Through all those restarts and kills.
+        let carried = self.machine.run("journalctl --no-pager --output=cat --identifier=veild-audit");
+        let carried: HashSet<&str> = carried.lines().collect();
+        let missing: Vec<&str> = trail.lines().filter(|line| !carried.contains(line)).collect();
+        assert!(missing.is_empty(), "the journal lacks {missing:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Closed segments are compressed, and go when they are older than `keep` or the trail is larger than `total_size`.
 //!
-//! The segment before the newest stays as it is, for shippers that are still reading it. A pruned segment leaves a
+//! What was closed less than `compress_after` ago stays as it is, for shippers that are still reading it, and so does the
+//! segment before the newest. A pruned segment leaves a
 //! signed stub ([`Stub`]): the stub first, then the record `audit.pruned`, and the segment last. A kill in between is
 //! made good by the next step.
 
@@ -8,6 +9,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -56,9 +58,14 @@ impl Trail {
         if current.is_none() || closed.pop().is_none() {
             return Ok(Upkeep::Idle);
         }
-        if let Some((_, path)) = closed.iter().find(|(_, path)| !segment::is_compressed(path)) {
-            compress(path)?;
-            return Ok(Upkeep::Compressed(segment::label(path)));
+        let is_over = segment::bytes(&dir)? > self.options.total_size;
+        let read_by_now = before(now, self.options.compress_after);
+        for (_, path) in closed.iter().filter(|(_, path)| !segment::is_compressed(path)) {
+            // Room for what is kept comes before shippers that are late.
+            if is_over || written_at(path)? <= read_by_now {
+                compress(path)?;
+                return Ok(Upkeep::Compressed(segment::label(path)));
+            }
         }
         self.prune_one(&dir, &closed, &holds, now)
     }
@@ -73,16 +80,14 @@ impl Trail {
     ) -> Result<Upkeep, AuditError> {
         let bytes = segment::bytes(dir)?;
         let is_over = bytes > self.options.total_size;
-        let keep = SignedDuration::try_from(self.options.keep).unwrap_or(SignedDuration::MAX);
-        let oldest_kept = now.checked_sub(keep).unwrap_or(Timestamp::MIN);
+        let oldest_kept = before(now, self.options.keep);
         for (first, path) in closed {
             // A segment was written to for the last time before it was compressed: its time is never too early.
-            let written_at = fs::metadata(path).and_then(|metadata| metadata.modified()).at("stat", path)?;
-            if !is_over && Timestamp::try_from(written_at).is_ok_and(|at| at >= oldest_kept) {
+            let until = written_at(path)?;
+            if !is_over && until >= oldest_kept {
                 return Ok(Upkeep::Idle);
             }
             // What is held need not be read whole each time; clocks that were set back meanwhile are seen below.
-            let until = Timestamp::try_from(written_at).unwrap_or(Timestamp::MAX);
             if !holds.is_empty() {
                 let began = super::recovery::begins_at(path)?;
                 if holds.iter().any(|hold| hold.covers(began, until)) {
@@ -96,6 +101,9 @@ impl Trail {
             }
             if holds.iter().any(|hold| hold.covers(survey.first_at, survey.last_at)) {
                 continue;
+            }
+            if !is_over && self.undelivered.is_some_and(|from| survey.last_seq >= from) {
+                return Ok(Upkeep::Idle);
             }
             self.leads_on(dir, &survey)?;
             let Survey { last_seq, prev, last_line, first_at, last_at } = survey;
@@ -183,6 +191,16 @@ impl Trail {
         }
         Ok(None)
     }
+}
+
+/// When a segment was last written to.
+fn written_at(path: &Path) -> Result<Timestamp, AuditError> {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified()).at("stat", path)?;
+    Ok(Timestamp::try_from(modified).unwrap_or(Timestamp::MAX))
+}
+
+fn before(now: Timestamp, time: Duration) -> Timestamp {
+    SignedDuration::try_from(time).ok().and_then(|time| now.checked_sub(time).ok()).unwrap_or(Timestamp::MIN)
 }
 
 fn remove_segment(dir: &Path, first: u64) -> Result<(), AuditError> {

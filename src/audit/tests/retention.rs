@@ -11,6 +11,7 @@ impl Fixture {
             rotate_size: 2000,
             rotate_daily: true,
             checkpoint_every: Duration::from_secs(600),
+            compress_after: Duration::from_secs(DAY as u64 / 2),
             keep: Duration::from_secs(keep_days * DAY as u64),
             total_size,
             epoch_key: self.epoch_key(),
@@ -97,6 +98,21 @@ fn all_but_the_two_newest_segments_are_compressed_and_read_as_before() {
     segments.iter().rev().take(2).for_each(|(_, path)| fs::remove_file(path).unwrap());
     drop(fixture.keeping(400, 1 << 30));
     assert_eq!(fixture.verify().problems, []);
+}
+
+#[test]
+fn what_was_closed_lately_stays_plain_unless_room_is_short() {
+    let fixture = Fixture::new();
+    fixture.of_days(4);
+    let evening = at(2 * DAY + 6 * 3600);
+    let mut trail = fixture.keeping(400, 1 << 30);
+    until_idle(&mut trail, evening);
+    let plain = || fixture.names().into_iter().filter(|name| name.ends_with(".jsonl")).collect::<Vec<_>>();
+    let compressed = fixture.names().len() - plain().len();
+    assert!(plain().len() > 2 && compressed > 2, "{:?}", fixture.names());
+    drop(trail);
+    let step = fixture.keeping(400, 6000).upkeep(evening).unwrap();
+    assert_eq!(fixture.names().len() - plain().len(), compressed + 1, "{step:?}");
 }
 
 #[test]

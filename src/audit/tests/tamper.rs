@@ -68,6 +68,7 @@ fn long_trail() -> (Sealed, Pages) {
         rotate_size: 40_000,
         rotate_daily: true,
         checkpoint_every: Duration::from_secs(60),
+        compress_after: Duration::ZERO,
         keep: Duration::from_secs(keep),
         total_size: u64::MAX,
         epoch_key: sealed.fixture.epoch_key(),

@@ -16,6 +16,7 @@ mod landing;
 mod policy;
 mod readers;
 mod reading;
+mod ship;
 mod when;
 
 use landing::{check_apart, landing};
@@ -223,6 +224,8 @@ fn audit(raw: raw::Audit, findings: &mut Findings<'_>) -> Audit {
         findings.add(place, "`total_size` must be at least twice `rotate_size`");
     }
     Audit {
+        ship: ship::targets(raw.ship, findings),
+        compress_after: time(raw.compress_after, 86_400),
         keep: time(raw.keep.map(Spanned::into_inner), 400 * 86_400),
         total_size,
         dir: absolute(raw.dir, "/var/log/veild/audit", findings),

@@ -62,8 +62,12 @@ impl Clerk {
         if let Err(error) = self.forget() {
             events.push(self.failed(error));
         }
+        self.watch_shipping();
         self.keep_trail();
         self.keep_quarantine();
+        if let Err(error) = self.pay() {
+            events.push(self.failed(error));
+        }
         for place in [Place::Audit, Place::State, Place::Vault] {
             let written = probe.contains(&place);
             events.push(Event::Found(self.examine(place, written)));

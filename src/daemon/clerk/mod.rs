@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::event::Event;
 use super::places::{Obstacle, Place};
 use super::reload::Proposal;
+use crate::audit::ship::Delivery;
 use crate::audit::{AuditError, Record, Trail};
 use crate::config::{Config, Landing};
 use crate::fsutil::PathError;
@@ -30,7 +31,9 @@ mod housekeeping;
 mod job;
 mod recovery;
 mod settled;
+mod shipping;
 
+pub use crate::fsutil::chain;
 use commit::Deed;
 pub use housekeeping::obstacle;
 pub use job::{Job, Planned};
@@ -139,6 +142,8 @@ pub struct Clerk {
     upkeep: Option<(Instant, Option<String>)>,
     /// When the quarantine was last looked through for what has been kept long enough.
     expired_at: Option<Instant>,
+    /// Where the trail is carried, and which of the targets are late.
+    shipping: Vec<(Arc<Delivery>, bool)>,
 }
 
 /// The clerk cannot do its work.
@@ -158,21 +163,6 @@ pub enum ClerkError {
     Crowded { bytes: u64, most: u64, dir: PathBuf },
 }
 
-/// An error with everything below it, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
 /// Starts the thread; it ends at [`Paper::Stop`] or when the sender is dropped.
 pub fn start(clerk: Clerk, events: mpsc::Sender<Event>) -> std::io::Result<Sender<Paper>> {
     let (papers, inbox) = channel();
@@ -183,7 +173,20 @@ pub fn start(clerk: Clerk, events: mpsc::Sender<Event>) -> std::io::Result<Sende
 impl Clerk {
     pub fn new(config: Arc<Config>, ledger: Ledger, trail: Trail, signing: SigningKey, keys: MaskingKeys) -> Clerk {
         let (owed, unsettled) = (Vec::new(), Vec::new());
-        Clerk { config, ledger, trail, signing, keys, owed, unsettled, forgot_at: None, upkeep: None, expired_at: None }
+        let shipping = Vec::new();
+        Clerk {
+            config,
+            ledger,
+            trail,
+            signing,
+            keys,
+            owed,
+            unsettled,
+            forgot_at: None,
+            upkeep: None,
+            expired_at: None,
+            shipping,
+        }
     }
 
     fn work(mut self, inbox: &Receiver<Paper>, events: &mpsc::Sender<Event>) {

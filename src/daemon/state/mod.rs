@@ -22,7 +22,8 @@ use super::places::{Ailment, Place, Places};
 use super::porter::{Errand, Porters};
 use super::start::Start;
 use super::{DaemonError, control, tell_systemd};
-use crate::audit::{Action, Outcome as AuditOutcome, Record};
+use crate::audit::ship::Delivery;
+use crate::audit::{Action, Durable, Outcome as AuditOutcome, Record};
 use crate::config::{Config, Landing};
 use crate::intake::{Candidate, Hint, Now};
 use crate::job::JobId;
@@ -155,6 +156,8 @@ pub(super) struct State {
     last_beat: Duration,
     reload: Reload,
     rejected: Option<Rejected>,
+    shipping: Vec<Arc<Delivery>>,
+    trail: Arc<Durable>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -221,6 +224,8 @@ impl State {
             last_beat: Duration::ZERO,
             reload: Reload::Idle,
             rejected: None,
+            shipping: start.shipping,
+            trail: start.trail,
         };
         for (job, attempts) in start.recovered {
             state.admit(job, attempts);

@@ -9,7 +9,7 @@ use super::State;
 use crate::telemetry::{advice, notices};
 
 /// Codes of what the state itself knows better than the log's lines, or what the quarantine lists.
-const TOLD_OTHERWISE: [&str; 15] = [
+const TOLD_OTHERWISE: [&str; 16] = [
     "disk_low",
     "disk_full",
     "disk_readonly",
@@ -24,6 +24,7 @@ const TOLD_OTHERWISE: [&str; 15] = [
     "recipients_empty",
     "recipients_expired",
     "config_rejected",
+    "audit_ship_late",
     "file_quarantined",
 ];
 
@@ -46,7 +47,6 @@ impl State {
             "at": now,
             "started_at": self.began_at,
             "stopping": self.stopping.is_some(),
-            "stopping": self.stopping.is_some(),
             "config": self.config.path,
             "config_sha256": self.config.sha256,
             "config_rejected": self.rejected.as_ref().map(|it| json!({"at": it.at, "why": it.why})),
@@ -54,6 +54,8 @@ impl State {
             "leaving": leaving,
             "places": self.places.report(),
             "held": self.held.len(),
+            "audit": {"seq": self.trail.seq(), "append_seconds": self.trail.spent().as_secs_f64()},
+            "shipping": self.shipping.iter().map(|delivery| delivery.report()).collect::<Vec<_>>(),
             "workers": {"all": self.config.daemon.workers, "idle": self.idle.len()},
             "rates": self.tally.rates(self.now().monotonic),
             "last_sealed_at": self.tally.last_sealed_at(),
@@ -93,6 +95,12 @@ impl State {
             }
         }
         alerts.extend(self.group_report());
+        for delivery in self.shipping.iter().filter(|delivery| delivery.is_late()) {
+            let why = delivery.trouble().unwrap_or_else(|| "it takes records too slowly".to_owned());
+            let of = format!("ship {}", delivery.target.name);
+            let advice = advice::for_code("audit_ship_late");
+            alerts.push(json!({"level": "error", "code": "audit_ship_late", "of": of, "what": why, "advice": advice}));
+        }
         if let Some(rejected) = &self.rejected {
             alerts.push(json!({
                 "level": "error",

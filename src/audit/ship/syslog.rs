@@ -1,0 +1,210 @@
+//! Syslog over TLS: RFC 5424 messages, framed by octet counts (RFC 5425).
+//!
+//! Syslog acknowledges nothing. So a connection is ended in order now and then, and what was sent counts as delivered only
+//! when the peer has ended it too *after* its kernel had acknowledged all: then the peer's process has read everything.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::link::Head;
+use super::{ShipError, To};
+
+/// A server that takes or says nothing for so long is in trouble.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Facility 13 (log audit).
+const FACILITY: u8 = 13;
+
+pub struct Syslog {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    to: String,
+}
+
+impl Syslog {
+    pub fn open(to: &To) -> Result<Syslog, ShipError> {
+        let name = to.to_string();
+        let To::SyslogTls { host, port, ca, client } = to else {
+            return Err(refused(&name, "it is no syslog server"));
+        };
+        let config = config(ca, client.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path())))?;
+        let server = ServerName::try_from(host.clone()).map_err(|_| refused(&name, "it is no name of a server"))?;
+        let session = ClientConnection::new(Arc::new(config), server).map_err(|error| refused(&name, error))?;
+        let socket =
+            connect(host, *port).map_err(|source| ShipError::Io { doing: "reach", to: name.clone(), source })?;
+        Ok(Syslog { stream: StreamOwned::new(session, socket), to: name })
+    }
+
+    fn failed(&self, doing: &'static str) -> impl Fn(io::Error) -> ShipError + use<> {
+        let to = self.to.clone();
+        move |source| ShipError::Io { doing, to: to.clone(), source }
+    }
+
+    pub fn send(&mut self, lines: &[(u64, Vec<u8>)]) -> Result<(), ShipError> {
+        let frames: Vec<u8> = lines.iter().flat_map(|(_, line)| frame(line)).collect();
+        self.stream.write_all(&frames).and_then(|()| self.stream.flush()).map_err(self.failed("send to"))
+    }
+
+    pub fn confirm(mut self) -> Result<(), ShipError> {
+        let failed = self.failed("send to");
+        self.stream.conn.send_close_notify();
+        self.stream.flush().map_err(&failed)?;
+        self.stream.sock.shutdown(Shutdown::Write).map_err(&failed)?;
+        let deadline = Instant::now() + patience();
+        self.read_to_the_end().map_err(|error| self.unconfirmed(error))?;
+        while unacknowledged(&self.stream.sock).map_err(|error| self.unconfirmed(error))? > 0 {
+            if let Some(error) = self.stream.sock.take_error().map_err(&failed)? {
+                return Err(self.unconfirmed(error));
+            }
+            if Instant::now() > deadline {
+                return Err(self.unconfirmed("it has closed the connection before it had all"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        match self.stream.sock.take_error().map_err(&failed)? {
+            Some(error) => Err(self.unconfirmed(error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Until the peer ends the connection, with or without TLS's own goodbye.
+    fn read_to_the_end(&mut self) -> io::Result<()> {
+        let mut rest = [0; 4096];
+        loop {
+            match self.stream.read(&mut rest) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::Error::other("it leaves the connection open"));
+                }
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn unconfirmed(&self, what: impl ToString) -> ShipError {
+        ShipError::Unconfirmed { to: self.to.clone(), what: what.to_string() }
+    }
+}
+
+fn refused(to: &str, what: impl ToString) -> ShipError {
+    ShipError::Io { doing: "reach", to: to.to_owned(), source: io::Error::other(what.to_string()) }
+}
+
+fn patience() -> Duration {
+    crate::faults::limit("SHIP_PATIENCE", PATIENCE)
+}
+
+/// Bytes that the peer's kernel has not acknowledged, the end of the stream among them.
+fn unacknowledged(socket: &TcpStream) -> io::Result<i32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one int, to which the pointer leads for the length of the call.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &mut bytes) } {
+        0 => Ok(bytes),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    for address in (host, port).to_socket_addrs()?.collect::<Vec<SocketAddr>>() {
+        match TcpStream::connect_timeout(&address, patience()) {
+            Ok(socket) => {
+                socket.set_nodelay(true)?;
+                socket.set_write_timeout(Some(patience()))?;
+                socket.set_read_timeout(Some(patience()))?;
+                return Ok(socket);
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// Read anew for each connection: certificates are renewed.
+fn config(ca: &Path, client: Option<(&Path, &Path)>) -> Result<ClientConfig, ShipError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca)? {
+        roots.add(certificate).map_err(|error| tls(ca, error))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| tls(ca, error))?.with_root_certificates(roots);
+    match client {
+        None => Ok(builder.with_no_client_auth()),
+        Some((cert, key)) => {
+            let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| tls(key, error))?;
+            builder.with_client_auth_cert(certificates(cert)?, secret).map_err(|error| tls(cert, error))
+        }
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ShipError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read.map_err(|error| tls(path, error))? {
+        none if none.is_empty() => Err(tls(path, "it holds no certificate in PEM")),
+        certificates => Ok(certificates),
+    }
+}
+
+fn tls(path: &Path, what: impl ToString) -> ShipError {
+    ShipError::Tls { path: path.to_owned(), what: what.to_string() }
+}
+
+/// A record as a message of RFC 5424, whose text is the line, in the frame of RFC 5425.
+fn frame(line: &[u8]) -> Vec<u8> {
+    let line = line.trim_ascii_end();
+    let head: Option<Head<'_>> = serde_json::from_slice(line).ok();
+    let header = match &head {
+        Some(head) => format!(
+            "<{}>1 {} {} veild - {} - ",
+            8 * FACILITY + head.severity(),
+            micros(&head.at),
+            word(&head.host.name, 255),
+            word(head.event.action, 32),
+        ),
+        None => format!("<{}>1 - - veild - - - ", 8 * FACILITY + 5),
+    };
+    [format!("{} {header}", header.len() + line.len()).as_bytes(), line].concat()
+}
+
+/// A time as RFC 5424 can spell it: of the fraction six digits.
+fn micros(at: &str) -> String {
+    match at.split_once('.') {
+        Some((seconds, fraction)) => {
+            let digits = fraction.trim_end_matches('Z');
+            format!("{seconds}.{}Z", &digits[..digits.len().min(6)])
+        }
+        None => at.to_owned(),
+    }
+}
+
+/// A word of printable ASCII; `-` when there is none.
+fn word(text: &str, most: usize) -> String {
+    let word: String = text.chars().filter(char::is_ascii_graphic).take(most).collect();
+    if word.is_empty() { "-".to_owned() } else { word }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_counts_octets_and_its_header_is_of_rfc_5424() {
+        let line = "{\"@timestamp\":\"2026-01-01T00:00:00.123456789Z\",\"event\":{\"action\":\"file.quarantined\",\"outcome\":\"failure\"},\"host\":{\"name\":\"höst a\"},\"file\":{\"name\":\"ü\"}}";
+        let framed = frame(format!("{line}\n").as_bytes());
+        let text = String::from_utf8(framed).unwrap();
+        let (count, message) = text.split_once(' ').unwrap();
+        assert_eq!(count.parse(), Ok(message.len()));
+        assert_eq!(message, format!("<108>1 2026-01-01T00:00:00.123456Z hsta veild - file.quarantined - {line}"));
+        assert_eq!(micros("2026-01-01T00:00:00Z"), "2026-01-01T00:00:00Z");
+        assert_eq!(String::from_utf8(frame(b"{}\n")).unwrap(), "25 <109>1 - - veild - - - {}");
+    }
+}
