@@ -2,52 +2,29 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
-use super::segment::{self, GENESIS, Lines};
+use super::segment::{self, GENESIS};
 use super::stub::{self, Stub};
-use super::{AUDIT_VERSION, AuditError, NAMESPACE, Problem, Verdict};
+use super::{AuditError, NAMESPACE, Problem, Verdict};
 use crate::keys::VerifyingKey;
 
 mod evidence;
 mod pruned;
+mod scan;
 
 pub use evidence::Evidence;
+use scan::{Item, Kind, Link, Scanned};
 
 /// Problems listed at most; one wholesale edit must not fill the memory.
 const MAX_PROBLEMS: usize = 1000;
 
 /// Readings at most of a trail of which segments go meanwhile.
 const MAX_TRIES: u32 = 3;
-
-/// Lines between two calls of `progress`.
-const LINES_PER_STEP: u64 = 1024;
-
-/// What the chain needs of a line; of the rest only that it is JSON.
-#[derive(Deserialize)]
-struct Line<'a> {
-    #[serde(borrow)]
-    event: Option<Event<'a>>,
-    veild: Links<'a>,
-}
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    action: &'a str,
-}
-
-#[derive(Deserialize)]
-struct Links<'a> {
-    audit_version: u64,
-    seq: u64,
-    prev: &'a str,
-    checkpoint: Option<IgnoredAny>,
-}
 
 /// One piece of the trail.
 enum Piece {
@@ -135,16 +112,25 @@ fn verify_once(
     let total = pieces.iter().map(|(_, piece)| size(piece)).sum();
     let mut done = 0;
     progress(done, total);
-    for (first, piece) in pieces {
-        match &piece {
-            Piece::Segment(path) => {
-                let end = done + size(&piece);
-                check.segment(first, path, &|offset| progress((done + offset).min(end), total))?;
-                done = end;
+    let segments = pieces.iter().filter_map(|(_, piece)| match piece {
+        Piece::Segment(path) => Some(path.clone()),
+        Piece::Stub(_) => None,
+    });
+    let segments: Vec<PathBuf> = segments.collect();
+    std::thread::scope(|scope| {
+        let items = scan::start(scope, segments);
+        for (first, piece) in &pieces {
+            match piece {
+                Piece::Segment(path) => {
+                    let end = done + size(piece);
+                    check.segment(*first, path, &items, &|offset| progress((done + offset).min(end), total))?;
+                    done = end;
+                }
+                Piece::Stub(path) => check.stub(*first, path)?,
             }
-            Piece::Stub(path) => check.stub(first, path)?,
         }
-    }
+        Ok::<(), AuditError>(())
+    })?;
     check.end(host_key)?;
     Ok(check.verdict)
 }
@@ -158,35 +144,44 @@ fn pieces(dir: &Path) -> Result<Vec<(u64, Piece)>, AuditError> {
 }
 
 impl Check<'_> {
-    fn segment(&mut self, first: u64, path: &Path, progress: &dyn Fn(u64)) -> Result<(), AuditError> {
+    fn segment(
+        &mut self,
+        first: u64,
+        path: &Path,
+        items: &Receiver<Item>,
+        progress: &dyn Fn(u64),
+    ) -> Result<(), AuditError> {
         self.verdict.segments += 1;
-        let name = segment::label(path);
-        let mut lines = Lines::open(path)?;
+        let (name, mut number, mut offset) = (segment::label(path), 0, 0);
         loop {
-            match lines.advance() {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(AuditError::Io(error)) if segment::is_compressed(path) && error.source.raw_os_error().is_none() => {
-                    self.problem(&name, &lines, format!("the compressed segment is damaged: {}", error.source));
+            match items.recv() {
+                Ok(Item::Lines(lines)) => {
+                    for line in lines.recv().into_iter().flatten() {
+                        (number, offset) = (number + 1, line.offset);
+                        for what in self.line(&line, number, first) {
+                            self.add(Problem { segment: name.clone(), line: number, byte_offset: offset, what });
+                        }
+                    }
+                    progress(offset);
+                }
+                Ok(Item::End(Ok(()))) if number > 0 => return Ok(()),
+                Ok(Item::End(Ok(()))) => {
+                    let what = "the segment is empty".to_owned();
+                    self.add(Problem { segment: name, line: 1, byte_offset: 0, what });
                     return Ok(());
                 }
-                Err(error) => return Err(error),
-            }
-            if lines.number.is_multiple_of(LINES_PER_STEP) {
-                progress(lines.offset);
-            }
-            for what in self.line(&lines, first) {
-                self.problem(&name, &lines, what);
+                Ok(Item::End(Err(AuditError::Io(error))))
+                    if segment::is_compressed(path) && error.source.raw_os_error().is_none() =>
+                {
+                    let what = format!("the compressed segment is damaged: {}", error.source);
+                    self.add(Problem { segment: name, line: number + 1, byte_offset: offset, what });
+                    return Ok(());
+                }
+                Ok(Item::End(Err(error))) => return Err(error),
+                // A reading thread has panicked, which the scope passes on.
+                Err(_) => return Err(segment::broken(path, "its reading was cut off")),
             }
         }
-        if lines.number == 1 {
-            self.problem(&name, &lines, "the segment is empty".to_owned());
-        }
-        Ok(())
-    }
-
-    fn problem(&mut self, segment: &str, lines: &Lines, what: String) {
-        self.add(Problem { segment: segment.to_owned(), line: lines.number, byte_offset: lines.offset, what });
     }
 
     fn add(&mut self, problem: Problem) {
@@ -211,39 +206,41 @@ impl Check<'_> {
     }
 
     /// Checks one line and resynchronises on it, so that one edit is not reported for every line after it.
-    fn line(&mut self, lines: &Lines, first: u64) -> Vec<String> {
+    fn line(&mut self, line: &Scanned, number: u64, first: u64) -> Vec<String> {
         let mut problems = Vec::new();
-        if !lines.whole() {
+        if !line.is_whole {
             problems.push("the line is cut off, too long or holds NUL bytes".to_owned());
         }
-        let hash = segment::hash(&lines.line);
-        let parsed: Option<Line<'_>> = serde_json::from_slice(&lines.line).ok();
-        let known = parsed.filter(|line| (1..=AUDIT_VERSION).contains(&line.veild.audit_version));
-        let Some(Line { event, veild: Links { seq, prev, checkpoint, .. } }) = known else {
-            let value: Option<Value> = serde_json::from_slice(&lines.line).ok();
-            problems.push(format!("the line {}", segment::unlinked(value.as_ref())));
-            self.expected_seq += 1;
-            self.expected_prev = hash;
-            return problems;
+        let hash = &line.hash;
+        let (Link { seq, prev }, bytes) = match &line.kind {
+            Kind::Plain(link) => (link, None),
+            Kind::Checkpoint(link, bytes) | Kind::Pruned(link, bytes) => (link, Some(bytes)),
+            Kind::Unknown(bytes) => {
+                let value: Option<Value> = serde_json::from_slice(bytes).ok();
+                problems.push(format!("the line {}", segment::unlinked(value.as_ref())));
+                self.expected_seq += 1;
+                self.expected_prev.clone_from(hash);
+                return problems;
+            }
         };
-        if lines.number == 1 && seq != first {
+        let seq = *seq;
+        if number == 1 && seq != first {
             problems.push(format!("the file name promises record {first}, the first one is {seq}"));
         }
         problems.extend(self.joint(seq, prev));
-        problems.extend(self.compare(seq, &hash));
+        problems.extend(self.compare(seq, hash));
         self.verdict.records += 1;
         self.verdict.unsigned_records += 1;
         if self.verdict.records == 1 {
             self.verdict.first_seq = seq;
         }
         self.verdict.last_seq = seq;
-        let veild = || -> Option<Value> { serde_json::from_slice::<Value>(&lines.line).ok()?.get("veild").cloned() };
-        let action = event.map(|event| event.action);
-        if action == Some("audit.pruned") {
-            self.announced.extend(veild().and_then(|veild| veild["pruned"]["first_seq"].as_u64()));
+        let veild = bytes.and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok()?.get("veild").cloned());
+        if let Kind::Pruned(..) = line.kind {
+            self.announced.extend(veild.as_ref().and_then(|veild| veild["pruned"]["first_seq"].as_u64()));
         }
-        if checkpoint.is_some() || action == Some("audit.checkpoint") {
-            match self.checkpoint(veild().as_ref().and_then(|veild| veild.get("checkpoint")), seq, &lines.line) {
+        if let Kind::Checkpoint(_, bytes) = &line.kind {
+            match self.checkpoint(veild.as_ref().and_then(|veild| veild.get("checkpoint")), seq, bytes) {
                 Ok(at) => {
                     self.verdict.checkpoints += 1;
                     self.verdict.unsigned_records = 0;
@@ -253,7 +250,7 @@ impl Check<'_> {
             }
         }
         self.expected_seq = seq.saturating_add(1);
-        self.expected_prev = hash;
+        self.expected_prev.clone_from(hash);
         problems
     }
 
