@@ -199,7 +199,7 @@ fn bulk(body: &[u8], shelf: &Shelf) -> (u16, Value) {
             .map(|_| json!({"create": {"status": 429, "error": {"type": "es_rejected_execution_exception"}}}))
             .collect();
         let alone = json!({"errors": true, "items": items});
-        return if held.visits % 2 == 0 { (503, json!({"status": 503})) } else { (200, alone) };
+        return if held.visits.is_multiple_of(2) { (503, json!({"status": 503})) } else { (200, alone) };
     }
     let mut known = held.by_id();
     let text = String::from_utf8(body.to_vec()).unwrap();

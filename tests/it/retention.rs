@@ -1,5 +1,6 @@
 //! Old audit records: compressed, pruned, held, handed on; kills at every step of it.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -125,6 +126,52 @@ fn two_hundred_random_kills_of_retention_lose_and_double_nothing() {
         drop(daemon);
     }
     assert_pruned_once(&sandbox, "random kills");
+}
+
+#[test]
+fn two_hundred_random_kills_of_holds_and_daemon_keep_what_is_held() {
+    let sandbox = Sandbox::new();
+    long_trail(&sandbox);
+    let hold = |verb: &str, name: &str| -> Vec<String> {
+        ["audit", "hold", verb, name, "--reason", "litigation"].map(str::to_owned).to_vec()
+    };
+    let run = |arguments: &[String]| sandbox.veild(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(run(&hold("add", "all")).status.success());
+    let in_force = |name: &str| sandbox.site("audit/holds").join(format!("{name}.json")).exists();
+    let mut seed = 0xDA94_2042_E4DD_58B5_u64;
+    for kill in 0..200 {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let name = format!("case-{}", kill % 3);
+        let daemon = (kill % 2 == 0).then(|| sandbox.daemon_with(&[QUICK]));
+        let verb = if in_force(&name) { "remove" } else { "add" };
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_veild"));
+        command.arg("--config").arg(sandbox.site("config.toml")).args(hold(verb, &name));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = command.spawn().unwrap();
+        // The moment of the kills is the random input of this test.
+        std::thread::sleep(Duration::from_millis(seed % 50));
+        drop(daemon);
+        command.kill().unwrap();
+        command.wait().unwrap();
+    }
+    assert_eq!(stubs(&sandbox), 0, "all is held");
+    let records = sandbox.audit();
+    assert_eq!(records.iter().filter(|it| it["file"]["name"] == "old.csv").count() as i64, 2 * (DAYS + 1));
+    for name in ["case-0", "case-1", "case-2"] {
+        let about = |it: &&serde_json::Value| it["veild"]["hold"]["name"] == name;
+        let last = records.iter().rfind(about).map(|it| it["event"]["action"].clone());
+        // It may be in force and unrecorded after a kill, never the other way round.
+        assert!(in_force(name) || last != Some("audit.hold_added".into()), "{name}");
+        // What was cut off is done by the same command.
+        let verb = if in_force(name) { "remove" } else { "add" };
+        assert!(run(&hold(verb, name)).status.success() && in_force(name) == (verb == "add"));
+        assert!(!in_force(name) || run(&hold("remove", name)).status.success());
+    }
+    sandbox.assert_audit_holds();
+    assert!(run(&hold("remove", "all")).status.success());
+    assert_pruned_once(&sandbox, "random kills of holds");
 }
 
 #[test]

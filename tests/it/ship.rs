@@ -127,6 +127,11 @@ fn a_server_that_cannot_prove_itself_gets_nothing_and_that_is_told() {
         "{text}"
     );
     assert_eq!(store.held().arrived.len(), 0);
+    fs::rename(sandbox.site("ca.pem"), sandbox.site("away.pem")).unwrap();
+    let found = sandbox.json(&["check"]).to_string();
+    assert!(found.contains("[audit.ship.central]: ") && found.contains("ca.pem"), "{found}");
+    fs::rename(sandbox.site("away.pem"), sandbox.site("ca.pem")).unwrap();
+    assert!(!sandbox.json(&["check"]).to_string().contains("audit.ship"));
     // The right authority is put there: certificates are read anew.
     fs::write(sandbox.site("ca.pem"), &other.pem).unwrap();
     sandbox.wait_for("the end of the alert", || sandbox.log_lines("audit_ship_back") == 1);

@@ -80,6 +80,14 @@ pub enum ShipError {
     Unconfirmed { to: String, what: String },
 }
 
+/// Reads what a connection needs of files, and makes none.
+pub fn try_files(to: &To) -> Result<(), ShipError> {
+    match to {
+        To::Journald => Ok(()),
+        To::SyslogTls { ca, client, .. } => syslog::config(ca, client.as_ref()).map(drop),
+    }
+}
+
 /// All targets of a trail.
 #[derive(Default)]
 pub struct Shipping {

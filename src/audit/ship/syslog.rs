@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ impl Syslog {
         let To::SyslogTls { host, port, ca, client } = to else {
             return Err(refused(&name, "it is no syslog server"));
         };
-        let config = config(ca, client.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path())))?;
+        let config = config(ca, client.as_ref())?;
         let server = ServerName::try_from(host.clone()).map_err(|_| refused(&name, "it is no name of a server"))?;
         let session = ClientConnection::new(Arc::new(config), server).map_err(|error| refused(&name, error))?;
         let socket =
@@ -129,7 +129,7 @@ fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 /// Read anew for each connection: certificates are renewed.
-fn config(ca: &Path, client: Option<(&Path, &Path)>) -> Result<ClientConfig, ShipError> {
+pub fn config(ca: &Path, client: Option<&(PathBuf, PathBuf)>) -> Result<ClientConfig, ShipError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(ca)? {
         roots.add(certificate).map_err(|error| tls(ca, error))?;

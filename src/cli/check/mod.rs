@@ -16,6 +16,7 @@ mod inotify;
 mod landing;
 mod places;
 mod recipients;
+mod ship;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -177,6 +178,7 @@ fn findings(config: &Config, service: &Service) -> Vec<Finding> {
         Err(problem) => findings.push(Finding::error(format!("{problem}: {}", problem.source))),
     }
     findings.extend(recipients::check(config, service));
+    findings.extend(ship::check(config, service));
     findings
 }
 
