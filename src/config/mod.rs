@@ -154,6 +154,8 @@ pub struct Landing {
     pub views: Vec<View>,
     /// `after = "archive"`: who can read the unmasked originals.
     pub archive: Option<Vec<String>>,
+    /// `unrecognised = "seal"`: to whom files of no format that is read are sealed as they are.
+    pub unrecognised: Option<Vec<String>>,
     /// How its files are read; without a file's own extension.
     pub reading: Reading,
     pub compress: Compress,
@@ -323,7 +325,9 @@ mod tests {
         let archive = refusal("after = \"delete\"", "after = \"archive\"");
         assert!(archive.contains("needs `archive_recipients`"), "{archive}");
         let archive = refusal("# archive_recipients", "archive_recipients");
-        assert!(archive.contains("goes with `after = \"archive\"`"), "{archive}");
+        assert!(archive.contains("go with `after = \"archive\"` or"), "{archive}");
+        let seal = refusal("unrecognised = \"reject\"", "unrecognised = \"seal\"");
+        assert!(seal.contains("`unrecognised = \"seal\"` needs `archive_recipients`"), "{seal}");
         let view = refusal("policy = \"people-coarse\"", "policy = \"people-course\"");
         assert!(view.contains("there is no [policy.people-course]"), "{view}");
         let view = refusal("name = \"statistics\"", "name = \"a/b\"");

@@ -263,7 +263,9 @@ pub struct Landing {
     pub recipients_file: Option<Spanned<String>>,
     /// What is done with the original.
     pub after: Option<Spanned<After>>,
-    /// age recipients, or groups, of the unmasked original; for `after = "archive"`.
+    /// What is done with files of no format that is read.
+    pub unrecognised: Option<Spanned<Unrecognised>>,
+    /// age recipients, or groups, of the unmasked original; for `after = "archive"` and `unrecognised = "seal"`.
     pub archive_recipients: Option<Spanned<OneOrMany>>,
     /// Further outputs of the same reading, for other readers.
     #[serde(default)]
@@ -330,6 +332,15 @@ pub enum After {
     Delete,
     /// Sealed to `archive_recipients`, below the vault's `.archive`.
     Archive,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unrecognised {
+    /// Quarantined, with what they are.
+    Reject,
+    /// Sealed as they are to `archive_recipients`, below the vault's `.archive`.
+    Seal,
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -43,6 +43,10 @@ pub use reading::{Compress, Compression, Format, Limits, MemberRule, Reading, ex
 pub use survey::{Surveyed, SurveyedColumn, survey};
 pub use verify::{Accepted, Leak, LeakClass, Verified};
 
+/// Code of the fault of a file that is of no format that is read, and what receipts say of its format where it was sealed
+/// all the same.
+pub const UNRECOGNISED: (&str, &str) = ("unrecognised_format", "unrecognised");
+
 /// How the input's digest is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -60,7 +60,7 @@ pub enum OutputSpec {
         compress: Compress,
         readers: Readers,
     },
-    /// The input as it is, for the archive; at most one, and the last.
+    /// The input as it is, for the archive; at most one, and the last. Alone it is of no format that is read.
     Original {
         readers: Readers,
     },

@@ -143,11 +143,19 @@ fn mask(
         }
     }
     let progress = progress(socket);
-    let mut report = pipeline::process(Input { file, reading, digest }, masked, keys, threads, &progress)?;
-    if let Some((sink, sealing)) = original {
-        let read = (&report.input, report.rows_in);
-        report.outputs.push(pipeline::original::seal(&again, sink, sealing, read, keys, &progress)?);
-    }
+    let report = match original {
+        Some((sink, sealing)) if masked.is_empty() => {
+            pipeline::original::seal_unread(&file, sink, sealing, digest, keys, &progress)?
+        }
+        original => {
+            let mut report = pipeline::process(Input { file, reading, digest }, masked, keys, threads, &progress)?;
+            if let Some((sink, sealing)) = original {
+                let read = (&report.input, report.rows_in);
+                report.outputs.push(pipeline::original::seal(&again, sink, sealing, read, keys, &progress)?);
+            }
+            report
+        }
+    };
     let content = match (content, &report.input) {
         (false, _) => None,
         (true, InputReport { digest_kind: DigestKind::Keyed, digest, .. }) => digest.clone(),

@@ -4,6 +4,7 @@
 //! - `mounts.rs`: file systems of their own; no tests.
 //! - `main_way.rs`: from landing to vault or quarantine, and what veild writes about it.
 //! - `outputs.rs`: several outputs of one file.
+//! - `unrecognised.rs`: files that no reader takes, sealed as they are.
 //! - `duplicates.rs`: files whose content was sealed before.
 //! - `crash.rs`: kills at named points and at random, and what must hold afterwards.
 //! - `uploaders.rs`: what real uploaders do, as other users and through sshd too.
@@ -99,6 +100,7 @@ mod status;
 mod stop;
 mod systemd;
 mod trail;
+mod unrecognised;
 mod uploaders;
 mod verify;
 mod versions;

@@ -94,14 +94,19 @@ fn plugins(config: &Config, service: &Service) -> Vec<Finding> {
 /// Everybody to whom anything of a landing is sealed.
 fn recipients(landing: &Landing) -> impl Iterator<Item = &String> {
     let views = landing.views.iter().flat_map(|view| &view.recipients);
-    landing.recipients.iter().chain(views).chain(landing.archive.iter().flatten())
+    landing.recipients.iter().chain(views).chain(originals(landing))
+}
+
+/// Who reads unmasked originals.
+fn originals(landing: &Landing) -> impl Iterator<Item = &String> {
+    landing.archive.as_ref().or(landing.unrecognised.as_ref()).into_iter().flatten()
 }
 
 /// Recipients of a landing's archive who are recipients of its masked outputs, too, with the landing's name.
 fn readers_of_both(landing: &Landing) -> Vec<(&str, String)> {
     let readers = landing.views.iter().flat_map(|view| &view.recipients).chain(&landing.recipients);
     let readers: BTreeSet<String> = readers.map(|reader| canonical(reader)).collect();
-    let archive = landing.archive.iter().flatten().map(|reader| canonical(reader));
+    let archive = originals(landing).map(|reader| canonical(reader));
     let both = archive.filter(|reader| readers.contains(reader));
     both.map(|reader| (landing.name.as_str(), reader)).collect()
 }

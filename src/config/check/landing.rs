@@ -81,10 +81,9 @@ pub(super) fn landing(
     }
     let reading = reading::reading(raw.format, raw.encoding, raw.delimited, raw.limits, findings);
     let reading = Reading { members, sheet: raw.sheet, ..reading };
-    let archive = archive(raw.after, raw.archive_recipients, groups, findings).map(|readers| {
-        named.extend(readers.groups);
-        readers.recipients
-    });
+    let keeps = originals(raw.after, raw.unrecognised, raw.archive_recipients, groups, findings);
+    named.extend(keeps.readers.groups);
+    let originals = |wanted: bool| wanted.then(|| keeps.readers.recipients.clone());
     Landing {
         name: raw.name.into_inner(),
         dir: absolute(Some(raw.dir), "", findings),
@@ -106,7 +105,8 @@ pub(super) fn landing(
         recipients: own.recipients,
         groups: named,
         views,
-        archive,
+        archive: originals(keeps.all),
+        unrecognised: originals(keeps.unrecognised),
         reading,
         compress: raw.output.compress,
     }
@@ -174,27 +174,35 @@ fn dedup_window(given: Option<Spanned<Span>>, findings: &mut Findings<'_>) -> Du
     window
 }
 
-fn archive(
+/// Which originals are kept, and for whom.
+struct Originals {
+    all: bool,
+    unrecognised: bool,
+    readers: Readers,
+}
+
+fn originals(
     after: Option<Spanned<raw::After>>,
+    unrecognised: Option<Spanned<raw::Unrecognised>>,
     recipients: Option<Spanned<raw::OneOrMany>>,
     groups: &Groups,
     findings: &mut Findings<'_>,
-) -> Option<Readers> {
-    let is_archive = after.as_ref().is_some_and(|after| *after.get_ref() == raw::After::Archive);
-    match (is_archive, recipients) {
-        (true, Some(recipients)) => Some(readers(Some(recipients), None, groups, findings)),
-        (true, None) => {
-            let place = after.map_or(0..0, |after| after.span());
-            findings
-                .add(place, "`after = \"archive\"` needs `archive_recipients`, who can read the unmasked originals");
-            None
-        }
-        (false, Some(recipients)) => {
-            findings.add(recipients.span(), "`archive_recipients` goes with `after = \"archive\"`");
-            None
-        }
-        (false, None) => None,
+) -> Originals {
+    let archive = after.filter(|after| *after.get_ref() == raw::After::Archive);
+    let seal = unrecognised.filter(|wanted| *wanted.get_ref() == raw::Unrecognised::Seal);
+    match (&recipients, &archive, &seal) {
+        (None, Some(after), _) => findings
+            .add(after.span(), "`after = \"archive\"` needs `archive_recipients`, who can read the unmasked originals"),
+        (None, None, Some(wanted)) => findings.add(
+            wanted.span(),
+            "`unrecognised = \"seal\"` needs `archive_recipients`, who can read what nobody has masked",
+        ),
+        (Some(recipients), None, None) => findings
+            .add(recipients.span(), "`archive_recipients` go with `after = \"archive\"` or `unrecognised = \"seal\"`"),
+        _ => {}
     }
+    let readers = recipients.map(|recipients| readers(Some(recipients), None, groups, findings));
+    Originals { all: archive.is_some(), unrecognised: seal.is_some(), readers: readers.unwrap_or_default() }
 }
 
 fn sweep(given: Option<Span>, place: Range<usize>, findings: &mut Findings<'_>) -> Duration {

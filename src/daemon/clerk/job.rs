@@ -20,14 +20,21 @@ pub struct Job {
     pub landing: Arc<Landing>,
     pub claimed: Claimed,
     pub arrived_at: Timestamp,
+    /// What it is, where no reader takes it and its landing has such files sealed as they are.
+    pub unrecognised: Option<String>,
 }
 
 impl Job {
+    pub fn new(config: Arc<Config>, landing: Arc<Landing>, claimed: Claimed, arrived_at: Timestamp) -> Job {
+        Job { config, landing, claimed, arrived_at, unrecognised: None }
+    }
+
     pub fn id(&self) -> JobId {
         self.claimed.job
     }
 
-    /// What is made of the file: main output, views, and the original for the archive.
+    /// What is made of the file: main output, views, and the original for the archive; of one that no reader takes the
+    /// original alone.
     pub fn outputs(&self) -> Vec<Planned<'_>> {
         let (vault, landing) = (&self.config.vault, &self.landing);
         let (id, sub_path) = (self.id(), &self.claimed.sub_path);
@@ -43,14 +50,16 @@ impl Job {
         let views = landing.views.iter().enumerate().map(|(index, view)| {
             planned(format!("{id}.{index}.age"), Some(view.name.as_str()), &view.policy, &view.recipients)
         });
-        let original = landing.archive.iter().map(|recipients| Planned {
+        let kept = if self.unrecognised.is_some() { &landing.unrecognised } else { &landing.archive };
+        let original = kept.iter().map(|recipients| Planned {
             view: None,
             policy: None,
             recipients,
             incoming: vault.dir.join(".incoming").join(format!("{id}.archive.age")),
             object: vault::archive_path(&landing.name, sub_path, id, &self.claimed.name, vault.opaque),
         });
-        std::iter::once(main).chain(views).chain(original).collect()
+        let masked = std::iter::once(main).chain(views).filter(|_| self.unrecognised.is_none());
+        masked.chain(original).collect()
     }
 
     /// Where the sealed original of a rejected file is written.

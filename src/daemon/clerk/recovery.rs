@@ -11,6 +11,7 @@ use crate::audit::{Action, Outcome, Record};
 use crate::config::{Config, Landing};
 use crate::daemon::reload::TakenUp;
 use crate::job::JobId;
+use crate::pipeline::UNRECOGNISED;
 use crate::spool::Claimed;
 use crate::vault::{Published, Receipt};
 use crate::{quarantine, spool, vault};
@@ -43,7 +44,7 @@ impl Clerk {
             for claimed in at_rest {
                 let outputs = published.remove(&claimed.job).unwrap_or_default();
                 let arrived_at = claimed.job.claim_time();
-                let job = Job { config: config.clone(), landing: landing.clone(), claimed, arrived_at };
+                let job = Job::new(config.clone(), landing.clone(), claimed, arrived_at);
                 if self.complete(&job, outputs)? {
                     taken_up.completed += 1;
                 } else {
@@ -129,7 +130,8 @@ impl Clerk {
         }
         let job = Box::new(job.clone());
         let is_main = |(receipt, published): &(Receipt, Published)| {
-            receipt.view.is_none() && !vault::is_archived(&published.object)
+            let is_alone = receipt.input.format == UNRECOGNISED.1;
+            is_alone || (receipt.view.is_none() && !vault::is_archived(&published.object))
         };
         // Where the main output is, all are.
         let settled = if outputs.first().is_some_and(is_main) {

@@ -9,7 +9,7 @@ use crate::daemon::event::Event;
 use crate::daemon::places::Obstacle;
 use crate::job::JobId;
 use crate::keys::MaskingKeys;
-use crate::pipeline::Fault;
+use crate::pipeline::{Fault, UNRECOGNISED};
 use crate::spool;
 use crate::vault::{Published, Receipt, is_archived};
 
@@ -156,22 +156,28 @@ impl Settled {
         match &self.outcome {
             SettledOutcome::Sealed { outputs } => {
                 let (receipt, published) = &outputs[0];
-                let (archived, views): (Vec<_>, Vec<_>) =
-                    outputs[1..].iter().partition(|(_, published)| is_archived(&published.object));
-                let views: Vec<Value> = views.into_iter().map(output_record).collect();
                 let record = Record::new(Timestamp::now(), Action::FileSealed, Outcome::Success)
                     .field("file", json!({"name": name, "size": job.claimed.stamp.bytes}))
                     .veild("job", json!(job.id()))
                     .veild("landing", json!(receipt.landing))
                     .veild("arrived_at", json!(receipt.arrived_at))
                     .veild("claimed_at", json!(receipt.claimed_at))
-                    .veild("sealed_at", json!(receipt.sealed_at))
+                    .veild("sealed_at", json!(receipt.sealed_at));
+                if is_archived(&published.object) {
+                    // After a restart only that it was, not as what.
+                    let what = job.unrecognised.as_deref().unwrap_or(UNRECOGNISED.1);
+                    return record.veild("unrecognised", what).veild("archive", output_record(&outputs[0]));
+                }
+                let record = record
                     .veild("rows_in", json!(receipt.rows_in))
                     .veild("rows_out", json!(receipt.rows_out))
                     .veild("object", json!(receipt.output.path))
                     .veild("object_sha256", json!(receipt.output.sha256))
                     .veild("receipt_sha256", json!(published.receipt_sha256))
                     .veild("policy", json!(receipt.policy));
+                let (archived, views): (Vec<_>, Vec<_>) =
+                    outputs[1..].iter().partition(|(_, published)| is_archived(&published.object));
+                let views: Vec<Value> = views.into_iter().map(output_record).collect();
                 let record = if views.is_empty() { record } else { record.veild("views", views) };
                 archived.into_iter().fold(record, |record, output| record.veild("archive", output_record(output)))
             }

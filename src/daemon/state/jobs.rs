@@ -18,7 +18,7 @@ use crate::intake::Hint;
 use crate::job::JobId;
 use crate::keys::Passphrases;
 use crate::ledger::Attempts;
-use crate::pipeline::{Failure, Fault, Reading};
+use crate::pipeline::{Failure, Fault, Reading, UNRECOGNISED};
 use crate::seal::Readers;
 use crate::spool::{Stamp, Writers};
 use crate::worker::message::{OutputSpec, Task, Work};
@@ -161,7 +161,14 @@ impl State {
                 let job = Box::new(running.job.clone());
                 self.hand(Paper::Commit { job, masked });
             }
-            Outcome::Masked(Err(Failure::Reject(fault))) => self.reject(job, fault),
+            Outcome::Masked(Err(Failure::Reject(fault))) => {
+                if fault.code == UNRECOGNISED.0 && running.job.landing.unrecognised.is_some() {
+                    running.job.unrecognised = Some(fault.sentence);
+                    self.ready.push_front(job);
+                } else {
+                    self.reject(job, fault);
+                }
+            }
             Outcome::Sealed(Ok(())) => {
                 if let Some(fault) = running.rejected.clone() {
                     let (attempts, boxed) = (running.attempts.died, Box::new(running.job.clone()));
@@ -236,7 +243,11 @@ impl State {
                     let what = "sealed with leaks, as the policy has `verify = \"warn\"`";
                     tracing::warn!(code = "leak_sealed", job = %id, landing, object, leaks, "{what}");
                 }
-                tracing::info!(code = "file_sealed", job = %id, landing, rows, bytes, object, views, "sealed");
+                let how = match &running.job.unrecognised {
+                    Some(_) => "sealed as it is, for the archive's readers",
+                    None => "sealed",
+                };
+                tracing::info!(code = "file_sealed", job = %id, landing, rows, bytes, object, views, "{how}");
                 let input_bytes = running.job.claimed.stamp.bytes;
                 self.count("sealed");
                 let now = self.now().monotonic;
@@ -267,6 +278,7 @@ impl State {
     fn start_over(&mut self, id: JobId) {
         let Some(running) = self.jobs.get_mut(&id) else { return };
         running.rejected = None;
+        running.job.unrecognised = None;
         running.awaited = true;
         self.revisit(id);
     }

@@ -383,7 +383,7 @@ impl State {
                 }
                 self.count("claimed");
                 let arrived_at = Timestamp::from_nanosecond(arrived_ns).unwrap_or_else(|_| claimed.job.claim_time());
-                let job = Job { config, landing, claimed, arrived_at };
+                let job = Job::new(config, landing, claimed, arrived_at);
                 self.admit(job, Attempts::default());
             }
             Event::NotClaimed { landing, relative, why } => self.on_not_claimed(&landing, relative, &why),

@@ -213,7 +213,10 @@ impl Tally {
 
 /// Says which member a fault is in, by its number: a member's name may be personal data.
 fn of_member(fault: Fault, number: usize) -> Fault {
-    Fault { sentence: format!("member {number}: {}", fault.sentence), ..fault }
+    // The archive itself was recognised.
+    let is_foreign = fault.code == super::UNRECOGNISED.0;
+    let code = if is_foreign { "unrecognised_member".to_owned() } else { fault.code };
+    Fault { code, sentence: format!("member {number}: {}", fault.sentence), ..fault }
 }
 
 fn named(failure: Failure, number: usize) -> Failure {

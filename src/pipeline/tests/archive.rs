@@ -148,8 +148,8 @@ fn archives_are_read_only_where_rules_say_so() {
         assert_eq!(fault(&archive, &none, &people()).code, "unrecognised_format");
     }
     assert_eq!(code(&zip(&[("people.csv", PEOPLE.as_bytes()), ("other.bin", b"x")])), "unlisted_member");
-    assert_eq!(code(&zip(&[("README.txt", b"x"), ("in.csv", &zip(&bundle()))])), "unrecognised_format");
-    assert_eq!(code(&zip(&[("in.csv", &gzip(&tar(&bundle())))])), "unrecognised_format");
+    assert_eq!(code(&zip(&[("README.txt", b"x"), ("in.csv", &zip(&bundle()))])), "unrecognised_member");
+    assert_eq!(code(&zip(&[("in.csv", &gzip(&tar(&bundle())))])), "unrecognised_member");
     assert_eq!(code(&zip(&[])), "empty_file");
     let bad = fault(&tar(&[("a.csv", PEOPLE.as_bytes()), ("b.csv", b"id,name\n1\n")]), &reading(), &people());
     assert_eq!((bad.code.as_str(), bad.row), ("ragged_row", Some(1)));
