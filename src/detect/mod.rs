@@ -35,4 +35,4 @@ pub use iban::is_iban;
 pub use suggest::{Suggestion, looks_like_data, suggest};
 pub use survey::{Finding, Survey};
 pub use text::{Span, Wanted, is_found_in_text, spans};
-pub use watch::{Evidence, Glimpses, Held, Watch};
+pub use watch::{Evidence, Glimpses, Held, Remembered, Watch};

@@ -26,8 +26,9 @@ const SHORTEST_SECRET: usize = 20;
 const SHARED_A_BLOCK: u16 = 64;
 /// Glimpses of a block and column that are kept of each kind; of others the number alone.
 const KEPT_A_BLOCK: usize = 128;
-/// Distinct cells of a column that are remembered.
+/// Distinct cells that are remembered of a column, and of all columns of a file.
 const REMEMBERED: usize = 4096;
+const REMEMBERED_BY_ALL: usize = 1 << 18;
 /// Least confidence in a column as a whole.
 const BELIEVED: f32 = 0.8;
 /// Log-odds above which one cell is enough.
@@ -247,8 +248,12 @@ struct Shown {
 #[derive(Default)]
 pub struct Evidence {
     shown: BTreeMap<(Class, bool), Shown>,
-    remembered: HashSet<u64>,
+    remembered: usize,
 }
+
+/// Cells that were seen in any column of a file.
+#[derive(Default)]
+pub struct Remembered(HashSet<(u64, usize, Class)>);
 
 /// A class that a column holds unmasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,12 +266,19 @@ pub struct Held {
 }
 
 impl Evidence {
-    /// Adds a block's; blocks must come in their order.
-    pub fn add(&mut self, watch: &Watch, glimpses: &Glimpses, first_row: u64) {
+    /// Adds a block's of the column with this number; blocks must come in their order.
+    pub fn add(
+        &mut self,
+        (watch, column): (&Watch, usize),
+        glimpses: &Glimpses,
+        first_row: u64,
+        remembered: &mut Remembered,
+    ) {
         for glimpse in &glimpses.kept {
             let Glimpse { sighting, is_within, is_marked, digest, row } = *glimpse;
-            let key = digest ^ sighting.class as u64;
-            let is_new = self.remembered.len() < REMEMBERED && self.remembered.insert(key);
+            let has_room = self.remembered < REMEMBERED && remembered.0.len() < REMEMBERED_BY_ALL;
+            let is_new = has_room && remembered.0.insert((digest, column, sighting.class));
+            self.remembered += usize::from(is_new);
             let shown = self.shown.entry((sighting.class, is_within)).or_default();
             if sighting.passed && shown.row == 0 {
                 shown.row = first_row + u64::from(row);

@@ -3,7 +3,7 @@ use super::*;
 /// What a column of that name with these cells holds.
 fn held<'c>(name: &str, cells: impl IntoIterator<Item = &'c str>) -> Vec<(Class, u64, u64)> {
     let watch = Watch::new(name);
-    let mut evidence = Evidence::default();
+    let (mut evidence, mut remembered) = (Evidence::default(), Remembered::default());
     let cells: Vec<&str> = cells.into_iter().collect();
     for (block, cells) in cells.chunks(1000).enumerate() {
         let mut glimpses = Glimpses::default();
@@ -12,7 +12,7 @@ fn held<'c>(name: &str, cells: impl IntoIterator<Item = &'c str>) -> Vec<(Class,
                 cell.bytes().fold(7, |digest: u64, byte| (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
             watch.look(cell, digest, row as u32, &mut glimpses);
         }
-        evidence.add(&watch, &glimpses, block as u64 * 1000 + 1);
+        evidence.add((&watch, 0), &glimpses, block as u64 * 1000 + 1, &mut remembered);
     }
     evidence.held(&watch).into_iter().map(|held| (held.class, held.row, held.cells)).collect()
 }
@@ -135,18 +135,23 @@ fn ordinary_columns_hold_nothing() {
 #[test]
 fn what_a_column_shows_is_bounded() {
     let watch = Watch::new("mail");
-    let (mut glimpses, mut evidence) = (Glimpses::default(), Evidence::default());
+    let mut glimpses = Glimpses::default();
     for row in 0..100_000 {
         watch.look(&format!("user{row}@example.com"), row, row as u32, &mut glimpses);
         watch.look(&format!("{row:09}"), row, row as u32, &mut glimpses);
     }
     assert!(glimpses.kept.len() <= 2 * KEPT_A_BLOCK && glimpses.more.len() <= Class::ALL.len());
-    evidence.add(&watch, &glimpses, 1);
+    let (mut evidence, mut remembered) = (Evidence::default(), Remembered::default());
+    evidence.add((&watch, 0), &glimpses, 1, &mut remembered);
     assert_eq!(evidence.held(&watch), [Held { class: Class::Email, row: 1, cells: 100_000 }]);
-    for block in 0..1000 {
-        let mut glimpses = Glimpses::default();
-        (0..100).for_each(|row| watch.look("123456789", block * 100 + row, row as u32, &mut glimpses));
-        evidence.add(&watch, &glimpses, 1);
+    for column in 0..100 {
+        let mut evidence = Evidence::default();
+        for block in 0..100 {
+            let mut glimpses = Glimpses::default();
+            (0..100).for_each(|row| watch.look("123456789", block * 100 + row, row as u32, &mut glimpses));
+            evidence.add((&watch, column), &glimpses, 1, &mut remembered);
+        }
+        assert!(evidence.remembered <= REMEMBERED);
     }
-    assert!(evidence.remembered.len() <= REMEMBERED);
+    assert!(remembered.0.len() <= REMEMBERED_BY_ALL);
 }

@@ -16,6 +16,8 @@ const SHORTEST: u32 = 4;
 /// Shortest word that is looked for within other cells, and shortest cell that it is looked for in.
 const SHORTEST_WORD: u32 = 5;
 const SHORTEST_TEXT: u32 = 9;
+/// Words of a record that are looked for: its texts are searched for each.
+const WORDS: usize = 256;
 /// Different values of a pair of columns that are counted.
 const COUNTED: usize = 64;
 
@@ -159,7 +161,7 @@ pub(super) fn look(
                 if digest & sample == 0 && is_telling(side.cells.value(cell).as_bytes()) {
                     found.originals.push((digest, side.index));
                 }
-                if view.length >= SHORTEST_WORD && side.has_words {
+                if view.length >= SHORTEST_WORD && side.has_words && words.len() < WORDS {
                     let start = fold(view.prefix);
                     starts |= bit(start);
                     words.push((start, cell, side.slot, digest));

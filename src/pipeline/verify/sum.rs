@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::digest::Digests;
 use super::repeat::{Key, Map, Pair};
 use super::{Accepted, ColumnSeen, Leak, LeakClass, Seen, Verified, Watched};
-use crate::detect::Evidence;
+use crate::detect::{Evidence, Remembered};
 use crate::mask::Remains;
 use crate::pipeline::{Failure, Fault};
 use crate::policy::{Acceptance, Policy, Verify, normalise};
@@ -59,6 +59,7 @@ pub(in crate::pipeline) struct Sum {
     digests: Arc<Digests>,
     sample: u64,
     columns: Vec<ColumnSum>,
+    remembered: Remembered,
     cells: Map<Key, Pair>,
     words: Map<Key, Pair>,
     originals: Map<u64, Original>,
@@ -78,6 +79,7 @@ impl Sum {
             digests: Arc::new(Digests::new()),
             sample: 0,
             columns: Vec::new(),
+            remembered: Remembered::default(),
             cells: Map::default(),
             words: Map::default(),
             originals: Map::default(),
@@ -128,7 +130,8 @@ impl Sum {
         }
         let sum = &mut self.columns[index];
         if !seen.glimpses.is_empty() {
-            sum.evidence.add(&seen.watched.watch, &seen.glimpses, first_row);
+            let watch = (&seen.watched.watch, index);
+            sum.evidence.add(watch, &seen.glimpses, first_row, &mut self.remembered);
         }
         sum.filled += seen.filled;
         if sum.unchanged == 0 {
