@@ -16,6 +16,7 @@
 //! - `recipients.rs`: who can open what, and how policies name columns.
 //! - `groups.rs`: recipients by the name of their group, and groups with nobody in them.
 //! - `peers.rs`: what the other age implementations open and seal; `tests/peers/prepare` installs them.
+//! - `vectors.rs`: the published test vectors for age.
 //! - `passphrase.rs`: sealing with a secret that this host holds.
 //! - `plugins.rs`: recipients of age plugins.
 //! - `names.rs`: names that do harm to whoever reads of them.
@@ -102,6 +103,7 @@ mod systemd;
 mod trail;
 mod unrecognised;
 mod uploaders;
+mod vectors;
 mod verify;
 mod versions;
 mod worker;
