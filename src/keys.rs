@@ -258,10 +258,7 @@ pub fn generate_signing(path: &Path) -> Result<(), KeyError> {
     private.set_comment("veild");
     let secret = private.to_openssh(LineEnding::LF).map_err(fail)?;
     let public = private.public_key().to_openssh().map_err(fail)?;
-    let mut bare = private.public_key().clone();
-    bare.set_comment("");
-    let bare = bare.to_openssh().map_err(fail)?;
-    let signers = format!("veild namespaces=\"veild-audit,veild-receipt\" {}\n", bare.trim_end());
+    let signers = VerifyingKey { key: private.public_key().clone() }.allowed_signers();
     write_durable(path, 0o600, secret.as_bytes())?;
     write_durable(&public_path, 0o644, format!("{}\n", public.trim_end()).as_bytes())?;
     write_durable(&signers_path, 0o644, signers.as_bytes())
@@ -351,6 +348,14 @@ impl VerifyingKey {
             (Err(error), KeySource::File(path)) => VerifyingKey::load(&with_suffix(path, ".pub")).map_err(|_| error),
             (Err(error), KeySource::Command(_)) => Err(error),
         }
+    }
+
+    /// A line for `ssh-keygen -Y verify`.
+    pub fn allowed_signers(&self) -> String {
+        let mut bare = self.key.clone();
+        bare.set_comment("");
+        let bare = bare.to_openssh().expect("a key that was read can be written");
+        format!("veild namespaces=\"veild-audit,veild-receipt\" {}\n", bare.trim_end())
     }
 
     /// Whether the armoured signature is this key's over the message in the namespace.

@@ -13,7 +13,8 @@
 //!    looks for leaks in what goes out, and seals it ([`seal`]). Of columnar files the masked columns alone are written anew,
 //!    and archives go through it member by member.
 //! 7. [`vault`] publishes receipt, signature and object, in this order, durably, and all outputs of a file or none; a
-//!    rejected file goes to [`quarantine`] with its reason.
+//!    rejected file goes to [`quarantine`] with its reason. What can be seen there is changed through a journal only:
+//!    pruned ([`vault::prune`]), or sealed to other readers ([`vault::rewrap`]).
 //! 8. [`audit`] appends one tamper-evident record for each outcome, durably, before the source is removed; checkpoints are
 //!    signed, and sealed under a key that is erased after use ([`audit::epoch`]). Threads of its own carry it elsewhere
 //!    ([`audit::ship`]).

@@ -6,9 +6,13 @@ use std::io::{self, BufReader, Read, Write};
 
 use sha2::{Digest, Sha256};
 
+mod header;
+mod identity;
 pub mod plugin;
 mod recipient;
 
+pub use header::{Rewrapped, rewrap};
+pub use identity::Identities;
 pub use recipient::{
     PASSPHRASE_PREFIX, Readers, RecipientError, Recipients, WORK_FACTOR, canonical, discord, plugin_of,
 };
@@ -125,25 +129,16 @@ impl<W: Write> Write for Sealer<W> {
     }
 }
 
-/// Opens a sealed stream with identities in age's or OpenSSH's file format.
+/// Opens a sealed stream with identities in age's or OpenSSH's file format, without a passphrase.
 pub fn open<R: Read + 'static>(sealed: R, identity_file: &[u8]) -> io::Result<Box<dyn Read>> {
-    let identities = identities(identity_file)?;
-    let decryptor = age::Decryptor::new(sealed).map_err(opening)?;
-    let reader = decryptor.decrypt(identities.iter().map(|identity| &**identity)).map_err(opening)?;
-    Ok(Box::new(BufReader::with_capacity(BUFFER, reader)))
+    open_with(sealed, &Identities::parse(identity_file)?)
 }
 
-/// The recipients whose identities a file holds, as [`canonical`] spells them; none where that cannot be told.
-pub fn recipients_of(identity_file: &[u8]) -> Vec<String> {
-    let text = identity_file.trim_ascii_start();
-    if text.starts_with(b"-----BEGIN ") {
-        let identity = age::ssh::Identity::from_buffer(text, None).ok();
-        let recipient = identity.and_then(|identity| age::ssh::Recipient::try_from(identity).ok());
-        return recipient.map(|recipient| canonical(&recipient.to_string())).into_iter().collect();
-    }
-    let lines = String::from_utf8_lossy(text);
-    let secrets = lines.lines().filter_map(|line| line.trim().parse::<age::x25519::Identity>().ok());
-    secrets.map(|identity| identity.to_public().to_string()).collect()
+/// Opens a sealed stream.
+pub fn open_with<R: Read + 'static>(sealed: R, identities: &Identities) -> io::Result<Box<dyn Read>> {
+    let decryptor = age::Decryptor::new(sealed).map_err(opening)?;
+    let reader = decryptor.decrypt(identities.iter()).map_err(opening)?;
+    Ok(Box::new(BufReader::with_capacity(BUFFER, reader)))
 }
 
 fn invalid(why: &'static str) -> io::Error {
@@ -156,26 +151,10 @@ fn opening(error: age::DecryptError) -> io::Error {
         age::DecryptError::NoMatchingKeys => {
             io::Error::new(io::ErrorKind::PermissionDenied, "none of the identities opens this object")
         }
+        age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => {
+            io::Error::new(io::ErrorKind::PermissionDenied, "the passphrase or key is wrong")
+        }
         other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
-    }
-}
-
-fn identities(file: &[u8]) -> io::Result<Vec<Box<dyn age::Identity>>> {
-    let text = file.trim_ascii_start();
-    if !text.starts_with(b"-----BEGIN ") {
-        let parsed = age::IdentityFile::from_buffer(file)?.into_identities().map_err(opening)?;
-        if parsed.is_empty() {
-            return Err(invalid("the identity file holds no identity"));
-        }
-        return Ok(parsed.into_iter().map(|identity| identity as Box<dyn age::Identity>).collect());
-    }
-    // age reports a cut-off key as `Interrupted`, which readers take as "try again": never pass it on.
-    match age::ssh::Identity::from_buffer(text, None).map_err(|_| invalid("not a valid OpenSSH private key"))? {
-        identity @ age::ssh::Identity::Unencrypted(_) => Ok(vec![Box::new(identity)]),
-        age::ssh::Identity::Encrypted(_) => {
-            Err(invalid("the SSH private key is protected by a passphrase: remove it from a copy, or use age -d"))
-        }
-        age::ssh::Identity::Unsupported(_) => Err(invalid("this kind of SSH private key is not supported")),
     }
 }
 
@@ -185,12 +164,12 @@ mod tests {
     use secrecy::ExposeSecret;
     use std::process::Command;
 
-    fn pair() -> (String, String) {
+    pub fn pair() -> (String, String) {
         let identity = age::x25519::Identity::generate();
         (identity.to_public().to_string(), identity.to_string().expose_secret().to_owned())
     }
 
-    fn ssh_pair(dir: &std::path::Path, kind: &str, passphrase: &str) -> Option<(String, Vec<u8>)> {
+    pub fn ssh_pair(dir: &std::path::Path, kind: &str, passphrase: &str) -> Option<(String, Vec<u8>)> {
         let key = dir.join(format!("{kind}{}", passphrase.len()));
         let run = Command::new("ssh-keygen").args(["-q", "-t", kind, "-N", passphrase, "-f"]).arg(&key).status();
         if !run.is_ok_and(|status| status.success()) {
@@ -201,7 +180,7 @@ mod tests {
         Some((public, std::fs::read(&key).unwrap()))
     }
 
-    fn seal(recipients: &[String], plain: &[u8]) -> (Vec<u8>, Sealed) {
+    pub fn seal(recipients: &[String], plain: &[u8]) -> (Vec<u8>, Sealed) {
         let mut sealer = Sealer::new(&Recipients::parse(recipients).unwrap(), Vec::new()).unwrap();
         sealer.write_all(plain).unwrap();
         sealer.finish().unwrap()
@@ -216,7 +195,8 @@ mod tests {
     #[test]
     fn seals_opens_and_tallies() {
         let (public, secret) = pair();
-        assert_eq!(recipients_of(format!("# kept elsewhere\n{secret}\n").as_bytes()), [public.as_str()]);
+        let identities = Identities::parse(format!("# kept elsewhere\n{secret}\n").as_bytes()).unwrap();
+        assert_eq!(identities.recipients(), [public.as_str()]);
         for size in [0, 1, 65_535, 65_536, 65_537, 131_072, 3 << 20] {
             let plain = vec![7u8; size];
             let (sealed, told) = seal(std::slice::from_ref(&public), &plain);
@@ -293,7 +273,7 @@ mod tests {
             let Some((public, private)) = ssh_pair(dir.path(), kind, "") else { return };
             let (sealed, _) = seal(std::slice::from_ref(&public), b"hello");
             assert_eq!(unseal(sealed, &private).unwrap(), b"hello");
-            assert_eq!(recipients_of(&private), [canonical(&public)]);
+            assert_eq!(Identities::parse(&private).unwrap().recipients(), [canonical(&public)]);
         }
         let Some((public, private)) = ssh_pair(dir.path(), "ed25519", "secret") else { return };
         let error = unseal(seal(&[public], b"x").0, &private).unwrap_err();

@@ -41,6 +41,8 @@ pub enum Action {
     VaultRewrapped,
     #[serde(rename = "vault.pruned")]
     VaultPruned,
+    #[serde(rename = "vault.exported")]
+    VaultExported,
     #[serde(rename = "token.revealed")]
     TokenRevealed,
     #[serde(rename = "key.generated")]
@@ -87,7 +89,7 @@ impl Action {
             FileSealed | AuditRotated => ("file", "creation"),
             FileQuarantined | FileRetried | VaultRewrapped | AuditRepaired => ("file", "change"),
             FileSkipped | FileDiscarded | VaultPruned | AuditPruned => ("file", "deletion"),
-            FileShown | FileReleased | VaultOpened | VaultVerified | TokenRevealed | AuditExported => {
+            FileShown | FileReleased | VaultOpened | VaultVerified | VaultExported | TokenRevealed | AuditExported => {
                 ("file", "access")
             }
             AuditCheckpoint => ("file", "info"),

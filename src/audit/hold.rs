@@ -1,4 +1,4 @@
-//! Legal hold: records that must stay, whatever their age or number.
+//! Legal hold: records and objects that must stay, whatever their age or number.
 //!
 //! `DIR/holds/<name>.json` is one hold, there as a whole or not at all. Whoever prunes reads them all just before, and
 //! prunes nothing when one of them cannot be read.
@@ -11,8 +11,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fsutil::{self, At, PathError};
+use crate::job::JobId;
 
-const HOLD_VERSION: u32 = 1;
+/// Those of version 1 hold the objects of all landings.
+const HOLD_VERSION: u32 = 2;
 const HOLDS: &str = "holds";
 
 /// One hold.
@@ -25,18 +27,39 @@ pub struct Hold {
     pub from: Option<Timestamp>,
     /// What happens after this is not held; absent: for ever.
     pub to: Option<Timestamp>,
+    /// Only this landing's objects are held; all records of the time are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landing: Option<String>,
+    /// Only these jobs' objects are held, when there are any here; all records of the time are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobId>,
     pub reason: String,
     pub since: Timestamp,
 }
 
 impl Hold {
     pub fn new(name: &str, from: Option<Timestamp>, to: Option<Timestamp>, reason: &str, since: Timestamp) -> Hold {
-        Hold { hold_version: HOLD_VERSION, name: name.to_owned(), from, to, reason: reason.to_owned(), since }
+        let (landing, jobs) = (None, Vec::new());
+        Hold { hold_version: 1, name: name.to_owned(), from, to, landing, jobs, reason: reason.to_owned(), since }
+    }
+
+    /// The same for objects of one landing or some jobs alone.
+    pub fn only(self, landing: Option<&str>, jobs: &[JobId]) -> Hold {
+        let is_narrow = landing.is_some() || !jobs.is_empty();
+        let hold_version = if is_narrow { HOLD_VERSION } else { 1 };
+        Hold { hold_version, landing: landing.map(str::to_owned), jobs: jobs.to_owned(), ..self }
     }
 
     /// Whether it holds something of this span of time.
     pub fn covers(&self, first: Timestamp, last: Timestamp) -> bool {
         self.from.is_none_or(|from| last >= from) && self.to.is_none_or(|to| first <= to)
+    }
+
+    /// Whether it holds an object of this landing and job, which was worked on in this span of time.
+    pub fn covers_object(&self, landing: &str, job: JobId, first: Timestamp, last: Timestamp) -> bool {
+        self.covers(first, last)
+            && self.landing.as_deref().is_none_or(|only| only == landing)
+            && (self.jobs.is_empty() || self.jobs.contains(&job))
     }
 
     /// Puts it into force, durably; the name must be free.

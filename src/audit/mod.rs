@@ -28,7 +28,7 @@ pub use action::Action;
 pub use chain::{Trail, Upkeep};
 pub use follow::Durable;
 pub use segment::{each_line, each_record, lines_after, tail};
-pub use stub::{Stub, Why};
+pub use stub::{Stub, Why, pruned_until};
 pub use verify::{Evidence, verify, verify_with};
 
 /// Newest version of the line format: every line names itself (`event.id`) and its host. Before it were 1, and 2 for

@@ -115,6 +115,12 @@ impl Stub {
     }
 }
 
+/// The time of the last record that is known to have gone.
+pub fn pruned_until(dir: &Path) -> Result<Option<Timestamp>, AuditError> {
+    let stubs = list(dir)?.into_iter().map(|(_, path)| Ok(Stub::read(&path)?.last_at));
+    Ok(stubs.collect::<Result<Vec<_>, AuditError>>()?.into_iter().max())
+}
+
 /// All stubs in order, each with the first sequence number that its name gives.
 pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, AuditError> {
     segment::numbered(dir, &[SUFFIX])

@@ -190,6 +190,7 @@ fn publish(
         recipients: readers.to_vec(),
         verify: output.verify,
         veild: env!("CARGO_PKG_VERSION").to_owned(),
+        amended: Vec::new(),
     };
     let text = format!("{}\n", serde_json::to_string_pretty(&receipt)?);
     let receipt_path = receipt_of(object);

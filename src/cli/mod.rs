@@ -16,6 +16,7 @@ mod check;
 mod completions;
 mod demo;
 mod detect;
+mod identity;
 mod init;
 mod key;
 mod man;
@@ -99,6 +100,8 @@ enum Command {
     Plugin,
 }
 
+/// Most records of one request, in bytes; the daemon takes twice as much.
+const MAX_BATCH_BYTES: usize = 512 << 10;
 /// Exit code of a configuration error.
 const CONFIGURATION: u8 = 78;
 
@@ -209,8 +212,27 @@ fn worker_socket() -> anyhow::Result<std::os::unix::net::UnixStream> {
 
 /// Records an access: through the running daemon, else by taking its place for a moment.
 fn record(config: &Config, record: crate::audit::Record) -> anyhow::Result<()> {
+    record_all(config, vec![record])
+}
+
+/// Records several in one go, or in as few as a request to the daemon has room for.
+fn record_all(config: &Config, records: Vec<crate::audit::Record>) -> anyhow::Result<()> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    for record in records {
+        let size = serde_json::to_vec(&record)?.len();
+        if bytes + size > MAX_BATCH_BYTES && !batch.is_empty() {
+            record_batch(config, std::mem::take(&mut batch))?;
+            bytes = 0;
+        }
+        bytes += size;
+        batch.push(record);
+    }
+    record_batch(config, batch)
+}
+
+fn record_batch(config: &Config, records: Vec<crate::audit::Record>) -> anyhow::Result<()> {
     use crate::daemon::{control, event::Request};
-    let request = Request::Audit(Box::new(record.clone()));
+    let request = Request::Audit(records.clone());
     if let Some(reply) = control::ask(&config.daemon.state_dir, &request)? {
         let error = reply["error"].as_str();
         anyhow::ensure!(
@@ -223,7 +245,7 @@ fn record(config: &Config, record: crate::audit::Record) -> anyhow::Result<()> {
     as_service(config, || {
         let _lock = crate::daemon::lock_state(config)?;
         let mut clerk = crate::daemon::open_clerk(&std::sync::Arc::new(config.clone()))?;
-        clerk.trail.append(&[record])?;
+        clerk.trail.append(&records)?;
         Ok(())
     })
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use super::Problems;
+use super::identity::Key;
 use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
 use crate::daemon::clerk::quarantine_dir;
@@ -17,6 +17,7 @@ use crate::daemon::{control, event::Request};
 use crate::fsutil::{copy_in_kernel, create_new, fsync_dir};
 use crate::job::JobId;
 use crate::quarantine::{self, Reason};
+use crate::seal::Identities;
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
@@ -41,9 +42,8 @@ pub enum Arguments {
         /// Why, for the audit trail
         #[arg(long)]
         reason: String,
-        /// Opens an original that was sealed
-        #[arg(short, long)]
-        identity: Option<PathBuf>,
+        #[command(flatten)]
+        key: Key,
     },
     /// Hand the original to a path
     Release {
@@ -72,7 +72,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
         Arguments::List { json } => list(&dir, *json),
         Arguments::Show { job, json } => show(&config, *job, *json),
-        Arguments::Retry { job, reason, identity } => retry(&config, *job, reason, identity.as_deref()),
+        Arguments::Retry { job, reason, key } => retry(&config, *job, reason, key),
         Arguments::Release { job, to, reason } => {
             let _lock = quarantine::retry::lock(&dir, *job)?;
             let (entry, original) = find_undecided(&dir, *job)?;
@@ -177,15 +177,12 @@ fn place(from: &File, to: &Path) -> anyhow::Result<()> {
 
 /// Hands the original to its landing's spool as a job of its own. Given again after it was cut off, it finishes what the
 /// first one began.
-fn retry(config: &Config, job: JobId, reason: &str, identity: Option<&Path>) -> anyhow::Result<()> {
-    let read = |path: &Path| {
-        fs::read(path).map(Zeroizing::new).with_context(|| format!("cannot read the identity {}", path.display()))
-    };
-    let identity = identity.map(read).transpose()?;
-    super::as_service(config, || retry_with(config, job, reason, identity.as_deref().map(Vec::as_slice)))
+fn retry(config: &Config, job: JobId, reason: &str, key: &Key) -> anyhow::Result<()> {
+    let identities = key.read()?;
+    super::as_service(config, || retry_with(config, job, reason, identities.as_ref()))
 }
 
-fn retry_with(config: &Config, job: JobId, reason: &str, identity: Option<&[u8]>) -> anyhow::Result<()> {
+fn retry_with(config: &Config, job: JobId, reason: &str, identities: Option<&Identities>) -> anyhow::Result<()> {
     let dir = quarantine_dir(config);
     let _lock = quarantine::retry::lock(&dir, job)?;
     let (entry, original) = find_kept(&dir, job)?;
@@ -193,7 +190,7 @@ fn retry_with(config: &Config, job: JobId, reason: &str, identity: Option<&[u8]>
         let landing = config
             .landing(&entry.landing)
             .with_context(|| format!("there is no landing {:?} any more", entry.landing))?;
-        make_ready(&landing.dir, &entry, &original, identity)?;
+        make_ready(&landing.dir, &entry, &original, identities)?;
         crate::faults::point("retry_ready");
         let retried_as = JobId::claimed_at(Timestamp::now());
         let record = acted(Action::FileRetried, &entry, reason).veild("retried_as", json!(retried_as));
@@ -213,7 +210,7 @@ fn retry_with(config: &Config, job: JobId, reason: &str, identity: Option<&[u8]>
 }
 
 /// A whole and durable copy in the landing's spool, which only veild can reach.
-fn make_ready(landing: &Path, entry: &Reason, original: &Path, identity: Option<&[u8]>) -> anyhow::Result<()> {
+fn make_ready(landing: &Path, entry: &Reason, original: &Path, identities: Option<&Identities>) -> anyhow::Result<()> {
     crate::spool::check(landing)?;
     let ready = quarantine::retry::ready_path(landing, entry.job);
     let from = File::open(original).with_context(|| format!("cannot open {}", original.display()))?;
@@ -221,8 +218,8 @@ fn make_ready(landing: &Path, entry: &Reason, original: &Path, identity: Option<
     if !entry.sealed {
         return place(&from, &ready);
     }
-    let identity = identity.context("the original is sealed: give `--identity`")?;
-    let mut plain = crate::seal::open(from, identity)?;
+    let identities = identities.context("the original is sealed: give `--identity` or `--passphrase`")?;
+    let mut plain = crate::seal::open_with(from, identities)?;
     let mut file = create_new(&ready, 0o600)?;
     io::copy(&mut plain, &mut file)
         .and_then(|_| file.sync_all())

@@ -13,7 +13,8 @@ use crate::fsutil::printable_path;
 use crate::keys::VerifyingKey;
 use crate::pipeline::{ColumnReport, DigestKind, InputReport, Verified};
 use crate::policy::Verify;
-use crate::vault::{NAMESPACE, Receipt, is_archived, receipt_files};
+use crate::vault::lock::Lock;
+use crate::vault::{Amendment, NAMESPACE, Receipt, is_archived, receipt_files};
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
@@ -48,6 +49,9 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     };
     let (receipt, armoured) = receipt_files(&path)
         .with_context(|| format!("{} is named neither like an object nor like a receipt", printable_path(&path)))?;
+    // Receipt and signature must be of one time.
+    let vault = Config::load(config).ok().map(|config| config.vault.dir);
+    let _lock = vault.filter(|dir| path.starts_with(dir)).map(|dir| Lock::shared(&dir)).transpose()?;
     let text = fs::read(&receipt).with_context(|| format!("cannot read {}", printable_path(&receipt)))?;
     let signature = check(config, public_key.as_deref(), &text, &armoured);
     let receipt = Receipt::parse(&text).map_err(|what| anyhow::anyhow!("{}: {what}", printable_path(&path)))?;
@@ -116,6 +120,8 @@ fn in_words(receipt: &Receipt, signature: &Signature) -> String {
     let width = receipt.columns.iter().map(|column| column.name.chars().count()).max().unwrap_or(0);
     lines.extend(titled("columns", receipt.columns.iter().map(|column| column_in_words(column, width))));
     lines.extend(titled("readers", receipt.recipients.iter().cloned()));
+    let before = |it: &Amendment| format!("{}; until then: {}", it.amended_at, it.recipients.join(", "));
+    lines.extend(titled("amended", receipt.amended.iter().map(before)));
     lines.push((
         "signature",
         match signature {

@@ -17,8 +17,30 @@ pub struct Window {
 }
 
 impl Window {
+    /// Whether it leaves anything out.
+    pub fn is_any(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+
     pub fn holds(&self, at: Timestamp) -> bool {
         self.from.is_none_or(|from| at >= from) && self.to.is_none_or(|to| at <= to)
+    }
+}
+
+/// The same where `--to` means something else.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Sealed {
+    /// Not sealed before this day (UTC) or instant
+    #[arg(long, value_name = "WHEN", value_parser = beginning)]
+    sealed_from: Option<Timestamp>,
+    /// Not sealed after this day (UTC) or instant
+    #[arg(long, value_name = "WHEN", value_parser = end)]
+    sealed_to: Option<Timestamp>,
+}
+
+impl From<Sealed> for Window {
+    fn from(sealed: Sealed) -> Window {
+        Window { from: sealed.sealed_from, to: sealed.sealed_to }
     }
 }
 

@@ -21,6 +21,7 @@ mod units;
 pub use group::{GROUP_PREFIX, Group, GroupFault};
 use locate::{Findings, explain};
 pub use schema::schema;
+pub use units::{parse_byte_size, parse_span};
 
 /// What a policy can extend: names and rules.
 const PRESETS: [(&str, &str); 3] = [
@@ -143,6 +144,8 @@ pub struct Landing {
     pub sweep: Duration,
     pub max_size: u64,
     pub duplicates: Duplicates,
+    /// What was sealed longer ago is pruned; `None`: never.
+    pub keep: Option<Duration>,
     /// For how long a sealed content counts as seen.
     pub dedup_window: Duration,
     pub policy: String,
@@ -228,6 +231,11 @@ impl Config {
             Err(_) => text.lines().filter_map(|line| toml::from_str(line).ok()).find_map(in_line),
         };
         Ok(named.unwrap_or_else(|| STATE_DIR.into()))
+    }
+
+    /// `keep` of the landings that have one.
+    pub fn retention(&self) -> BTreeMap<String, Duration> {
+        self.landings.iter().filter_map(|landing| Some((landing.name.clone(), landing.keep?))).collect()
     }
 
     pub fn landing(&self, name: &str) -> Option<&Landing> {

@@ -251,6 +251,8 @@ pub struct Landing {
     pub sweep: Option<Span>,
     /// Larger files are quarantined.
     pub max_size: Option<ByteSize>,
+    /// Outputs and originals sealed longer ago are pruned, and a signed tombstone stays; all are kept when absent.
+    pub keep: Option<Spanned<Span>>,
     /// What is done with content seen before.
     pub duplicates: Option<Duplicates>,
     /// For how long a sealed content counts as seen.

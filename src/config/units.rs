@@ -9,6 +9,19 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
 
+const A_SIZE: &str = "expected a size like \"64MiB\", with the unit B, KB, MB, GB, TB, KiB, MiB, GiB or TiB";
+const A_SPAN: &str = "expected a duration like \"30s\", with the unit ms, s, m, h or d";
+
+/// A size in bytes, as the configuration spells it.
+pub fn parse_byte_size(text: &str) -> Result<u64, &'static str> {
+    byte_size(text).ok_or(A_SIZE)
+}
+
+/// A duration, as the configuration spells it.
+pub fn parse_span(text: &str) -> Result<Duration, &'static str> {
+    span(text).ok_or(A_SPAN)
+}
+
 /// `"64MiB"`; in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteSize(pub u64);
@@ -24,17 +37,14 @@ pub struct Deadline(pub Timestamp);
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
         let size = String::deserialize(deserializer).ok().and_then(|text| byte_size(&text));
-        size.map(ByteSize).ok_or_else(|| {
-            D::Error::custom("expected a size like \"64MiB\", with the unit B, KB, MB, GB, TB, KiB, MiB, GiB or TiB")
-        })
+        size.map(ByteSize).ok_or_else(|| D::Error::custom(A_SIZE))
     }
 }
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
         let time = String::deserialize(deserializer).ok().and_then(|text| span(&text));
-        time.map(Span)
-            .ok_or_else(|| D::Error::custom("expected a duration like \"30s\", with the unit ms, s, m, h or d"))
+        time.map(Span).ok_or_else(|| D::Error::custom(A_SPAN))
     }
 }
 

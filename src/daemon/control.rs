@@ -43,9 +43,10 @@ async fn answer(mut stream: UnixStream, events: mpsc::Sender<Event>) -> io::Resu
     (&mut stream).take(MAX_REQUEST_BYTES).read_to_end(&mut text).await?;
     let reply = match serde_json::from_slice::<Request>(&text) {
         Ok(mut request) => {
-            if let Request::Audit(record) = &mut request {
+            if let Request::Audit(records) = &mut request {
                 // What a command says of its user is its own word; this is the kernel's.
-                record.veild.insert("peer_uid".to_owned(), stream.peer_cred()?.uid().into());
+                let peer = stream.peer_cred()?.uid();
+                records.iter_mut().for_each(|record| drop(record.veild.insert("peer_uid".to_owned(), peer.into())));
             }
             let (answer, reply) = oneshot::channel();
             let sent = events.send(Event::Control { request, answer }).await.is_ok();

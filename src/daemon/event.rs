@@ -84,6 +84,8 @@ pub enum Event {
         obstacle: Obstacle,
     },
     ClerkFailed(Obstacle),
+    /// A look for what has been kept long enough has ended: how many objects stay as evidence, or what stood in the way.
+    Kept(Result<u64, String>),
     Signal(i32),
     /// A reload has read the configuration, or refuses it.
     Read(Result<Box<Proposal>, String>),
@@ -122,6 +124,6 @@ pub enum Request {
         landing_dir: PathBuf,
         job: JobId,
     },
-    /// Append a record on behalf of a command.
-    Audit(Box<crate::audit::Record>),
+    /// Append records on behalf of a command.
+    Audit(Vec<crate::audit::Record>),
 }

@@ -23,6 +23,7 @@ pub mod clerk;
 pub mod control;
 pub mod detach;
 pub mod event;
+mod keeper;
 pub mod pid_file;
 pub mod places;
 mod porter;
@@ -145,8 +146,10 @@ pub fn run(config: Config, mode: Mode, ready: impl FnOnce()) -> Result<(), Daemo
     let pool = start_pool(&config, &clerk, &events)?;
     forward_signals(signals, &events)?;
     let porters = porter::Porters::new(events.clone());
+    let signing = clerk.signing.clone();
     let papers = clerk::start(clerk, events.clone()).map_err(cannot_start)?;
-    let state = State::new(config, landings, pool, porters, papers, events, mode == Mode::Once, start);
+    let keeper = keeper::Keeper::new(signing, papers.clone(), events.clone());
+    let state = State::new(config, landings, pool, porters, papers, keeper, events, mode == Mode::Once, start);
     let ended = runtime.block_on(state.run(inbox, ready));
     shipping.stop(SHIPPING_MAY_TAKE);
     ended

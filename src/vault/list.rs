@@ -5,7 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ARCHIVE, INCOMING, Receipt, siblings};
+use jiff::civil::Date;
+
+use super::{APART, ARCHIVE, Receipt, siblings};
 use crate::fsutil::{At, PathError};
 use crate::job::JobId;
 
@@ -42,15 +44,52 @@ pub fn of_job(dir: &Path, job: JobId) -> Result<Vec<Entry>, PathError> {
     Ok(entries)
 }
 
-/// The landings that have a directory here.
+/// The directory of one day of a landing, of outputs or archived originals.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Day {
+    pub date: Date,
+    pub landing: String,
+    /// Relative to the vault.
+    pub path: PathBuf,
+}
+
+/// All days, oldest first.
+pub(super) fn days(dir: &Path) -> Result<Vec<Day>, PathError> {
+    let mut found = Vec::new();
+    for top in [Path::new(""), Path::new(ARCHIVE)] {
+        for landing in landings(&dir.join(top))? {
+            let of_landing = top.join(&landing);
+            for year in landings(&dir.join(&of_landing))? {
+                for month in landings(&dir.join(&of_landing).join(&year))? {
+                    let of_month = of_landing.join(&year).join(&month);
+                    let days = landings(&dir.join(&of_month))?;
+                    found.extend(days.iter().filter_map(|day| super::path::day_of(&of_month.join(day))));
+                }
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// All objects below a directory of the vault, in a fixed order.
+pub(super) fn objects_below(dir: &Path, below: &Path) -> Result<Vec<PathBuf>, PathError> {
+    let mut found: Vec<PathBuf> = if_there(dir, below)?.into_iter().filter(|path| is_object(path)).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// The landings that have a directory here; years, months and days in the same manner.
 fn landings(top: &Path) -> Result<Vec<String>, PathError> {
     let entries = match fs::read_dir(top) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         other => other.at("read", top)?,
     };
     let names = entries.map(|entry| Ok(entry.at("read", top)?.file_name().into_string().unwrap_or_default()));
     let mut names = names.collect::<Result<Vec<String>, PathError>>()?;
-    names.retain(|name| !name.is_empty() && !name.starts_with('.'));
+    names.retain(|name| !name.is_empty() && !name.starts_with('.') && name != "lost+found");
     names.sort();
     Ok(names)
 }
@@ -97,7 +136,7 @@ fn job_of(path: &Path) -> Option<JobId> {
     path.file_name()?.to_str()?.rsplit('.').find_map(|part| part.parse().ok())
 }
 
-/// All files below the vault, relative, without `.incoming` and `.archive`; symbolic links are not followed.
+/// All files below the vault, relative, without what stands [`APART`]; symbolic links are not followed.
 pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, PathError> {
     files_below(dir, Path::new(""))
 }
@@ -110,7 +149,7 @@ fn files_below(dir: &Path, top: &Path) -> Result<Vec<PathBuf>, PathError> {
             let entry = entry.at("read", &full)?;
             let name = entry.file_name();
             // Only at the top: an uploader's directory of that name must not hide objects.
-            if below.as_os_str().is_empty() && (name == INCOMING || name == ARCHIVE) {
+            if below.as_os_str().is_empty() && APART.iter().any(|apart| name == *apart) {
                 continue;
             }
             let path = below.join(&name);

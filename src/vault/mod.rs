@@ -4,6 +4,9 @@
 //! beside it, and `….<job>.<view>.<ext>.age` likewise for each view; `.archive/` holds unmasked originals in the same
 //! manner, sealed to other readers; `.incoming/` holds what is being written, with
 //! intents ([`intent`]) where several objects become visible together. [`recover`] comes first at every start.
+//!
+//! What can be seen already is changed by [`change`] alone: [`prune`] removes it, [`rewrap`] seals it to other readers;
+//! `.changes/` has the journals, `.pruned/` the tombstones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
@@ -14,19 +17,31 @@ use crate::fsutil::{At, PathError, create_dir_durable, fsync_dir, remove_if_ther
 use crate::job::JobId;
 use crate::keys::SigningKey;
 
+pub mod change;
+pub mod export;
 mod intent;
 mod list;
+pub mod lock;
 mod path;
+pub mod prune;
 mod publish;
 mod receipt;
+pub mod rewrap;
+mod told;
+mod tombstone;
 mod verify;
 
 pub use list::{Entry, list, list_archive, of_job};
-pub use receipt::{RECEIPT_VERSION, Receipt, ReceiptOutput, ReceiptPolicy, Signed};
-pub use verify::{Problem, VaultVerdict, verify};
+pub use receipt::{Amendment, RECEIPT_VERSION, Receipt, ReceiptOutput, ReceiptPolicy, Signed};
+pub use told::Told;
+pub use verify::{Evidence, Problem, VaultVerdict, VerifyError, verify};
 
 const INCOMING: &str = ".incoming";
 const ARCHIVE: &str = ".archive";
+const CHANGES: &str = ".changes";
+const PRUNED: &str = ".pruned";
+/// Directories at the top that hold no outputs, `lost+found` of file systems among them.
+const APART: [&str; 5] = [INCOMING, ARCHIVE, CHANGES, PRUNED, "lost+found"];
 const RECEIPT_SUFFIX: &str = ".receipt.json";
 /// Of the receipts' SSH signatures.
 pub const NAMESPACE: &str = "veild-receipt";
@@ -180,7 +195,7 @@ fn find_with(dir: &Path, relative: &Path, signed: &impl Fn(&[u8], &str) -> bool)
 pub fn take_back(dir: &Path, relative: &Path) -> Result<(), PathError> {
     let object = dir.join(relative);
     let Some((receipt, signature)) = siblings(&object) else { return Ok(()) };
-    if !receipt.exists() && !object.exists() {
+    if [&object, &receipt, &signature].iter().all(|path| !path.exists()) {
         return Ok(());
     }
     let parent = object.parent().unwrap_or(dir);

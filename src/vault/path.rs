@@ -3,7 +3,11 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
+use jiff::civil::Date;
 use jiff::tz::Offset;
+
+use super::ARCHIVE;
+use super::list::Day;
 
 use crate::fsutil::printable_name;
 use crate::job::JobId;
@@ -56,6 +60,17 @@ pub(super) fn day(landing: &str, job: JobId) -> PathBuf {
     path.push(format!("{:02}", date.month()));
     path.push(format!("{:02}", date.day()));
     path
+}
+
+/// The day's directory that a path below the vault is or lies in.
+pub(super) fn day_of(path: &Path) -> Option<Day> {
+    let top = if path.starts_with(ARCHIVE) { Path::new(ARCHIVE) } else { Path::new("") };
+    let mut parts = path.strip_prefix(top).ok()?.iter().map(|part| part.to_str());
+    let (landing, year, month, day) = (parts.next()??, parts.next()??, parts.next()??, parts.next()??);
+    let is_spelled = [(year, 4), (month, 2), (day, 2)].iter().all(|(text, length)| text.len() == *length);
+    let date = Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok().filter(|_| is_spelled)?;
+    let path = top.join(landing).join(year).join(month).join(day);
+    Some(Day { date, landing: landing.to_owned(), path })
 }
 
 fn view_part(view: Option<&str>) -> String {

@@ -13,10 +13,12 @@ use crate::job::JobId;
 use crate::pipeline::{ColumnReport, InputReport, Verified};
 use crate::policy::Verify;
 
-/// Version of the receipts' format, carried by every receipt.
+/// Version of the receipts' format that new receipts have.
 ///
 /// 2: `verify` is an object; in version 1 it was the word `off`.
 pub const RECEIPT_VERSION: u32 = 2;
+/// That of amended ones.
+const AMENDED_VERSION: u32 = 3;
 
 /// What veild did to one file for one group of readers. The file beside it with `.sig` at its end is an SSH signature over
 /// the receipt's bytes, namespace `veild-receipt`.
@@ -25,7 +27,7 @@ pub const RECEIPT_VERSION: u32 = 2;
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
     /// Version of this format.
-    #[schemars(range(min = 2, max = 2))]
+    #[schemars(range(min = 2, max = 3))]
     pub receipt_version: u32,
     /// The file's identity from its claim on; a ULID.
     #[schemars(with = "String", extend("pattern" = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"))]
@@ -63,6 +65,28 @@ pub struct Receipt {
     #[serde(deserialize_with = "verified")]
     pub verify: Verified,
     /// Version of veild.
+    pub veild: String,
+    /// What the object and its receipt were before it was sealed to other readers; oldest first, absent when it never was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amended: Vec<Amendment>,
+}
+
+/// What one amendment replaced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Amendment {
+    /// When it was replaced.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub amended_at: Timestamp,
+    /// SHA-256 of the receipt that it had, which the audit trail has recorded.
+    pub receipt_sha256: String,
+    /// Who could open the object.
+    pub recipients: Vec<String>,
+    /// SHA-256 of the sealed bytes as they were.
+    pub sha256: String,
+    /// Their size.
+    pub bytes: u64,
+    /// Version of veild that replaced it.
     pub veild: String,
 }
 
@@ -113,10 +137,16 @@ impl Receipt {
         }
         let unreadable = |_| "unreadable receipt".to_owned();
         let Version { receipt_version } = serde_json::from_slice(json).map_err(unreadable)?;
-        if receipt_version > RECEIPT_VERSION {
+        if receipt_version > AMENDED_VERSION {
             return Err(format!("its receipt (version {receipt_version}) was written by a newer veild; upgrade veild"));
         }
         serde_json::from_slice(json).map_err(unreadable)
+    }
+
+    /// Adds what the object was before.
+    pub(super) fn amend(&mut self, before: Amendment) {
+        self.receipt_version = AMENDED_VERSION;
+        self.amended.push(before);
     }
 
     /// JSON Schema (2020-12) of receipts as they are written.

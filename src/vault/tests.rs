@@ -1,5 +1,6 @@
 use super::*;
 use crate::pipeline::{DigestKind, InputReport, Verified};
+use crate::seal::Identities;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::ffi::OsStr;
@@ -51,6 +52,7 @@ fn output(dir: &Path, job: JobId, view: Option<&str>, content: &[u8]) -> Finishe
         recipients: vec![],
         verify: Verified::default(),
         veild: "0".into(),
+        amended: Vec::new(),
     };
     Finished { incoming, receipt }
 }
@@ -73,7 +75,9 @@ fn vault() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn whats(dir: &Path, identity: Option<&[u8]>) -> Vec<String> {
-    verify::verify_with(dir, &signed, identity, &|_, _| {})
+    let identities = identity.map(|identity| Identities::parse(identity).unwrap());
+    let evidence = Evidence { identities: identities.as_ref(), ..Evidence::default() };
+    verify::verify_with(dir, &signed, evidence, &|_, _| {})
         .unwrap()
         .problems
         .into_iter()
@@ -287,7 +291,9 @@ fn verify_decrypts_when_it_can() {
     assert_eq!(whats(&dir, Some(secret.expose_secret().as_bytes())), Vec::<String>::new());
     let other = age::x25519::Identity::generate();
     let secret = other.to_string();
-    let verdict = verify::verify_with(&dir, &signed, Some(secret.expose_secret().as_bytes()), &|_, _| {}).unwrap();
+    let identities = Identities::parse(secret.expose_secret().as_bytes()).unwrap();
+    let evidence = Evidence { identities: Some(&identities), ..Evidence::default() };
+    let verdict = verify::verify_with(&dir, &signed, evidence, &|_, _| {}).unwrap();
     assert_eq!((verdict.sealed_to_others, verdict.problems), (1, vec![]));
     // A receipt that names a recipient who cannot open the object is a lie.
     take_back(&dir, Path::new(&finished.receipt.output.path)).unwrap();
@@ -302,9 +308,9 @@ fn verify_decrypts_when_it_can() {
 fn a_receipt_of_a_newer_version_asks_for_an_upgrade() {
     let (_temp, dir) = vault();
     let mut finished = finished(&dir, 1_760_000_000, b"sealed");
-    finished.receipt.receipt_version = RECEIPT_VERSION + 1;
+    finished.receipt.receipt_version = 4;
     publish_one(&dir, &finished).unwrap();
-    assert_eq!(whats(&dir, None), ["its receipt (version 3) was written by a newer veild; upgrade veild"]);
+    assert_eq!(whats(&dir, None), ["its receipt (version 4) was written by a newer veild; upgrade veild"]);
 }
 
 #[test]

@@ -182,13 +182,21 @@ fn every_kind_of_record_keeps_to_the_schema() {
     let (out, key) = (sandbox.path("released"), sandbox.path("new.key"));
     let (identity, sealed) = (sandbox.site("identity.txt"), sandbox.receipts()[0]["job"].as_str().unwrap().to_owned());
     let (out, key, identity) = (out.to_str().unwrap(), key.to_str().unwrap(), identity.to_str().unwrap());
+    let tar = sandbox.path("export.tar");
+    let tar = tar.to_str().unwrap();
+    let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
     for arguments in [
         vec!["quarantine", "show", &jobs[0]],
         vec!["quarantine", "release", &jobs[0], "--to", out, "--reason", "r"],
         vec!["quarantine", "discard", &jobs[1], "--reason", "r"],
         vec!["quarantine", "retry", &jobs[2], "--reason", "r"],
         vec!["vault", "open", &sealed, "-i", identity, "--reason", "r"],
-        vec!["vault", "verify"],
+        vec!["vault", "verify", "--reason", "r"],
+        vec!["vault", "rewrap", &sealed, "-i", identity, "-r", recipient, "--reason", "r"],
+        vec!["vault", "export", &sealed, "--out", tar, "--reason", "r"],
+        vec!["audit", "hold", "add", "case-8", "--job", &sealed, "--landing", "people", "--reason", "r"],
+        vec!["audit", "hold", "remove", "case-8", "--reason", "r"],
+        vec!["vault", "prune", "--older-than", "0s", "--reason", "r"],
         vec!["key", "generate", "masking", "--out", key],
         vec!["key", "generate", "signing", "--out", &format!("{key}.ssh")],
         vec!["audit", "hold", "add", "case-7", "--from", "2020-01-01", "--reason", "r"],
@@ -213,7 +221,8 @@ fn every_kind_of_record_keeps_to_the_schema() {
         sandbox.audit().iter().map(|it| it["event"]["action"].as_str().unwrap().to_owned()).collect();
     let wanted = "audit.checkpoint audit.exported audit.hold_added audit.hold_removed audit.repaired config.loaded \
         config.rejected daemon.recovered daemon.started daemon.stopped file.discarded file.quarantined file.released \
-        file.retried file.sealed file.shown file.skipped key.generated key.rotated vault.opened vault.verified";
+        file.retried file.sealed file.shown file.skipped key.generated key.rotated vault.exported vault.opened vault.pruned \
+        vault.rewrapped vault.verified";
     let missing: Vec<&str> = wanted.split_whitespace().filter(|action| !seen.contains(*action)).collect();
     assert!(missing.is_empty(), "no record of {missing:?}");
     assert_conforms(&sandbox.site("audit"));

@@ -26,6 +26,10 @@
 //! - `receivers.rs`: central log stores that refuse, stall and break off; no tests.
 //! - `ship.rs`: the audit trail carried elsewhere by veild itself.
 //! - `shippers.rs`: shippers beside veild, with the real rsyslog.
+//! - `objects.rs`: vaults full of objects of any age; no tests.
+//! - `prune.rs`: objects that were kept long enough; kills at every step.
+//! - `rewrap.rs`: objects for other readers; kills at every step.
+//! - `vault_use.rs`: opening, checking and exporting what is in the vault.
 //! - `soak.rs`: everything at random for a while, for as long as one likes.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
 //! - `retention.rs`: old audit records: compressed, pruned, held, handed on; kills at every step of it.
@@ -75,12 +79,14 @@ mod main_way;
 mod mounts;
 mod names;
 mod network_fs;
+mod objects;
 mod order;
 mod outputs;
 mod passphrase;
 mod peers;
 mod plugins;
 mod presets;
+mod prune;
 mod pseudonyms;
 mod receipts;
 mod receivers;
@@ -89,6 +95,7 @@ mod reference;
 mod reload;
 mod retention;
 mod retry;
+mod rewrap;
 mod sandbox;
 mod sealed;
 mod seeds;
@@ -104,6 +111,7 @@ mod trail;
 mod unrecognised;
 mod uploaders;
 mod vectors;
+mod vault_use;
 mod verify;
 mod versions;
 mod worker;

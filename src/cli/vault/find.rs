@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::config::Config;
+use crate::fsutil::PathError;
 use crate::job::JobId;
+use crate::vault::lock::Lock;
 use crate::vault::{Entry, is_archived};
 
 /// One object.
@@ -40,7 +42,16 @@ impl Which {
             is_archived(&entry.path) == self.archive
                 && receipt.is_some_and(|receipt| receipt.job == job && receipt.view.as_deref() == view)
         };
-        let found = crate::vault::of_job(dir, job)?.into_iter().find(is_wanted);
+        let look = || Ok::<_, PathError>(crate::vault::of_job(dir, job)?.into_iter().find(is_wanted));
+        let found = match look()? {
+            // One that is being replaced is there in a moment.
+            None => {
+                super::complete_changes(config)?;
+                let _lock = Lock::shared(dir)?;
+                look()?
+            }
+            found => found,
+        };
         let entry = found.with_context(|| match view {
             Some(view) => {
                 format!("the vault holds no view {view:?} of job {job}; `veild vault list` shows what it holds")

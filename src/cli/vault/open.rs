@@ -10,16 +10,17 @@ use serde_json::json;
 
 use super::find::Which;
 use crate::audit::{Action, Outcome, Record};
+use crate::cli::identity::Key;
 use crate::config::Config;
 use crate::fsutil::{create_new, printable_path};
+use crate::vault::lock::Lock;
 
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     which: Which,
-    /// File with the age identity or SSH private key that opens it
-    #[arg(short, long)]
-    identity: PathBuf,
+    #[command(flatten)]
+    key: Key,
     /// Where the masked plaintext goes (default: standard output)
     #[arg(short, long)]
     output: Option<PathBuf>,
@@ -30,16 +31,28 @@ pub struct Arguments {
 
 pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let path = &arguments.which.find(config)?;
-    let sealed = File::open(path).map_err(|error| {
+    let sealed = open(config, path).map_err(|error| {
         anyhow::anyhow!("cannot open {}: {error}; `veild vault list` shows what the vault holds", printable_path(path))
     })?;
-    let secret = super::read_identity(&arguments.identity)?;
-    let opened = crate::seal::open(sealed, &secret).with_context(|| arguments.identity.display().to_string());
+    let identities = arguments.key.require();
+    let named = || printable_path(path);
+    let opened = identities.and_then(|identities| crate::seal::open_with(sealed, &identities).with_context(named));
     let outcome = if opened.is_ok() { Outcome::Success } else { Outcome::Failure };
     let recorded = crate::cli::record(config, record(config, path, outcome, arguments.reason.as_deref()));
     let mut plain = opened?;
     recorded?;
     copy(&mut plain, arguments.output.as_deref())
+}
+
+/// An object that is being replaced just now is there in a moment; it stays readable once it is open.
+fn open(config: &Config, path: &Path) -> io::Result<File> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let _lock = Lock::shared(&config.vault.dir).map_err(|error| error.source)?;
+            File::open(path)
+        }
+        opened => opened,
+    }
 }
 
 /// What the receipt says of the object is its word: whoever opens one without a receipt is recorded all the same.

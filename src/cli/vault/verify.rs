@@ -1,45 +1,55 @@
 //! `veild vault verify`
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::audit::{Action, Outcome, Record};
 use crate::cli::Problems;
+use crate::cli::identity::Key;
 use crate::cli::progress::Progress;
 use crate::config::Config;
+use crate::fsutil::printable_path;
 use crate::keys::SigningKey;
-use crate::vault::Problem;
+use crate::vault::{Evidence, Told};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Also decrypt every object that is sealed to this identity
-    #[arg(short, long)]
-    identity: Option<PathBuf>,
+    /// Also decrypt every object that this opens
+    #[command(flatten)]
+    identity: Key,
     /// Public key of the host that signed (F.pub, or an allowed-signers file), instead of the configuration's
     #[arg(long, value_name = "FILE")]
     public_key: Option<PathBuf>,
+    /// Read no faster than this in a second, such as 50MiB, for a check beside other work
+    #[arg(long, value_name = "SIZE", value_parser = crate::config::parse_byte_size)]
+    rate: Option<u64>,
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<String>,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
-    let Arguments { identity, public_key, json } = arguments;
+    let Arguments { identity, public_key, rate, reason, json } = arguments;
     let key = crate::cli::verifying_key(config, public_key.as_deref())?;
-    let identity = identity.as_deref().map(super::read_identity).transpose()?;
+    let identities = identity.read()?;
     let progress = Progress::start("verifying the vault".to_owned());
     let report = |done, total| progress.set(done, total);
     // Before the vault is looked at: what is audited is visible.
-    let sealed = sealed_objects(config);
-    let mut verdict = crate::vault::verify(&config.vault.dir, &key, identity.as_deref(), &report)?;
+    let told = match Told::read(&config.audit.dir) {
+        Ok(told) => Some(told),
+        Err(error) => {
+            eprintln!("whether anything is missing cannot be said without the audit trail: {error}");
+            None
+        }
+    };
+    let evidence = Evidence { identities: identities.as_ref(), told, rate: *rate };
+    let verdict = crate::vault::verify(&config.vault.dir, &key, evidence, &report)?;
     drop(progress);
-    match sealed {
-        Ok(sealed) => verdict.problems.extend(missing(&config.vault.dir, sealed)),
-        Err(error) => eprintln!("whether anything is missing cannot be said without the audit trail: {error}"),
-    }
     let record = Record::new(
         Timestamp::now(),
         Action::VaultVerified,
@@ -48,7 +58,8 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     .field("user", crate::cli::user())
     .veild("objects", json!(verdict.objects))
     .veild("archived", json!(verdict.archived))
-    .veild("problems", json!(verdict.problems.len()));
+    .veild("problems", json!(verdict.problems.len()))
+    .veild("reason", json!(reason));
     match crate::cli::record(config, record) {
         // Somebody who only has the public key checks what anybody may.
         Err(error) if SigningKey::from_source(&config.keys.signing).is_err() => {
@@ -67,40 +78,18 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
             0 => String::new(),
             count => format!(" and {count} archived original(s)"),
         };
-        println!("{} object(s){archived} checked{others}, {} problem(s)", verdict.objects, verdict.problems.len());
+        let pruned = match verdict.pruned {
+            0 => String::new(),
+            count => format!(", {count} pruned object(s) have their tombstones"),
+        };
+        let (objects, problems) = (verdict.objects, verdict.problems.len());
+        println!("{objects} object(s){archived} checked{others}{pruned}, {problems} problem(s)");
         for problem in &verdict.problems {
-            println!("{}: {}", problem.path.display(), problem.what);
+            println!("{}: {}", printable_path(&problem.path), problem.what);
         }
     }
     match verdict.problems.len() {
         0 => Ok(()),
         count => Err(Problems(format!("{count} problem(s) in the vault")).into()),
     }
-}
-
-/// What the audit trail says must be in the vault: the outputs' paths, and when they were sealed.
-fn sealed_objects(config: &Config) -> Result<BTreeMap<PathBuf, String>, crate::audit::AuditError> {
-    let mut sealed = BTreeMap::new();
-    crate::audit::each_record(&config.audit.dir, |record| {
-        let veild = &record["veild"];
-        let outputs = std::iter::once(veild).chain(veild["views"].as_array().into_iter().flatten());
-        let objects = outputs.chain([&veild["archive"]]).filter_map(|output| output["object"].as_str());
-        match record["event"]["action"].as_str() {
-            Some("file.sealed") => {
-                let at = record["@timestamp"].as_str().unwrap_or_default();
-                sealed.extend(objects.map(|object| (PathBuf::from(object), at.to_owned())));
-            }
-            Some("vault.pruned") => objects.for_each(|object| drop(sealed.remove(Path::new(object)))),
-            _ => {}
-        }
-    })?;
-    Ok(sealed)
-}
-
-fn missing(dir: &Path, sealed: BTreeMap<PathBuf, String>) -> impl Iterator<Item = Problem> + '_ {
-    let gone = sealed.into_iter().filter(|(path, _)| !dir.join(path).exists());
-    gone.map(|(path, at)| {
-        let what = format!("is not there; the audit trail has it sealed at {at}, and nobody has pruned it");
-        Problem { path, what }
-    })
 }

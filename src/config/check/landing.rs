@@ -100,6 +100,7 @@ pub(super) fn landing(
             Some(raw::Duplicates::Skip) => Duplicates::Skip,
             Some(raw::Duplicates::Quarantine) => Duplicates::Quarantine,
         },
+        keep: keep(raw.keep, findings),
         dedup_window: dedup_window(raw.dedup_window, findings),
         policy: raw.policy.into_inner(),
         recipients: own.recipients,
@@ -163,6 +164,16 @@ fn views(
         views.push(View { name, policy, recipients: readers.recipients });
     }
     views
+}
+
+fn keep(given: Option<Spanned<Span>>, findings: &mut Findings<'_>) -> Option<Duration> {
+    let given = given?;
+    let place = given.span();
+    let keep = given.into_inner().0;
+    if keep < LEAST_WINDOW {
+        findings.add(place, "`keep` of a landing is 1s or more; without it everything is kept");
+    }
+    Some(keep)
 }
 
 fn dedup_window(given: Option<Spanned<Span>>, findings: &mut Findings<'_>) -> Duration {

@@ -213,6 +213,7 @@ impl Clerk {
             recipients: planned.recipients.to_vec(),
             verify: output.verify,
             veild: env!("CARGO_PKG_VERSION").to_owned(),
+            amended: Vec::new(),
         };
         outputs
             .map(|(planned, output)| Finished { receipt: receipt(&planned, output), incoming: planned.incoming })

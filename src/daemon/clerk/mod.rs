@@ -75,9 +75,9 @@ pub enum Paper {
     },
     /// A record of the daemon's own; it is owed until the trail takes it.
     Audit(Box<Record>),
-    /// A record on behalf of a command, which must not go on without it.
+    /// Records on behalf of a command, which must not go on without them.
     AuditFor {
-        record: Box<Record>,
+        records: Vec<Record>,
         answer: oneshot::Sender<serde_json::Value>,
     },
     /// Looks into the spool of a landing that could not be read before.
@@ -238,14 +238,17 @@ impl Clerk {
                 self.owe(*record);
                 self.pay().err().map(|error| self.failed(error)).into_iter().collect()
             }
-            Paper::AuditFor { record, answer } => {
-                let appended = self.append(&[*record]);
+            Paper::AuditFor { records, answer } => {
+                // What can be seen already has its record first.
+                let mut events: Vec<Event> = self.settle().events().collect();
+                let appended = self.append(&records);
                 let reply = match &appended {
                     Ok(()) => serde_json::json!({"ok": true}),
                     Err(error) => serde_json::json!({"error": chain(error)}),
                 };
                 let _ = answer.send(reply); // the asker may have left
-                appended.err().map(|error| self.failed(error)).into_iter().collect()
+                events.extend(appended.err().map(|error| self.failed(error)));
+                events
             }
             Paper::TakeUp { proposal, in_flight } => {
                 let taken_up = self.take_up(&proposal.config, &proposal.added, &in_flight);

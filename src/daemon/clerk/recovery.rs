@@ -13,6 +13,7 @@ use crate::daemon::reload::TakenUp;
 use crate::job::JobId;
 use crate::pipeline::UNRECOGNISED;
 use crate::spool::Claimed;
+use crate::vault::change::{self, Books};
 use crate::vault::{Published, Receipt};
 use crate::{quarantine, spool, vault};
 
@@ -23,7 +24,17 @@ impl Clerk {
         self.look_for_lost_records()?;
         self.catch_up_with_audit()?;
         vault::recover(&self.config.vault.dir, |job| self.ledger.is_done(job).map_err(ClerkError::from))?;
+        self.complete_changes()?;
         Ok(quarantine::retry::recover(&quarantine_dir(&self.config))?)
+    }
+
+    /// Completes what was being pruned or rewrapped; a command that is at work looks after its own.
+    fn complete_changes(&mut self) -> Result<(), ClerkError> {
+        let config = self.config.clone();
+        let dir = &config.vault.dir;
+        let Some(lock) = vault::lock::Lock::try_alone(dir)? else { return Ok(()) };
+        let mut append = |records: Vec<Record>| self.append(&records).map_err(ClerkError::from);
+        change::recover(dir, &lock, &mut Books { trail: &config.audit.dir, append: &mut append })
     }
 
     /// Takes up what lies in the spools of landings that were not watched so far. Outcomes that only have to be

@@ -271,6 +271,15 @@ impl State {
         self.hand(Paper::Audit(Box::new(record)));
     }
 
+    /// Says, once, why the vault could not be pruned.
+    pub(super) fn on_kept(&mut self, kept: Result<u64, String>) {
+        if let Some(what) = self.keeper.done(kept) {
+            tracing::error!(code = "vault_upkeep_failed", "{what}");
+            let record = alert(Action::AlertRaised, Outcome::Failure, "vault_upkeep_failed");
+            self.hand(Paper::Audit(Box::new(record.field("error.message", what))));
+        }
+    }
+
     /// Takes up what a spool held that could not be read before.
     pub(super) fn on_recovered(&mut self, landing: &Landing, taken_up: Result<TakenUp, Obstacle>) {
         self.recovering.remove(&landing.dir);

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clerk::{Job, Paper};
 use super::event::{Event, Request};
+use super::keeper::Keeper;
 use super::places::{Ailment, Place, Places};
 use super::porter::{Errand, Porters};
 use super::start::Start;
@@ -143,6 +144,7 @@ pub(super) struct State {
     pool: Pool,
     porters: Porters,
     papers: Sender<Paper>,
+    keeper: Keeper,
     events: mpsc::Sender<Event>,
     began: Instant,
     began_at: Timestamp,
@@ -176,6 +178,7 @@ impl State {
         pool: Pool,
         porters: Porters,
         papers: Sender<Paper>,
+        keeper: Keeper,
         events: mpsc::Sender<Event>,
         once: bool,
         start: Start,
@@ -213,6 +216,7 @@ impl State {
             pool,
             porters,
             papers,
+            keeper,
             events,
             began: Instant::now(),
             began_at: Timestamp::now(),
@@ -250,6 +254,7 @@ impl State {
         self.examine_groups();
         self.sweep_all(Hint::Swept);
         self.examine_places();
+        self.keeper.look(&self.config);
         self.dispatch();
         tracing::info!(code = "daemon_started", landings = self.landings.len(), "watching");
         tell_systemd(&[sd_notify::NotifyState::Ready]);
@@ -289,7 +294,7 @@ impl State {
         let sealing =
             |(id, running): (&JobId, &Running)| running.rejected.is_some() && running.setbacks == 0 && !held(id);
         let working = busy || self.jobs.iter().any(sealing);
-        if !self.once || self.is_sweeping() {
+        if !self.once || self.is_sweeping() || self.keeper.is_at_work() {
             return false;
         }
         let waited = self.began.elapsed() >= self.config.daemon.shutdown_grace;
@@ -397,6 +402,7 @@ impl State {
                 jobs.into_iter().for_each(|job| self.set_back(job, &obstacle));
             }
             Event::ClerkFailed(obstacle) => self.on_obstacle(&obstacle),
+            Event::Kept(kept) => self.on_kept(kept),
             Event::Signal(signal) => self.on_signal(signal),
             Event::Read(read) => self.on_read(read),
             Event::TakenUp(taken_up) => self.on_taken_up(taken_up),
@@ -441,6 +447,7 @@ impl State {
             self.examine_groups();
             self.tell_status();
             self.examine_places();
+            self.keeper.look(&self.config);
         }
     }
 
@@ -485,7 +492,7 @@ impl State {
                 }
                 json!({"ok": true})
             }
-            Request::Audit(record) => return self.hand(Paper::AuditFor { record, answer }),
+            Request::Audit(records) => return self.hand(Paper::AuditFor { records, answer }),
         };
         let _ = answer.send(reply); // the asker may have left
     }
