@@ -17,7 +17,7 @@ use crate::job::JobId;
 const VERSION: i64 = STEPS.len() as i64;
 
 /// What leads from each version to the next, from nothing on. Published steps are never changed.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "CREATE TABLE jobs (
          job TEXT PRIMARY KEY,
          landing TEXT NOT NULL,
@@ -39,6 +39,15 @@ const STEPS: [&str; 2] = [
      ) WITHOUT ROWID;
      CREATE INDEX contents_by_digest ON contents (landing, digest, bytes);
      CREATE INDEX contents_by_end ON contents (forget_at);",
+    // Levels are a JSON array, by quasi-identifier; `output` is a view's name, empty for the main output.
+    "CREATE TABLE frozen (
+         landing TEXT NOT NULL,
+         output TEXT NOT NULL,
+         anonymity TEXT NOT NULL,
+         levels TEXT NOT NULL,
+         job TEXT NOT NULL,
+         PRIMARY KEY (landing, output, anonymity)
+     ) WITHOUT ROWID;",
 ];
 
 /// The ledger cannot be read or written.
@@ -76,6 +85,16 @@ pub struct Note<'a> {
     pub landing: &'a str,
     pub content: &'a Content,
     pub forget_at: Timestamp,
+}
+
+/// Levels of a landing's first file that hold for its later ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    /// The view's name, empty for the main output.
+    pub output: String,
+    /// Digest of what the policy asks for; under another one other levels hold.
+    pub anonymity: String,
+    pub levels: Vec<u32>,
 }
 
 /// The open ledger; there is one per state directory.
@@ -202,6 +221,29 @@ impl Ledger {
         Ok(found.and_then(|job| job.parse().ok()))
     }
 
+    /// All levels that were frozen on a landing.
+    pub fn frozen(&self, landing: &str) -> Result<Vec<Frozen>, LedgerError> {
+        let mut select = self.db.prepare_cached("SELECT output, anonymity, levels FROM frozen WHERE landing = ?1")?;
+        let rows = select.query_map(params![landing], |row| {
+            let levels: String = row.get(2)?;
+            // What is no list of levels is one of none, which fits no policy.
+            let levels = serde_json::from_str(&levels).unwrap_or_default();
+            Ok(Frozen { output: row.get(0)?, anonymity: row.get(1)?, levels })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Keeps the levels that a job has chosen, where none are kept yet; durable when this returns.
+    pub fn freeze(&mut self, landing: &str, frozen: &Frozen, job: JobId) -> Result<(), LedgerError> {
+        let Frozen { output, anonymity, levels } = frozen;
+        let levels = serde_json::to_string(levels).unwrap_or_default();
+        self.db.execute(
+            "INSERT OR IGNORE INTO frozen (landing, output, anonymity, levels, job) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![landing, output, anonymity, levels, job.to_string()],
+        )?;
+        Ok(())
+    }
+
     /// Forgets contents whose time is over.
     pub fn forget_contents(&mut self, now: Timestamp) -> Result<(), LedgerError> {
         self.db.execute("DELETE FROM contents WHERE forget_at < ?1", params![now.as_second()])?;
@@ -326,6 +368,25 @@ mod tests {
             ledger.forget_contents(Timestamp::from_second(second).unwrap()).unwrap();
             assert_eq!(seen(&ledger, "hr", 0), left);
         }
+    }
+
+    #[test]
+    fn the_first_levels_stay_frozen() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(&dir.path().join("ledger.sqlite")).unwrap();
+        let job = JobId::claimed_at(Timestamp::now());
+        let of = |anonymity: &str, levels: &[u32]| Frozen {
+            output: String::new(),
+            anonymity: anonymity.to_owned(),
+            levels: levels.to_vec(),
+        };
+        ledger.freeze("hr", &of("a", &[1, 2]), job).unwrap();
+        ledger.freeze("hr", &of("a", &[3, 3]), job).unwrap();
+        ledger.freeze("hr", &of("b", &[3, 3]), job).unwrap();
+        drop(ledger);
+        let ledger = Ledger::open(&dir.path().join("ledger.sqlite")).unwrap();
+        assert_eq!(ledger.frozen("hr").unwrap(), [of("a", &[1, 2]), of("b", &[3, 3])]);
+        assert!(ledger.frozen("other").unwrap().is_empty());
     }
 
     #[test]

@@ -19,6 +19,9 @@
 //!    signed, and sealed under a key that is erased after use ([`audit::epoch`]). Threads of its own carry it elsewhere
 //!    ([`audit::ship`]).
 //!
+//! [`anonymity`] finds how coarse quasi-identifiers must become, and which rows must go, so that nobody stands out in a file;
+//! the pipeline counts in a first reading and does it in a second.
+//!
 //! [`detect`] knows classes of personal data by their writing and their checks; `veild detect` and `veild policy suggest`
 //! look at files with it.
 //!
@@ -29,10 +32,11 @@
 //! # What is deliberately absent
 //!
 //! - The daemon process parses no file content and holds no plaintext: only workers read input.
-//! - No mask, policy or intake decision touches the file system, the clock or a log.
+//! - No mask, policy, anonymity or intake decision touches the file system, the clock or a log.
 //! - Polars' own CSV reader: it repairs what must be refused, and quotes cell values in its errors.
 
 pub mod account;
+pub mod anonymity;
 pub mod audit;
 pub mod cli;
 pub mod config;

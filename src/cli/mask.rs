@@ -185,6 +185,8 @@ fn publish(
         },
         rows_in: report.rows_in,
         rows_out: output.rows_out,
+        rows_suppressed: output.rows_suppressed,
+        anonymity: output.anonymity,
         columns: output.columns,
         policy: Some(ReceiptPolicy { name: policy.name.clone(), sha256: policy.sha256.clone() }),
         recipients: readers.to_vec(),

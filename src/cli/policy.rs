@@ -1,5 +1,8 @@
 //! `veild policy`: suggestions, and dry runs.
 
+mod page;
+mod risk;
+
 use std::path::{Path, PathBuf};
 
 use super::Problems;
@@ -22,6 +25,8 @@ pub enum Arguments {
         #[command(flatten)]
         reading: ReadingArguments,
     },
+    /// How easily the people in a file are recognised, as it comes and as a policy lets it go out; shows no input value
+    Risk(Box<risk::Arguments>),
     /// Dry run: what would happen to each column, and leaks in the output; shows no input value
     Test {
         /// File to try the policy on
@@ -43,6 +48,7 @@ pub enum Arguments {
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
         Arguments::Suggest { file, all_rows, reading } => print_suggestion(config, file, reading, *all_rows),
+        Arguments::Risk(arguments) => risk::run(config, arguments),
         Arguments::Test { file, policy, masking_key, reading, json } => {
             test(config, file, policy, masking_key.as_deref(), reading, *json)
         }
@@ -110,6 +116,14 @@ fn test(
         return leaking();
     }
     println!("{}: {}", printable_path(file), super::plural(report.rows_in, "row", "rows"));
+    for output in &report.outputs {
+        if output.rows_suppressed > 0 {
+            println!("  {} left out", super::plural(output.rows_suppressed, "row", "rows"));
+        }
+        if let Some(anonymity) = &output.anonymity {
+            super::receipt::anonymity_in_words(anonymity).into_iter().for_each(|line| println!("  {line}"));
+        }
+    }
     for column in report.outputs.iter().flat_map(|output| &output.columns) {
         let change = column.type_change.as_ref().map_or_else(String::new, |change| format!("  ({change})"));
         println!("  {:<24} {}{change}", column.name, column.mask);

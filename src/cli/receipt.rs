@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::Problems;
 use super::vault::find::Which;
+use crate::anonymity::AnonymityReport;
 use crate::config::Config;
 use crate::fsutil::printable_path;
 use crate::keys::VerifyingKey;
@@ -108,8 +109,9 @@ fn in_words(receipt: &Receipt, signature: &Signature) -> String {
     ];
     lines.extend(receipt.view.iter().map(|view| ("view", view.clone())));
     if is_masked {
-        let suppressed = receipt.rows_in.saturating_sub(receipt.rows_out);
-        lines.push(("rows", format!("{} in, {} out, {suppressed} suppressed", receipt.rows_in, receipt.rows_out)));
+        let Receipt { rows_in, rows_out, rows_suppressed, .. } = receipt;
+        lines.push(("rows", format!("{rows_in} in, {rows_out} out, {rows_suppressed} suppressed")));
+        lines.extend(titled("anonymity", receipt.anonymity.iter().flat_map(anonymity_in_words)));
     } else {
         lines.push(("masked", "not at all: it is the original, for the archive's readers".to_owned()));
     }
@@ -164,6 +166,24 @@ fn digest(input: &InputReport) -> String {
         (Some(digest), DigestKind::Sha256) => format!("SHA-256 {digest}"),
         (_, DigestKind::None) | (None, _) => "no digest of it was kept".to_owned(),
     }
+}
+
+pub(super) fn anonymity_in_words(found: &AnonymityReport) -> Vec<String> {
+    let k = found.k.map_or_else(|| "no record".to_owned(), |k| format!("k = {k}"));
+    let holds = if found.holds { "" } else { ", which is not what the policy asks for" };
+    let mut lines =
+        vec![format!("{k} in {}, within this output alone{holds}", super::plural(found.classes, "class", "classes"))];
+    lines.extend(found.sensitive.iter().filter_map(|it| {
+        let (l, entropy, t) = (it.l_distinct?, it.l_entropy?, it.t?);
+        Some(format!("{}: l = {l}, by entropy {entropy:.2}; t = {t:.3}", it.column))
+    }));
+    lines.extend(
+        found
+            .quasi_identifiers
+            .iter()
+            .filter_map(|it| Some(format!("{}: level {} of {}", it.column, it.level?, it.coarsest?))),
+    );
+    lines
 }
 
 fn column_in_words(column: &ColumnReport, width: usize) -> String {

@@ -12,9 +12,11 @@ use toml::Value;
 use super::spanned::Spanned;
 use super::units::{ByteSize, Deadline, Span};
 
+mod anonymity;
 mod policy;
 
-pub use policy::{Accept, Column, Policy, When};
+pub use anonymity::{Anonymity, QuasiIdentifier, Sensitive};
+pub use policy::{Accept, Column, Policy, SuppressRows, When};
 
 fn formats(_: &mut SchemaGenerator) -> Schema {
     let names = crate::pipeline::Format::ALL.map(crate::pipeline::Format::name);

@@ -14,10 +14,18 @@ use crate::config::{Config, Landing};
 use crate::fsutil::PathError;
 use crate::intake::{Hint, Stat};
 use crate::job::JobId;
-use crate::ledger::Attempts;
+use crate::ledger::{Attempts, Frozen};
 use crate::spool::{Claimed, NotClaimed, Stamp, Writers};
 use crate::watch::Noticed;
 use crate::worker::pool::WorkerReport;
+
+/// A job on which work may start.
+pub struct Begun {
+    pub job: JobId,
+    pub attempts: Attempts,
+    /// Levels that were frozen on its landing.
+    pub frozen: Vec<Frozen>,
+}
 
 /// One input of the loop.
 pub enum Event {
@@ -62,7 +70,7 @@ pub enum Event {
     },
     Begun {
         worker: usize,
-        jobs: Vec<(JobId, Attempts)>,
+        jobs: Vec<Begun>,
     },
     Worker(WorkerReport),
     AttemptOver {

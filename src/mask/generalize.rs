@@ -104,6 +104,7 @@ impl Hierarchy {
             Some(_) => {}
         }
         let hierarchy = Hierarchy { lines };
+        hierarchy.refuse_blanks()?;
         hierarchy.refuse_repeats()?;
         hierarchy.refuse_splits()?;
         Ok(hierarchy)
@@ -136,6 +137,16 @@ impl Hierarchy {
             values.insert(line[0].to_owned(), index);
         }
         Ok(Level { level, texts, values })
+    }
+
+    /// Nothing would be told apart from a cell that was empty before.
+    fn refuse_blanks(&self) -> Result<(), String> {
+        for line in &self.lines {
+            if let Some(level) = line.iter().skip(1).position(str::is_empty) {
+                return Err(format!("line {} has no text at level {}", number(line), level + 1));
+            }
+        }
+        Ok(())
     }
 
     fn refuse_repeats(&self) -> Result<(), String> {
@@ -182,6 +193,11 @@ pub struct Level {
 }
 
 impl Level {
+    /// Whether all values have one text.
+    pub fn is_one(&self) -> bool {
+        self.texts.len() == 1
+    }
+
     fn of(&self, value: &str) -> Option<&str> {
         self.values.get(value).and_then(|index| self.texts.get(*index as usize)).map(String::as_str)
     }
@@ -270,6 +286,7 @@ mod tests {
         assert!(refusal("").contains("no line"));
         assert!(refusal("a,b\nc,d\n").contains("`;`"));
         assert_eq!(refusal("a;x;*\nb;x\n"), "line 2 has 2 columns, the lines before it have 3");
+        assert_eq!(refusal("a;x;*\nb;;*\n"), "line 2 has no text at level 1");
         assert_eq!(refusal("a;x\nb;x\na;y\n"), "lines 1 and 3 give levels for the same value");
         assert_eq!(refusal("a;x;1\nb;x;2\n"), "lines 1 and 2 are the same at level 1, but not at level 2");
         assert_eq!(Hierarchy::parse(b"a;x\n\xff;y\n").unwrap_err(), "line 2 is not UTF-8");

@@ -33,7 +33,7 @@ pub enum Test {
 }
 
 impl Test {
-    fn holds(&self, value: &str) -> bool {
+    pub fn holds(&self, value: &str) -> bool {
         match self {
             Test::In(values) => values.iter().any(|known| known == value),
             Test::NotIn(values) => values.iter().all(|known| known != value),

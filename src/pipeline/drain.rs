@@ -10,9 +10,10 @@ use sha2::{Digest, Sha256};
 use super::charset::{Charset, Script};
 use super::fault::{internal, of_file};
 use super::reading::Compression;
+use super::sieve::Rows;
 use super::source::{Source, hex, retry};
 use super::verify::{Sum, Verified};
-use super::{ColumnReport, Compress, Failure, Fault, Format, Output, OutputReport, Sink};
+use super::{ColumnReport, Compress, Failure, Fault, Format, Outgoing, OutputReport, Sink};
 use crate::seal::Sealer;
 
 /// gzip is chosen for its readers; what must be small is better served by zstd.
@@ -80,8 +81,8 @@ impl Outlet {
         Ok(Outlet { drain: Drain::open(sink, compression, plain)?, compression, sum })
     }
 
-    pub(super) fn open_all(outputs: Vec<Output>, source: &Source<'_>) -> Result<Vec<Outlet>, Failure> {
-        let open = |output: Output| Outlet::open(output.sink, output.compress, source, Sum::new(&output.policy));
+    pub(super) fn open_all(outputs: Vec<Outgoing>, source: &Source<'_>) -> Result<Vec<Outlet>, Failure> {
+        let open = |output: Outgoing| Outlet::open(output.sink, output.compress, source, Sum::new(&output.policy));
         outputs.into_iter().map(open).collect()
     }
 
@@ -94,14 +95,16 @@ impl Outlet {
     pub(super) fn finish(
         self,
         format: Format,
-        rows_out: u64,
+        rows: Rows,
         columns: Vec<ColumnReport>,
         verify: Verified,
     ) -> Result<OutputReport, Failure> {
         crate::faults::point("before_finish");
         let (sha256, bytes) = self.drain.finish()?;
         crate::faults::point("after_finish");
-        Ok(OutputReport { sha256, bytes, format: format.compressed(self.compression), rows_out, columns, verify })
+        let Rows { out: rows_out, suppressed: rows_suppressed, anonymity } = rows;
+        let format = format.compressed(self.compression);
+        Ok(OutputReport { sha256, bytes, format, rows_out, rows_suppressed, anonymity, columns, verify })
     }
 }
 

@@ -5,15 +5,19 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::anonymity::AnonymityReport;
 use crate::keys::MaskingKeys;
 use crate::policy::Policy;
 use crate::seal::Sealing;
+use sieve::Sieve;
 use source::{Digester, Source};
 
+mod anonymise;
 mod archive;
 mod charset;
 mod columnar;
@@ -28,6 +32,7 @@ pub mod original;
 mod piece;
 mod reading;
 mod relay;
+mod sieve;
 mod source;
 mod spreadsheet;
 mod survey;
@@ -37,6 +42,7 @@ pub(crate) mod tests;
 mod verify;
 mod window;
 
+pub use anonymise::{choose, count};
 pub use charset::Charset;
 pub use dialect::Dialect;
 pub use reading::{Compress, Compression, Format, Limits, MemberRule, Reading, extension};
@@ -71,6 +77,14 @@ pub struct Output {
     pub policy: Policy,
     pub compress: Compress,
     pub sink: Sink,
+}
+
+/// An output, and the rows that it leaves out.
+struct Outgoing {
+    policy: Policy,
+    compress: Compress,
+    sink: Sink,
+    sieve: Option<Arc<Sieve>>,
 }
 
 /// Where an output goes.
@@ -115,6 +129,11 @@ pub struct OutputReport {
     pub bytes: u64,
     pub format: String,
     pub rows_out: u64,
+    /// Rows that the policy has left out.
+    pub rows_suppressed: u64,
+    /// Where the policy asks for anonymity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymity: Option<AnonymityReport>,
     pub columns: Vec<ColumnReport>,
     #[serde(default)]
     pub verify: Verified,
@@ -197,9 +216,18 @@ pub fn process(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
+    let reads_twice = outputs.iter().any(|output| anonymise::is_enforced(&output.policy));
     let metadata = input.file.metadata().map_err(|error| source::retry("look at the input", &error))?;
-    let report = process_as_found(input, outputs, keys, threads, progress)?;
+    let again = input.file.try_clone().map_err(|error| source::retry("look at the input", &error))?;
+    let outgoing = anonymise::outgoing(&input, outputs, anonymise::Means { keys, threads, progress })?;
+    let report = process_as_found(input, outgoing, keys, threads, progress)?;
+    if report.outputs.iter().any(|output| output.rows_out + output.rows_suppressed != report.rows_in) {
+        return Err(fault::internal("rows were lost or came twice"));
+    }
     // Whoever commits the outputs removes the input: nothing of it may have been left unread. Of a pipe nobody knows.
+    if reads_twice && !source::is_unchanged(&again, &metadata)? {
+        return Err(source::retry("read the input", &std::io::Error::other("it changed meanwhile")));
+    }
     if metadata.is_file() && report.input.bytes < metadata.len() {
         let what = format!("{} of its {} bytes were read", report.input.bytes, metadata.len());
         return Err(source::retry("read the input", &std::io::Error::other(what)));
@@ -210,7 +238,7 @@ pub fn process(
 /// As the file's content tells.
 fn process_as_found(
     input: Input,
-    outputs: Vec<Output>,
+    outputs: Vec<Outgoing>,
     keys: &MaskingKeys,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),

@@ -36,6 +36,8 @@ pub fn seal(
         bytes: sealed.bytes,
         format: masked.format.clone(),
         rows_out: rows,
+        rows_suppressed: 0,
+        anonymity: None,
         columns: Vec::new(),
         verify: Verified::default(),
     })
@@ -67,8 +69,10 @@ pub fn seal_unread(
         bytes: sealed.bytes,
         format,
         rows_out: 0,
+        rows_suppressed: 0,
         columns: Vec::new(),
         verify: Verified::default(),
+        anonymity: None,
     };
     Ok(Report { input, rows_in: 0, outputs: vec![output] })
 }

@@ -25,6 +25,14 @@ pub(super) fn retry(doing: &str, error: &io::Error) -> Failure {
     Failure::Retry { doing: doing.to_owned(), error: error.to_string(), errno: error.raw_os_error() }
 }
 
+/// Whether a file is as it was when this was noted of it.
+pub(super) fn is_unchanged(file: &File, before: &std::fs::Metadata) -> Result<bool, Failure> {
+    use std::os::unix::fs::MetadataExt;
+    let now = file.metadata().map_err(|error| retry("look at the input", &error))?;
+    let of = |it: &std::fs::Metadata| (it.len(), it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec());
+    Ok(of(&now) == of(before))
+}
+
 /// The digest of the input's bytes.
 pub(super) enum Digester {
     Keyed(Box<blake3::Hasher>),

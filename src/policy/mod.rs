@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::anonymity::Anonymity;
 use crate::detect::Class;
-use crate::mask::{Mask, OnMistyped};
+use crate::mask::{Mask, OnMistyped, Test};
 use crate::pipeline::Fault;
 
 pub mod path;
@@ -22,6 +23,11 @@ pub struct Policy {
     pub verify: Verify,
     pub accept: Vec<Acceptance>,
     pub columns: Vec<ColumnRule>,
+    /// Rows that are left out; the first rule that holds counts a row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suppress_rows: Vec<RowRule>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymity: Option<Anonymity>,
     /// SHA-256 of the policy's canonical form, lower-case hexadecimal; see [`Policy::digest`].
     pub sha256: String,
 }
@@ -81,6 +87,18 @@ pub struct ColumnRule {
     pub preset: bool,
 }
 
+/// Rows that are left out of the output (ISO/IEC 20889: record suppression), and how many of a file may be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RowRule {
+    /// The column that is looked at, as the rule spells it.
+    pub column: String,
+    pub test: Test,
+    /// At most so many rows of a file.
+    pub max_rows: Option<u64>,
+    /// At most this share of a file's rows.
+    pub max_share: Option<f64>,
+}
+
 /// Which columns a rule names; literal names are compared normalised ([`normalise`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -95,6 +113,8 @@ pub enum Selector {
 /// What is done to each column of one file.
 pub struct Plan {
     pub columns: Vec<PlannedColumn>,
+    /// Indices of the columns that decide about rows ([`Policy::row_columns`]).
+    pub row_columns: Vec<usize>,
 }
 
 /// What is done to one column.
@@ -133,8 +153,60 @@ impl Policy {
     pub fn digest(&self) -> String {
         use sha2::{Digest, Sha256};
         let rules = (&self.unlisted, &self.missing, &self.mistyped, &self.verify, &self.accept, &self.columns);
-        let text = serde_json::to_vec(&rules).expect("a policy is plain data");
+        let about_rows = (&self.suppress_rows, &self.anonymity);
+        let text = serde_json::to_vec(&(rules, about_rows)).expect("a policy is plain data");
         Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The columns that decide which rows are left out, as the rules spell them, each once.
+    pub fn row_columns(&self) -> Vec<&str> {
+        let mut columns: Vec<&str> = Vec::new();
+        let counted = self.counted_columns().into_iter().flat_map(|(column, beside)| [Some(column), beside]);
+        for column in self.suppress_rows.iter().map(|rule| rule.column.as_str()).chain(counted.flatten()) {
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+        }
+        columns
+    }
+
+    /// The columns of which anonymity is asked, quasi-identifiers first, each with the one that its mask looks at.
+    pub fn counted_columns(&self) -> Vec<(&str, Option<&str>)> {
+        let columns = self.anonymity.iter().flat_map(Anonymity::columns);
+        columns.map(|column| (column, self.rule_named(column).and_then(|rule| rule.mask.beside()))).collect()
+    }
+
+    /// The rule that names a column literally.
+    pub fn rule_named(&self, column: &str) -> Option<&ColumnRule> {
+        let column = normalise(column);
+        self.columns.iter().find(|rule| {
+            matches!(&rule.columns, Selector::Names(names) if names.iter().any(|name| normalise(name) == column))
+        })
+    }
+
+    /// The policy with each quasi-identifier at a level.
+    pub fn at_levels(&self, levels: &[u32]) -> Policy {
+        let mut policy = self.clone();
+        let quasi_identifiers = self.anonymity.iter().flat_map(|it| &it.quasi_identifiers);
+        for (quasi_identifier, level) in quasi_identifiers.zip(levels) {
+            let Some(mask) = quasi_identifier.levels.get(*level as usize) else { continue };
+            let column = Selector::Names(vec![quasi_identifier.column.clone()]);
+            policy.columns.iter_mut().filter(|rule| rule.columns == column).for_each(|rule| rule.mask = mask.clone());
+        }
+        policy
+    }
+
+    /// The policy of a reading that looks at the rows and at nothing else.
+    pub fn for_counting(&self) -> Policy {
+        let rule = |column: &str| ColumnRule {
+            columns: Selector::Names(vec![column.to_owned()]),
+            mask: Mask::Keep,
+            mistyped: None,
+            preset: false,
+        };
+        let columns = self.row_columns().into_iter().map(rule).collect();
+        let (unlisted, missing, verify) = (OnUnlisted::Keep, OnMissing::Ignore, Verify::Off);
+        Policy { unlisted, missing, verify, accept: Vec::new(), columns, ..self.clone() }
     }
 
     /// Refuses two rules that name the same column, and masks that look at one which no rule names.
@@ -147,7 +219,7 @@ impl Policy {
                 return Err(format!("column {twice:?} has two rules"));
             }
         }
-        for beside in self.columns.iter().filter_map(|rule| rule.mask.beside()) {
+        for beside in self.columns.iter().filter_map(|rule| rule.mask.beside()).chain(self.row_columns()) {
             path::canonical(beside)
                 .ok_or_else(|| format!("{beside:?} must be one value of each record: without `*` and `[*]`"))?;
             if !seen.contains(&normalise(beside)) {

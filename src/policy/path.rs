@@ -344,6 +344,8 @@ mod tests {
             verify: crate::policy::Verify::Off,
             accept: Vec::new(),
             columns: selectors.into_iter().map(rule).collect(),
+            suppress_rows: Vec::new(),
+            anonymity: None,
             sha256: String::new(),
         })
         .unwrap()

@@ -115,7 +115,14 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
         let sentence = "the policy drops every column of this file".to_owned();
         return Err(fault("no_column_left", None, sentence, "keep or mask at least one column"));
     }
-    Ok(Plan { columns })
+    let row_columns = policy.row_columns().into_iter().map(|column| {
+        places.get(normalise(column).as_str()).copied().ok_or_else(|| {
+            let name = &policy.name;
+            let sentence = format!("the file has no column {column:?}, by which policy {name:?} leaves out rows");
+            fault("missing_column", None, sentence, "ask the sender for the column, or take the rule out")
+        })
+    });
+    Ok(Plan { row_columns: row_columns.collect::<Result<_, _>>()?, columns })
 }
 
 /// The column that a mask looks at beside its own.
@@ -270,6 +277,8 @@ mod tests {
             verify: Verify::Off,
             accept: Vec::new(),
             columns,
+            suppress_rows: Vec::new(),
+            anonymity: None,
             sha256: String::new(),
         }
     }

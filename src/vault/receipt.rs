@@ -9,13 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::siblings;
+use crate::anonymity::AnonymityReport;
 use crate::job::JobId;
 use crate::pipeline::{ColumnReport, InputReport, Verified};
 use crate::policy::Verify;
 
 /// Version of the receipts' format that new receipts have.
 ///
-/// 2: `verify` is an object; in version 1 it was the word `off`.
+/// 2: `verify` is an object, and `rows_suppressed` and `anonymity` are there; in version 1 `verify` was the word `off`.
 pub const RECEIPT_VERSION: u32 = 2;
 /// That of amended ones.
 const AMENDED_VERSION: u32 = 3;
@@ -53,8 +54,14 @@ pub struct Receipt {
     pub output: ReceiptOutput,
     /// Records read.
     pub rows_in: u64,
-    /// Records written; the others were suppressed.
+    /// Records written.
     pub rows_out: u64,
+    /// Records that the policy has left out.
+    #[serde(default)]
+    pub rows_suppressed: u64,
+    /// What holds of the records of this output together; absent where the policy does not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymity: Option<AnonymityReport>,
     /// What was done to each column.
     pub columns: Vec<ColumnReport>,
     /// The policy; null for an archived original, which is not masked.

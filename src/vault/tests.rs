@@ -47,6 +47,8 @@ fn output(dir: &Path, job: JobId, view: Option<&str>, content: &[u8]) -> Finishe
         },
         rows_in: 1,
         rows_out: 1,
+        rows_suppressed: 0,
+        anonymity: None,
         columns: vec![],
         policy: Some(ReceiptPolicy { name: "p".into(), sha256: "0".into() }),
         recipients: vec![],

@@ -54,6 +54,7 @@ pub enum Work {
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a job has a handful of outputs")]
 pub enum OutputSpec {
     Masked {
         policy: Policy,

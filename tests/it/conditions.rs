@@ -60,7 +60,22 @@ fn conditions_that_cannot_be_are_refused() {
         sandbox.masked(&POLICY.replacen(from, to, 1), "a.csv", "a\n").unwrap_err()
     };
     for (from, to, what) in [
-        ("column = [", "suppress_rows = 0.01\ncolumn = [", "`suppress_rows` is not built yet"),
+        ("column = [", "suppress_rows = 0.01\ncolumn = [", "expected a sequence"),
+        (
+            "column = [",
+            "suppress_rows = [{ when = { column = \"note\", in = [1] } }]\ncolumn = [",
+            "`max_rows`, `max_share`",
+        ),
+        (
+            "column = [",
+            "suppress_rows = [{ when = { column = \"x\", in = [1] }, max_rows = 1 }]\ncolumn = [",
+            "no rule names the column \"x\"",
+        ),
+        (
+            "column = [",
+            "suppress_rows = [{ when = { column = \"note\" }, max_share = 1.5 }]\ncolumn = [",
+            "is a share of the rows",
+        ),
         ("in = [\"US\", \"CA\"]", "in = []", "at least one value"),
         ("in = [\"US\", \"CA\"]", "is = \"US\"", "unknown key `is`"),
         ("in = [\"US\", \"CA\"]", "in = [\"US\"], not_in = [\"CA\"]", "one of `in` and `not_in`"),
@@ -101,4 +116,36 @@ fn a_condition_that_cannot_be_told_lets_nothing_pass() {
             assert!(said.as_ref().is_err_and(|said| !said.contains("6789")), "{who}: {said:?}");
         }
     }
+}
+
+#[test]
+fn rows_that_are_left_out_are_counted_and_too_many_refuse_the_file() {
+    let sandbox = Sandbox::new();
+    let rules = "[[policy.people.suppress_rows]]\nwhen = { column = \"country\", in = [\"DE\"] }\nmax_share = 0.4\n\n";
+    sandbox.add_view();
+    sandbox.edit_config("[[policy.people.column]]", &format!("{rules}[[policy.people.column]]"));
+    let header = "id,name,ssn,email,dob,country,notes\n";
+    let row = |id: u32, country: &str| format!("{id},Ann,123-45-6789,a@example.com,1987-04-12,{country},hi\n");
+    sandbox.drop_file("good.csv", format!("{header}{}{}{}", row(1, "US"), row(2, "DE"), row(3, "FR")));
+    sandbox.run_until_idle();
+    let text = String::from_utf8(sandbox.vault_plaintext("good.csv")).unwrap();
+    assert_eq!(text.lines().count(), 3, "{text}");
+    let receipts = sandbox.receipts();
+    let rows = |view: bool| {
+        let receipt = receipts.iter().find(|it| it["view"].is_string() == view).unwrap();
+        ["rows_in", "rows_out", "rows_suppressed", "receipt_version"].map(|key| receipt[key].as_u64().unwrap())
+    };
+    assert_eq!((rows(false), rows(true)), ([3, 2, 1, 2], [3, 3, 0, 2]), "each output by its own policy");
+    let audit = sandbox.audit();
+    let sealed = audit.iter().find(|it| it["event"]["action"] == "file.sealed").unwrap();
+    assert_eq!(
+        (&sealed["veild"]["rows_suppressed"], &sealed["veild"]["views"][0]["rows_suppressed"]),
+        (&1.into(), &0.into())
+    );
+    sandbox.drop_file("bad.csv", format!("{header}{}{}", row(1, "US"), row(2, "DE")));
+    sandbox.run_until_idle();
+    let reason = sandbox.quarantined().remove(0);
+    assert_eq!(reason["code"], "too_many_rows_suppressed");
+    let sentence = reason["sentence"].as_str().unwrap();
+    assert!(sentence.contains("1 of 2 rows by \"country\", more than max_share = 0.4 allows"), "{sentence}");
 }

@@ -52,11 +52,13 @@
 //! - `pseudonyms.rs`: keys and their versions, the same pseudonym everywhere, and the way back.
 //! - `dates.rs`: dates that are shifted by their subject.
 //! - `cookbook.rs`: the README's policies, each as it stands there.
+//! - `anonymity.rs`: files in which nobody stands out, the published optimum, and what pycanon says of them.
 //! - `conditions.rs`: rules that count for some rows only.
 //! - `presets.rs`: what policies extend, and columns that are told by their class.
 //! - `detect.rs`: classes of personal data in files, and the policies suggested from them.
 //! - `verify.rs`: the leak scan: what is blocked, sealed with a warning, accepted, and shown before.
 
+mod anonymity;
 mod commands;
 mod conditions;
 mod cookbook;
@@ -110,8 +112,8 @@ mod systemd;
 mod trail;
 mod unrecognised;
 mod uploaders;
-mod vectors;
 mod vault_use;
+mod vectors;
 mod verify;
 mod versions;
 mod worker;

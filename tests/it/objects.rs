@@ -87,6 +87,8 @@ fn finished(config: &Config, landing: &str, recipients: &[String], at: Timestamp
         },
         rows_in: 1,
         rows_out: 1,
+        rows_suppressed: 0,
+        anonymity: None,
         columns: Vec::new(),
         policy: None,
         recipients: recipients.to_vec(),

@@ -12,6 +12,7 @@ use crate::keys::KeySource;
 use crate::pipeline::DigestKind;
 use crate::policy::Policy;
 
+mod anonymity;
 mod landing;
 mod policy;
 mod readers;

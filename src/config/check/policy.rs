@@ -8,7 +8,8 @@ use std::path::Path;
 use toml::Value;
 
 use super::absolute;
-use super::when::{Condition, Rules};
+use super::anonymity;
+use super::when::{Condition, Rules, row_rule};
 use crate::config::PRESETS;
 use crate::config::locate::Findings;
 use crate::config::raw;
@@ -22,7 +23,6 @@ use crate::policy::{Acceptance, ColumnRule, Policy, Selector, normalise};
 const MAX_HIERARCHY_BYTES: u64 = 4 << 20;
 
 pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Policy {
-    findings.refuse("suppress_rows", &raw.suppress_rows);
     let mut rules = Rules::default();
     let mut last = 0..0;
     for column in raw.column {
@@ -36,6 +36,7 @@ pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Poli
         columns.extend(preset(extends, findings));
     }
     let accept = raw.accept.into_iter().flat_map(|accept| acceptances(accept, findings)).collect();
+    let suppress_rows = raw.suppress_rows.into_iter().filter_map(|rule| row_rule(rule, findings)).collect();
     let mut policy = Policy {
         name: name.to_owned(),
         unlisted: raw.unlisted,
@@ -44,8 +45,13 @@ pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Poli
         verify: raw.verify,
         accept,
         columns,
+        suppress_rows,
+        anonymity: None,
         sha256: String::new(),
     };
+    if let Some(asked) = raw.anonymity {
+        anonymity::add(asked, &mut policy, findings);
+    }
     if let Err(error) = policy.check() {
         findings.add(last, format!("policy {name:?}: {error}"));
     }
@@ -154,7 +160,7 @@ fn classes(class: Spanned<Value>) -> Result<Vec<Class>, (Range<usize>, String)> 
 }
 
 /// The content of a hierarchy file: workers open no path, so the table goes to them with the policy.
-fn hierarchy(path: Spanned<String>, findings: &mut Findings<'_>) -> Option<Hierarchy> {
+pub(super) fn hierarchy(path: Spanned<String>, findings: &mut Findings<'_>) -> Option<Hierarchy> {
     let place = path.span();
     let path = absolute(Some(path), "", findings);
     let mut content = Vec::new();

@@ -6,7 +6,7 @@ use crate::config::locate::Findings;
 use crate::config::raw;
 use crate::config::spanned::Spanned;
 use crate::mask::{Case, Mask, Test, WhenMask};
-use crate::policy::ColumnRule;
+use crate::policy::{ColumnRule, RowRule};
 
 /// Rules of a policy as they come, those of one column joined.
 #[derive(Default)]
@@ -108,6 +108,11 @@ fn read(when: Spanned<raw::When>, mask: &Mask) -> Result<(String, Test), String>
     if let Some(beside) = mask.beside() {
         return Err(format!("mask {:?} looks at {beside:?} already and takes no `when`", mask.name()));
     }
+    condition(when)
+}
+
+/// What is looked at, and for which values.
+fn condition(when: Spanned<raw::When>) -> Result<(String, Test), String> {
     let raw::When { column, values, other_values } = when.into_inner();
     let test = match (values, other_values) {
         (Some(values), None) => Test::In(texts(values)?),
@@ -115,6 +120,21 @@ fn read(when: Spanned<raw::When>, mask: &Mask) -> Result<(String, Test), String>
         _ => return Err("`when` has a `column` and one of `in` and `not_in`, each a list of values".to_owned()),
     };
     Ok((column, test))
+}
+
+/// A rule of `suppress_rows`.
+pub fn row_rule(rule: Spanned<raw::SuppressRows>, findings: &mut Findings<'_>) -> Option<RowRule> {
+    let place = rule.span();
+    let raw::SuppressRows { when, max_rows, max_share } = rule.into_inner();
+    if max_rows.is_none() && max_share.is_none() {
+        findings.add(place.clone(), "say how many rows may go: `max_rows`, `max_share` (0 to 1), or both");
+    }
+    if max_share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+        findings.add(place, "`max_share` is a share of the rows: 0 to 1");
+    }
+    let place = when.span();
+    let condition = condition(when).map_err(|error| findings.add(place, error));
+    condition.ok().map(|(column, test)| RowRule { column, test, max_rows, max_share })
 }
 
 fn texts(values: Vec<Value>) -> Result<Vec<String>, String> {

@@ -61,8 +61,11 @@ pub struct Policy {
     /// False alarms of the leak scan.
     #[serde(default)]
     pub accept: Vec<Accept>,
-    #[schemars(skip)]
-    pub suppress_rows: Option<Spanned<Value>>,
+    /// Rows that are left out, within limits.
+    #[serde(default)]
+    pub suppress_rows: Vec<Spanned<SuppressRows>>,
+    /// What must hold of the rows of a file together.
+    pub anonymity: Option<super::Anonymity>,
     /// Rules; a literal name goes before patterns.
     #[serde(default)]
     pub column: Vec<Spanned<Column>>,
@@ -202,6 +205,18 @@ pub struct When {
     #[serde(rename = "not_in", default)]
     #[schemars(schema_with = "words")]
     pub other_values: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SuppressRows {
+    /// The rows.
+    pub when: Spanned<When>,
+    /// So many of a file at most; a file with more is quarantined.
+    pub max_rows: Option<u64>,
+    /// This share of a file's rows at most, 0 to 1; a file with more is quarantined.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_share: Option<f64>,
 }
 
 impl Column {

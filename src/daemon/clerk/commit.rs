@@ -13,7 +13,7 @@ use crate::daemon::event::Event;
 use crate::daemon::places::Obstacle;
 use crate::fsutil::PathError;
 use crate::job::JobId;
-use crate::ledger::{Content, LedgerError};
+use crate::ledger::{Content, Frozen, LedgerError};
 use crate::pipeline::{Fault, OutputReport, Report};
 use crate::quarantine::{self, Original, Reason};
 use crate::spool::{self, Writers};
@@ -94,6 +94,10 @@ impl Clerk {
             Deed::Seal(job, masked) => {
                 let content = duplicates::content(&job, &masked);
                 match self.novelty(&job, content.as_ref(), batch)? {
+                    Novelty::New if !self.freeze(&job, &masked.report)? => {
+                        self.ledger.attempt_over(job.id(), false)?;
+                        return Ok(Some(Verdict::Refrozen));
+                    }
                     Novelty::New => {
                         batch.push(Ready { outputs: self.finished(&job, masked.report), content, job });
                     }
@@ -111,6 +115,29 @@ impl Clerk {
             }
         }
         Ok(None)
+    }
+
+    /// Keeps the levels of a landing's first file for its later ones; false when others are kept already. A file without
+    /// rows has chosen none.
+    fn freeze(&mut self, job: &Job, report: &Report) -> Result<bool, ClerkError> {
+        let landing = &job.landing.name;
+        for (planned, made) in job.outputs().into_iter().zip(&report.outputs) {
+            let asked = planned.policy.and_then(|policy| policy.anonymity.as_ref()).filter(|it| it.freeze.is_some());
+            let Some((asked, found)) = asked.zip(made.anonymity.as_ref().filter(|found| found.k.is_some())) else {
+                continue;
+            };
+            let levels = asked.levels_in(found);
+            let frozen = Frozen { output: planned.view.unwrap_or_default(), anonymity: asked.digest(), levels };
+            let is_other = |it: &Frozen| {
+                (&it.output, &it.anonymity) == (&frozen.output, &frozen.anonymity) && it.levels != frozen.levels
+            };
+            if self.ledger.frozen(landing)?.iter().any(is_other) {
+                return Ok(false);
+            }
+            self.ledger.freeze(landing, &frozen, job.id())?;
+            crate::faults::point("levels_frozen");
+        }
+        Ok(true)
     }
 
     /// Publishes what is finished; what cannot be published gives its room back. When one of several is in the way of
@@ -206,6 +233,8 @@ impl Clerk {
             },
             rows_in,
             rows_out: output.rows_out,
+            rows_suppressed: output.rows_suppressed,
+            anonymity: output.anonymity,
             columns: output.columns,
             policy: planned
                 .policy

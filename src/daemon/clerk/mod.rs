@@ -10,7 +10,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::event::Event;
+use super::event::{Begun, Event};
 use super::places::{Obstacle, Place};
 use super::reload::Proposal;
 use crate::audit::ship::Delivery;
@@ -19,7 +19,7 @@ use crate::config::{Config, Landing};
 use crate::fsutil::PathError;
 use crate::job::JobId;
 use crate::keys::{MaskingKeys, SigningKey};
-use crate::ledger::{Attempts, Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError};
 use crate::pipeline::Fault;
 use crate::quarantine;
 use crate::worker::message::Masked;
@@ -121,6 +121,8 @@ pub enum Verdict {
     },
     /// The source changed after its claim: the attempt starts over.
     Changed,
+    /// Other levels were frozen on the landing meanwhile: the attempt starts over with these.
+    Refrozen,
     /// Nothing was decided; the attempt starts over after a pause.
     Failed(Obstacle),
 }
@@ -276,11 +278,15 @@ impl Clerk {
         }
     }
 
-    fn record_begin(&mut self, jobs: &[(JobId, Arc<Landing>)]) -> Result<Vec<(JobId, Attempts)>, LedgerError> {
+    fn record_begin(&mut self, jobs: &[(JobId, Arc<Landing>)]) -> Result<Vec<Begun>, LedgerError> {
         let rows: Vec<_> = jobs.iter().map(|(job, landing)| (*job, landing.name.as_str())).collect();
         self.ledger.begin(&rows)?;
         crate::faults::point("begun");
-        jobs.iter().map(|(job, _)| Ok((*job, self.ledger.attempts(*job)?.unwrap_or_default()))).collect()
+        let begun = |(job, landing): &(JobId, Arc<Landing>)| {
+            let attempts = self.ledger.attempts(*job)?.unwrap_or_default();
+            Ok(Begun { job: *job, attempts, frozen: self.ledger.frozen(&landing.name)? })
+        };
+        jobs.iter().map(begun).collect()
     }
 }
 

@@ -171,6 +171,7 @@ impl Settled {
                 let record = record
                     .veild("rows_in", json!(receipt.rows_in))
                     .veild("rows_out", json!(receipt.rows_out))
+                    .veild("rows_suppressed", json!(receipt.rows_suppressed))
                     .veild("object", json!(receipt.output.path))
                     .veild("object_sha256", json!(receipt.output.sha256))
                     .veild("receipt_sha256", json!(published.receipt_sha256))
@@ -178,6 +179,8 @@ impl Settled {
                 let (archived, views): (Vec<_>, Vec<_>) =
                     outputs[1..].iter().partition(|(_, published)| is_archived(&published.object));
                 let views: Vec<Value> = views.into_iter().map(output_record).collect();
+                let k = receipt.anonymity.as_ref().map(|anonymity| anonymity.k);
+                let record = if let Some(k) = k { record.veild("k", json!(k)) } else { record };
                 let record = if views.is_empty() { record } else { record.veild("views", views) };
                 archived.into_iter().fold(record, |record, output| record.veild("archive", output_record(output)))
             }
@@ -210,6 +213,7 @@ fn output_record((receipt, published): &(Receipt, Published)) -> Value {
     json!({
         "view": receipt.view,
         "rows_out": receipt.rows_out,
+        "rows_suppressed": receipt.rows_suppressed,
         "object": receipt.output.path,
         "object_sha256": receipt.output.sha256,
         "receipt_sha256": published.receipt_sha256,

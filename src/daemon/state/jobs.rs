@@ -11,14 +11,16 @@ use super::{MAX_JOBS, Running, State, TimerKey};
 use crate::audit::{Action, Outcome as AuditOutcome};
 use crate::config::{Duplicates, Landing};
 use crate::daemon::clerk::{Paper, Planned, Verdict, chain};
+use crate::daemon::event::Begun;
 use crate::daemon::places::Obstacle;
 use crate::daemon::porter::Errand;
 use crate::fsutil::PathError;
 use crate::intake::Hint;
 use crate::job::JobId;
 use crate::keys::Passphrases;
-use crate::ledger::Attempts;
+use crate::ledger::{Attempts, Frozen};
 use crate::pipeline::{Failure, Fault, Reading, UNRECOGNISED};
+use crate::policy::Policy;
 use crate::seal::Readers;
 use crate::spool::{Stamp, Writers};
 use crate::worker::message::{OutputSpec, Task, Work};
@@ -113,12 +115,12 @@ impl State {
         batch
     }
 
-    pub(super) fn on_begun(&mut self, worker: usize, jobs: Vec<(JobId, Attempts)>) {
+    pub(super) fn on_begun(&mut self, worker: usize, jobs: Vec<Begun>) {
         let mut assignments = Vec::new();
-        for (id, attempts) in jobs {
-            let Some(running) = self.jobs.get_mut(&id) else { continue };
+        for Begun { job, attempts, frozen } in jobs {
+            let Some(running) = self.jobs.get_mut(&job) else { continue };
             running.attempts = attempts;
-            assignments.push(assignment(running, &self.passphrases));
+            assignments.push(assignment(running, &frozen, &self.passphrases));
         }
         if assignments.is_empty() {
             self.idle.push(worker);
@@ -271,6 +273,10 @@ impl State {
                 tracing::warn!(code = "file_changed", job = %id, landing, "the file changed after its claim; starting over");
                 self.start_over(id);
             }
+            Verdict::Refrozen => {
+                tracing::info!(code = "levels_frozen", job = %id, landing, "another file has chosen the levels; starting over");
+                self.start_over(id);
+            }
             Verdict::Failed(obstacle) => self.set_back(id, &obstacle),
         }
     }
@@ -310,7 +316,7 @@ impl State {
     }
 }
 
-fn assignment(running: &Running, passphrases: &Passphrases) -> Assignment {
+fn assignment(running: &Running, frozen: &[Frozen], passphrases: &Passphrases) -> Assignment {
     let job = &running.job;
     let (work, incoming) = if running.rejected.is_some() {
         let readers = Readers::new(&job.config.quarantine.recipients, passphrases);
@@ -318,7 +324,7 @@ fn assignment(running: &Running, passphrases: &Passphrases) -> Assignment {
     } else {
         let spec = |output: &Planned<'_>| {
             let readers = Readers::new(output.recipients, passphrases);
-            match output.policy.cloned() {
+            match output.policy.map(|policy| with_frozen(policy, output.view.as_deref(), frozen)) {
                 Some(policy) => OutputSpec::Masked { policy, compress: job.landing.compress, readers },
                 None => OutputSpec::Original { readers },
             }
@@ -332,6 +338,17 @@ fn assignment(running: &Running, passphrases: &Passphrases) -> Assignment {
         (work, planned.into_iter().map(|output| output.incoming).collect())
     };
     Assignment { task: Task { job: job.id(), work }, source: job.claimed.path.clone(), incoming }
+}
+
+/// A policy with the levels that were frozen for it.
+fn with_frozen(policy: &Policy, view: Option<&str>, frozen: &[Frozen]) -> Policy {
+    let mut policy = policy.clone();
+    if let Some(asked) = policy.anonymity.as_mut().filter(|asked| asked.freeze.is_some()) {
+        let digest = asked.digest();
+        let is_its = |it: &&Frozen| it.output == view.unwrap_or_default() && it.anonymity == digest;
+        asked.frozen = frozen.iter().find(is_its).map(|it| it.levels.clone());
+    }
+    policy
 }
 
 fn worker_died(times: u32) -> Fault {

@@ -23,11 +23,12 @@ use self::unpack::{Found, Kind};
 use super::drain::Outlet;
 use super::fault::of_file;
 use super::reading::MemberRule;
+use super::sieve::Rows;
 use super::source::{digest_of, retry};
 use super::tap::{Mishap, Tap};
 use super::verify::{Sum, Verified};
 use super::window::Window;
-use super::{ColumnReport, DigestKind, Failure, Fault, Format, InputReport, Output, OutputReport, Reading, Report};
+use super::{ColumnReport, DigestKind, Failure, Fault, Format, InputReport, Outgoing, OutputReport, Reading, Report};
 use crate::keys::MaskingKeys;
 use crate::pipeline::expansion::Expansion;
 use crate::policy::Policy;
@@ -54,6 +55,8 @@ struct Tally {
     members: usize,
     names: HashSet<String>,
     rows: u64,
+    /// Of them, by output, what members' policies have left out.
+    suppressed: Vec<u64>,
     expanded: u64,
     /// By output.
     columns: Vec<Vec<ColumnReport>>,
@@ -68,14 +71,21 @@ pub(super) fn process(
     kind: Kind,
     reading: &Reading,
     digest_kind: DigestKind,
-    outputs: Vec<Output>,
+    outputs: Vec<Outgoing>,
     keys: &MaskingKeys,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
     let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
     let file = Arc::new(file);
-    let policies = outputs.iter().map(|output| output.policy.clone()).collect();
+    let policies: Vec<Policy> = outputs.iter().map(|output| output.policy.clone()).collect();
+    if policies
+        .iter()
+        .chain(reading.members.iter().filter_map(|rule| rule.policy.as_ref()))
+        .any(|policy| policy.anonymity.is_some())
+    {
+        return Err(Failure::Reject(not_anonymous()));
+    }
     let matchers = matchers(&reading.members).map_err(Failure::Reject)?;
     let window = Window::new(file.clone(), len);
     let expansion = Expansion::of(len, reading.limits);
@@ -95,10 +105,11 @@ pub(super) fn process(
     let tally = archive.run(Some((&mut packers, sizes.as_deref())), &mishaps)?;
     let digest = digest_of(&file, len, digest_kind, keys, progress)?;
     let mut reports = Vec::with_capacity(packers.len());
-    let made = packers.into_iter().zip(&mishaps).zip(tally.columns).zip(tally.verified);
-    for (((packer, mishap), columns), verify) in made {
+    let made = tally.columns.into_iter().zip(tally.verified).zip(tally.suppressed);
+    for ((packer, mishap), ((columns, verify), suppressed)) in packers.into_iter().zip(&mishaps).zip(made) {
         let tap = packer.finish().map_err(|error| mishap.take().unwrap_or_else(|| retry("end the archive", &error)))?;
-        reports.push(tap.outlet.finish(kind.format, tally.rows, columns, verify)?);
+        let rows = Rows { suppressed, ..Rows::all(tally.rows - suppressed) };
+        reports.push(tap.outlet.finish(kind.format, rows, columns, verify)?);
     }
     let format = kind.format.compressed(kind.compression);
     Ok(Report { input: InputReport { digest, digest_kind, bytes: len, format }, rows_in: tally.rows, outputs: reports })
@@ -123,6 +134,7 @@ impl Archive<'_> {
         let mut tally = Tally {
             columns: vec![Vec::new(); count],
             verified: vec![Verified::default(); count],
+            suppressed: vec![0; count],
             sizes: vec![Vec::new(); count],
             ..Tally::default()
         };
@@ -180,6 +192,7 @@ impl Archive<'_> {
         for (output, made) in report.outputs.into_iter().enumerate() {
             tally.sizes[output].push(made.bytes);
             tally.verified[output].add_member(&rule.pattern, &made.verify);
+            tally.suppressed[output] += made.rows_suppressed;
             tally.add_columns(output, &rule.pattern, made);
         }
         Ok(())
@@ -190,6 +203,11 @@ impl Archive<'_> {
         let mut columns = self.policies.iter().chain(of_rules).flat_map(|policy| &policy.columns);
         columns.any(|rule| rule.mask.is_randomized())
     }
+}
+
+fn not_anonymous() -> Fault {
+    let sentence = "the policy asks for anonymity, and members of an archive would each have it for themselves only";
+    of_file("unsupported_member", sentence, "Have the files sent by themselves.")
 }
 
 fn randomized() -> Fault {

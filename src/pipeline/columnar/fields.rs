@@ -12,9 +12,15 @@ pub(super) struct Change {
     pub becomes_nullable: bool,
 }
 
-/// The fields that are left, column by column in the file's order; `None` when they are not the plan's columns.
-pub(super) fn left(fields: &Fields, leaves: &[Leaf], change: &dyn Fn(usize, &DataType) -> Change) -> Option<Fields> {
-    let mut left = Left { leaves, change, next: 0 };
+/// The fields that are left, column by column in the file's order; `None` when they are not the plan's columns. With
+/// `decodes` dictionaries of untouched columns become what they stand for.
+pub(super) fn left(
+    fields: &Fields,
+    leaves: &[Leaf],
+    change: &dyn Fn(usize, &DataType) -> Change,
+    decodes: bool,
+) -> Option<Fields> {
+    let mut left = Left { leaves, change, decodes, next: 0 };
     let fields = left.fields(fields);
     (left.next == leaves.len()).then(|| fields.into())
 }
@@ -22,6 +28,7 @@ pub(super) fn left(fields: &Fields, leaves: &[Leaf], change: &dyn Fn(usize, &Dat
 struct Left<'a> {
     leaves: &'a [Leaf],
     change: &'a dyn Fn(usize, &DataType) -> Change,
+    decodes: bool,
     next: usize,
 }
 
@@ -34,7 +41,7 @@ impl Left<'_> {
         let first = self.next;
         let (data_type, becomes_nullable) = self.data_type(field)?;
         let leaves = self.leaves.get(first..self.next)?;
-        if leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Keep)) {
+        if leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Keep)) && data_type == *field.data_type() {
             return Some(field.clone());
         }
         // What stands with a field may speak of its values.
@@ -60,6 +67,7 @@ impl Left<'_> {
                 self.next += 1;
                 return match &self.leaves.get(index)?.fate {
                     Fate::Drop => None,
+                    Fate::Keep if self.decodes => Some((decoded(single), false)),
                     Fate::Keep => Some((single.clone(), false)),
                     Fate::Mask(_) => {
                         let Change { data_type, becomes_nullable } = (self.change)(index, single);
@@ -69,5 +77,13 @@ impl Left<'_> {
             }
         };
         nested.map(|nested| (nested, false))
+    }
+}
+
+/// What stands in a column's rows.
+pub(super) fn decoded(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, value) => decoded(value),
+        other => other.clone(),
     }
 }

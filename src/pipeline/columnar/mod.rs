@@ -24,11 +24,12 @@ use jiff::Timestamp;
 
 use super::drain::Outlet;
 use super::fault::of_file;
+use super::sieve::{self, Rows, Sieve};
 use super::source::{digest_of, retry};
 use super::survey::{Sample, Surveyed};
 use super::tap::Tap;
 use super::verify::{Sum, Verified};
-use super::{ColumnReport, DigestKind, Failure, Format, InputReport, Output, Reading, Report};
+use super::{ColumnReport, DigestKind, Failure, Format, InputReport, Outgoing, Reading, Report};
 use crate::keys::MaskingKeys;
 use crate::policy::Policy;
 
@@ -66,6 +67,8 @@ struct Opened<'a> {
     len: u64,
     reading: &'a Reading,
     policies: Vec<Policy>,
+    /// By output.
+    sieves: Vec<Option<Arc<Sieve>>>,
     keys: &'a MaskingKeys,
     progress: &'a (dyn Fn(u64) + Sync),
 }
@@ -81,18 +84,19 @@ pub(super) fn process(
     format: Format,
     reading: &Reading,
     digest_kind: DigestKind,
-    outputs: Vec<Output>,
+    outputs: Vec<Outgoing>,
     keys: &MaskingKeys,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
     let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
-    let policies = outputs.iter().map(|output| output.policy.clone()).collect();
+    let policies: Vec<Policy> = outputs.iter().map(|output| output.policy.clone()).collect();
+    let sieves = outputs.iter().map(|output| output.sieve.clone()).collect();
     let taps = outputs.into_iter().map(|output| {
         let sum = Sum::new(&output.policy);
         Outlet::open_binary(output.sink, output.compress, None, sum).map(Tap::new)
     });
     let taps = taps.collect::<Result<Vec<_>, _>>()?;
-    let opened = Opened { file: Arc::new(file), len, reading, policies, keys, progress };
+    let opened = Opened { file: Arc::new(file), len, reading, policies, sieves, keys, progress };
     // The libraries are not made for hostile files everywhere; a panic's payload is dropped, it may hold a value.
     let ran = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Arrow => arrow::run(&opened, taps),
@@ -100,12 +104,13 @@ pub(super) fn process(
     }));
     let ran = ran.unwrap_or_else(|_| Err(Failure::Reject(panicked(format))))?;
     let digest = digest_of(&opened.file, len, digest_kind, keys, progress)?;
+    let rows = sieve::finish_all(&opened.sieves, ran.rows)?;
     let mut made = ran.outputs;
     let verified = Outlet::verify_all(made.iter_mut().map(|(tap, _)| &mut tap.outlet))?;
-    let finish = |((tap, columns), verify): ((Tap, Vec<ColumnReport>), Verified)| {
-        tap.outlet.finish(format, ran.rows, columns, verify)
+    let finish = |(((tap, columns), verify), rows): (((Tap, Vec<ColumnReport>), Verified), Rows)| {
+        tap.outlet.finish(format, rows, columns, verify)
     };
-    let outputs = made.into_iter().zip(verified).map(finish).collect::<Result<Vec<_>, _>>()?;
+    let outputs = made.into_iter().zip(verified).zip(rows).map(finish).collect::<Result<Vec<_>, _>>()?;
     let format = format.name().to_owned();
     Ok(Report { input: InputReport { digest, digest_kind, bytes: len, format }, rows_in: ran.rows, outputs })
 }
@@ -115,7 +120,8 @@ pub(super) fn survey(file: File, format: Format, reading: &Reading, sample: Samp
     let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
     // Nothing is masked.
     let keys = MaskingKeys::parse(&MaskingKeys::generate(Timestamp::UNIX_EPOCH)).expect("a new key can be read");
-    let opened = Opened { file: Arc::new(file), len, reading, policies: Vec::new(), keys: &keys, progress: &|_| {} };
+    let (file, policies, sieves) = (Arc::new(file), Vec::new(), Vec::new());
+    let opened = Opened { file, len, reading, policies, sieves, keys: &keys, progress: &|_| {} };
     let surveyed = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Arrow => arrow::survey(&opened, sample),
         _ => parquet::survey(&opened, sample),

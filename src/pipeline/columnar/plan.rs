@@ -7,6 +7,7 @@ use polars_arrow::array::Utf8ViewArray;
 use super::schema::{Node, ROOT, Schema};
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, OnMistyped, Prepared};
+use crate::pipeline::sieve::Sieve;
 use crate::pipeline::verify::{Column, Watched};
 use crate::pipeline::{ColumnReport, Fault};
 use crate::policy::path::{Matches, PathRules, Step, canonical, push_step};
@@ -66,6 +67,36 @@ impl Leaf {
         };
         ColumnReport { name: self.public_path.clone(), mask: mask.to_owned(), key_version, type_change }
     }
+}
+
+/// Rows that an output leaves out.
+pub(super) struct Sieving<'s> {
+    pub sieve: &'s Sieve,
+    /// Columns that the sieve looks at; they are in no list, so each has one value in every row.
+    pub columns: Vec<usize>,
+}
+
+/// Finds the columns that a sieve looks at.
+pub(super) fn sieving<'s>(
+    schema: &Schema,
+    policy: &Policy,
+    sieve: Option<&'s Sieve>,
+) -> Result<Option<Sieving<'s>>, Fault> {
+    let Some(sieve) = sieve else { return Ok(None) };
+    let columns = sieve.columns().iter().map(|column| {
+        place_of(schema, column).ok_or_else(|| {
+            let name = &policy.name;
+            let sentence = format!("the file has no column {column:?}, by which policy {name:?} leaves out rows");
+            fault("missing_column", None, sentence, "Ask the sender for the column, or take the rule out.")
+        })
+    });
+    Ok(Some(Sieving { sieve, columns: columns.collect::<Result<_, _>>()? }))
+}
+
+/// The column at a path without stars.
+fn place_of(schema: &Schema, path: &str) -> Option<usize> {
+    let path = canonical(path)?;
+    schema.leaves.iter().position(|id| schema.nodes[*id].path == path)
 }
 
 /// What a rule on something with columns inside does to all of them.
@@ -143,8 +174,7 @@ fn find_beside(schema: &Schema, policy: &Policy, leaves: &mut [Leaf]) -> Result<
     for leaf in leaves {
         let Fate::Mask(mask) = &mut leaf.fate else { continue };
         let Some(beside) = mask.mask.beside() else { continue };
-        let path = canonical(beside);
-        mask.beside = schema.leaves.iter().position(|id| Some(&schema.nodes[*id].path) == path.as_ref());
+        mask.beside = place_of(schema, beside);
         if mask.beside.is_none() {
             let name = &policy.name;
             let sentence = format!(

@@ -3,6 +3,7 @@
 mod arrow;
 mod beside;
 mod parquet;
+mod sift;
 
 use std::sync::Arc;
 

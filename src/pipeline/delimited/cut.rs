@@ -1,9 +1,9 @@
 //! Cuts the input into blocks of whole records.
 
+use super::block::Block;
 use super::fault::{Broken, Kind};
 use super::preface::comments_end;
 use super::scan::{Scanned, Scanner};
-use super::splice::Block;
 use crate::pipeline::Failure;
 use crate::pipeline::source::Source;
 
@@ -81,7 +81,8 @@ impl Cutter<'_> {
         let (first_row, base) = (self.rows + 1, self.base);
         self.rows += scanned.rows;
         self.base += scanned.end as u64;
-        Block { data: data.into(), spans: scanned.spans, rows: scanned.rows, first_row, base }
+        let Scanned { spans, row_ends, rows, .. } = scanned;
+        Block { data: data.into(), spans, row_ends, rows, first_row, base, kept: None, gaps: Vec::new() }
     }
 
     /// Comments must be text, too: what could not be decoded would otherwise be passed over with all that follows it.

@@ -6,6 +6,7 @@
 #![allow(clippy::result_large_err, reason = "failures are rare, and their shape is the pipeline's contract")]
 
 mod bits;
+mod block;
 mod cut;
 mod escape;
 mod fault;
@@ -27,12 +28,13 @@ use polars::prelude::StringChunked;
 use self::cut::Cutter;
 use self::header::Header;
 use self::scan::Scanner;
-use self::splice::{Action, Splicer};
+use self::splice::{Action, Sifting, Splicer};
 use super::drain::Outlet;
 use super::fault::internal;
+use super::sieve::{self, Sieve};
 use super::source::Source;
 use super::verify::{Scan, Watched};
-use super::{ColumnReport, Dialect, DigestKind, Failure, Fault, Format, InputReport, Output, Reading, Report, relay};
+use super::{ColumnReport, Dialect, DigestKind, Failure, Fault, Format, InputReport, Outgoing, Reading, Report, relay};
 use crate::keys::MaskingKeys;
 use crate::policy::{Plan, Verify};
 
@@ -67,11 +69,20 @@ struct Fates<'a> {
     columns: Vec<(String, Fate<'a>)>,
     /// For each column what the leak scan looks for; empty where there is none.
     watched: Vec<Arc<Watched>>,
+    /// Rows that it leaves out.
+    sifting: Option<Sifting<'a>>,
 }
 
 impl Fates<'_> {
     fn names(&self) -> Vec<String> {
         self.columns.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether a column is looked at for the sake of others, of its rows, or by the leak scan.
+    fn looks_at(&self, column: usize) -> bool {
+        let sifts = self.sifting.as_ref().is_some_and(|sifting| sifting.columns.contains(&column));
+        let is_beside = || self.columns.iter().any(|(_, fate)| fate.beside() == Some(column));
+        !self.watched.is_empty() || sifts || is_beside()
     }
 }
 
@@ -79,19 +90,21 @@ pub(super) fn process(
     source: Source<'_>,
     reading: &Reading,
     digest_kind: DigestKind,
-    outputs: Vec<Output>,
+    outputs: Vec<Outgoing>,
     keys: &MaskingKeys,
     threads: usize,
 ) -> Result<Report, Failure> {
     let compression = source.compression();
     let policies: Vec<_> = outputs.iter().map(|output| output.policy.clone()).collect();
+    let sieves: Vec<Option<Arc<Sieve>>> = outputs.iter().map(|output| output.sieve.clone()).collect();
     let mut outlets = Outlet::open_all(outputs, &source)?;
     let mut columns = Vec::new();
     let planner = |names: &[&str]| {
         let mut all = Vec::with_capacity(policies.len());
-        for policy in &policies {
+        for (policy, sieve) in policies.iter().zip(&sieves) {
             let named = |fault| if policies.len() > 1 { of_policy(fault, &policy.name) } else { fault };
-            let (fates, reports) = fates(policy.plan(names).map_err(named)?, policy.verify, keys);
+            let plan = policy.plan(names).map_err(named)?;
+            let (fates, reports) = fates(plan, policy.verify, sieve.as_deref(), keys);
             all.push(fates);
             columns.push(reports);
         }
@@ -102,9 +115,10 @@ pub(super) fn process(
     } else {
         fixed::run(source, reading, planner, &mut outlets, threads)?
     };
+    let rows = sieve::finish_all(&sieves, ran.rows)?;
     let verified = Outlet::verify_all(outlets.iter_mut())?;
-    let outputs = outlets.into_iter().zip(columns).zip(verified);
-    let outputs = outputs.map(|((outlet, columns), verify)| outlet.finish(Format::Csv, ran.rows, columns, verify));
+    let outputs = outlets.into_iter().zip(columns).zip(verified).zip(rows);
+    let outputs = outputs.map(|(((outlet, columns), verify), rows)| outlet.finish(Format::Csv, rows, columns, verify));
     let format = Format::Csv.compressed(compression);
     Ok(Report {
         input: InputReport { digest: ran.digest, digest_kind, bytes: ran.bytes, format },
@@ -118,7 +132,13 @@ fn of_policy(fault: Fault, policy: &str) -> Fault {
     Fault { sentence: format!("{} (policy {policy:?})", fault.sentence), ..fault }
 }
 
-fn fates<'a>(plan: Plan, verify: Verify, keys: &MaskingKeys) -> (Fates<'a>, Vec<ColumnReport>) {
+fn fates<'a>(
+    plan: Plan,
+    verify: Verify,
+    sieve: Option<&'a Sieve>,
+    keys: &MaskingKeys,
+) -> (Fates<'a>, Vec<ColumnReport>) {
+    let sifting = sieve.map(|sieve| Sifting { sieve, columns: plan.row_columns });
     let watched = plan.columns.iter().enumerate().filter(|_| verify != Verify::Off);
     let watched = watched.map(|(index, column)| Watched::new(index, &column.namespace, &column.mask)).collect();
     let (columns, reports) = plan
@@ -145,7 +165,7 @@ fn fates<'a>(plan: Plan, verify: Verify, keys: &MaskingKeys) -> (Fates<'a>, Vec<
             )
         })
         .unzip();
-    (Fates { columns, watched }, reports)
+    (Fates { columns, watched, sifting }, reports)
 }
 
 /// What a run found and made.
@@ -169,8 +189,9 @@ fn run<'a>(
     let names: Vec<&str> = header.names.iter().map(String::as_str).collect();
     let plans = planner(&names).map_err(Failure::Reject)?;
     let public = plans.first().map(Fates::names).unwrap_or_default();
+    let ends = plans.iter().any(|plan| plan.sifting.is_some());
     let (touched, splicers) = splicers(plans, &header, dialect, outlets)?;
-    let first = splice::beginning(&buffer, &header, &touched, dialect.keep_comments);
+    let first = block::beginning(&buffer, &header, &touched, dialect.keep_comments);
     for (outlet, splicer) in outlets.iter_mut().zip(&splicers) {
         outlet.drain.write(splicer.splice_header(&first)?.written())?;
     }
@@ -183,6 +204,7 @@ fn run<'a>(
         columns: header.names.len(),
         max_record_bytes,
         touched,
+        ends,
         finder: bits::Finder::new(Scanner::needles(header.delimiter, quote)),
     };
     buffer.drain(..header.end);
@@ -191,7 +213,7 @@ fn run<'a>(
     let (_, block_bytes) = sizes();
     let mut cutter =
         Cutter { source, scanner, names: public, buffer, base, block_bytes, rows: 0, failed: None, keep_comments };
-    let splice = |block: &splice::Block, spares| splice::splice_all(&splicers, block, spares);
+    let splice = |block: &block::Block, spares| splice::splice_all(&splicers, block, spares);
     relay::carry(small, || cutter.next(), splice, outlets, threads)?;
     let (rows, bytes) = (cutter.rows, cutter.source.bytes());
     Ok(Ran { digest: cutter.source.digest(), bytes, rows })
@@ -233,10 +255,9 @@ fn splicers<'a>(
         if plan.columns.len() != width || left == 0 {
             return Err(internal("a plan does not fit the header"));
         }
-        for (want, (_, fate)) in wanted.iter_mut().zip(&plan.columns) {
-            *want |= !matches!(fate, Fate::Keep) || (left == 1 && width > 1) || !plan.watched.is_empty();
+        for (column, (want, (_, fate))) in wanted.iter_mut().zip(&plan.columns).enumerate() {
+            *want |= !matches!(fate, Fate::Keep) || (left == 1 && width > 1) || plan.looks_at(column);
         }
-        plan.columns.iter().filter_map(|(_, fate)| fate.beside()).for_each(|column| wanted[column] = true);
     }
     let touched: Vec<usize> = (0..width).filter(|&column| wanted[column]).collect();
     let splicers = plans.into_iter().zip(outlets).map(|(plan, outlet)| {
@@ -262,6 +283,10 @@ fn splicers<'a>(
         let Dialect { quote, escape, .. } = *dialect;
         let comment = dialect.comment.filter(|_| touched.first() == Some(&0));
         let special = bits::Finder::new([header.delimiter, quote.unwrap_or(b'\n'), b'\r', b'\n']);
+        let sifting = plan.sifting.map(|Sifting { sieve, columns }| {
+            let columns = columns.iter().filter_map(|column| touched.binary_search(column).ok());
+            Sifting { sieve, columns: columns.collect() }
+        });
         Splicer {
             delimiter: header.delimiter,
             quote,
@@ -272,6 +297,7 @@ fn splicers<'a>(
             actions,
             special,
             scan,
+            sifting,
         }
     });
     let splicers = splicers.collect();

@@ -58,6 +58,8 @@ pub(super) struct Scanner {
     pub max_record_bytes: u64,
     /// Columns whose spans are wanted, ascending.
     pub touched: Vec<usize>,
+    /// Whether it is wanted where each record ends.
+    pub ends: bool,
     pub finder: Finder,
 }
 
@@ -66,6 +68,8 @@ pub(super) struct Scanner {
 pub(super) struct Scanned {
     /// Row by row, one for each touched column.
     pub spans: Vec<Span>,
+    /// Where each record ends, where that is wanted.
+    pub row_ends: Vec<u32>,
     pub rows: u64,
     /// Where the last whole record ends.
     pub end: usize,
@@ -236,6 +240,9 @@ impl Scanner {
         }
         walk.out.rows += 1;
         walk.out.end = next;
+        if self.ends {
+            walk.out.row_ends.push(next as u32);
+        }
         walk.field = next;
         walk.column = 0;
         walk.wanted = 0;

@@ -1,22 +1,20 @@
 //! Puts masked cells between the original bytes of a block. Everything that no rule touches is copied as it is.
 
-use std::ops::Range;
-
 use polars::prelude::{PlSmallStr, StringChunked};
 use polars_arrow::array::{Array, Utf8ViewArray, View};
 use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::Buffer;
 
 use super::bits::Finder;
+use super::block::{Block, view};
 use super::escape;
-use super::header::Header;
-use super::preface::Preface;
 use super::scan::Span;
 use crate::mask::Mistyped;
 use crate::pipeline::fault::{comment_row, internal, of_cell};
 use crate::pipeline::piece::Piece;
 use crate::pipeline::relay::{Pieces, Spares};
-use crate::pipeline::verify::{Scan, Seen};
+use crate::pipeline::sieve::Sieve;
+use crate::pipeline::verify::{Rows, Scan, Seen};
 use crate::pipeline::{Failure, Fault};
 
 /// A mask of a column, with the column that it looks at.
@@ -37,6 +35,13 @@ pub(super) enum Action<'a> {
     },
 }
 
+/// Rows that one output leaves out.
+pub(super) struct Sifting<'a> {
+    pub sieve: &'a Sieve,
+    /// Columns that the sieve looks at: of the header, and of a splicer their places among the touched.
+    pub columns: Vec<usize>,
+}
+
 /// How one output is made from a block; actions stand in the order of the touched columns.
 pub(super) struct Splicer<'a> {
     pub delimiter: u8,
@@ -53,18 +58,11 @@ pub(super) struct Splicer<'a> {
     pub special: Finder,
     /// Looks for leaks; then every column is touched.
     pub scan: Option<Scan>,
+    pub sifting: Option<Sifting<'a>>,
 }
 
-/// Whole records, checked, with the spans of their touched cells.
-pub(super) struct Block {
-    pub data: Buffer<u8>,
-    pub spans: Vec<Span>,
-    pub rows: u64,
-    /// Data row of the first record, from 1.
-    pub first_row: u64,
-    /// Offset in the file.
-    pub base: u64,
-}
+/// The first cell that a mask cannot read, with its column's slot and name.
+type Mistyping<'a> = (Mistyped, usize, &'a str);
 
 /// A masked column in one piece.
 struct Masked {
@@ -87,10 +85,20 @@ impl Splicer<'_> {
     ///
     /// The failure of the lowest row, and in it of the leftmost column.
     pub(super) fn splice(&self, block: &Block, spare: Vec<u8>) -> Result<Piece, Failure> {
+        let Some(Sifting { sieve, columns }) = self.sifting.as_ref().filter(|_| block.rows > 0) else {
+            return self.splice_rows(block, spare);
+        };
+        match sieve.sift(&self.cells(block, columns), block.rows as usize, &|index| block.row(index))? {
+            None => self.splice_rows(block, spare),
+            Some(left_out) => self.splice_rows(&block.without(&left_out, self.actions.len()), spare),
+        }
+    }
+
+    fn splice_rows(&self, block: &Block, spare: Vec<u8>) -> Result<Piece, Failure> {
         let width = self.actions.len();
         let mut masked: Vec<Option<Masked>> = Vec::with_capacity(width);
         let columns = self.columns(block);
-        let mut first: Option<Fault> = None;
+        let mut first: Option<Mistyping> = None;
         for (slot, action) in self.actions.iter().enumerate() {
             let (Action::Mask { apply, beside, public_name }, Some(column)) = (action, &columns[slot]) else {
                 masked.push(None);
@@ -100,16 +108,18 @@ impl Splicer<'_> {
                 Ok(column) if column.len() as u64 == block.rows => masked.push(Masked::new(&column)),
                 Ok(_) => return Err(internal("a mask changed the number of rows")),
                 Err(mistyped) => {
-                    let row = block.first_row + mistyped.index as u64;
-                    if first.as_ref().is_none_or(|fault| fault.row > Some(row)) {
-                        first = Some(self.mistyped(block, slot, public_name, mistyped));
+                    if first.as_ref().is_none_or(|(earlier, ..)| earlier.index > mistyped.index) {
+                        first = Some((mistyped, slot, public_name));
                     }
                     masked.push(None);
                 }
             }
         }
         match first {
-            Some(fault) => Err(self.earlier_failure(block, &fault).unwrap_or(Failure::Reject(fault))),
+            Some((mistyped, slot, name)) => {
+                let fault = self.mistyped(block, slot, name, mistyped);
+                Err(self.earlier_failure(block, mistyped.index).unwrap_or(Failure::Reject(fault)))
+            }
             None => {
                 let mut piece = self.write(block, &masked, spare)?;
                 piece.seen =
@@ -120,11 +130,11 @@ impl Splicer<'_> {
     }
 
     /// Without quotes, a row before a mistyped one can be unwritable.
-    fn earlier_failure(&self, block: &Block, fault: &Fault) -> Option<Failure> {
-        let rows = fault.row?.checked_sub(block.first_row).filter(|rows| *rows > 0 && self.quote.is_none())?;
-        let spans = block.spans[..rows as usize * self.actions.len()].to_vec();
-        let before = Block { data: block.data.clone(), spans, rows, first_row: block.first_row, base: block.base };
-        self.splice(&before, Vec::new()).err()
+    fn earlier_failure(&self, block: &Block, rows: usize) -> Option<Failure> {
+        if rows == 0 || self.quote.is_some() {
+            return None;
+        }
+        self.splice_rows(&block.first(rows, self.actions.len()), Vec::new()).err()
     }
 
     /// The header record of this output: names stay, dropped columns go.
@@ -143,6 +153,7 @@ impl Splicer<'_> {
                 .collect(),
             special: self.special,
             scan: None,
+            sifting: None,
         };
         only_drops.write(header, &[], Vec::new())
     }
@@ -152,7 +163,7 @@ impl Splicer<'_> {
         of_cell(
             "mistyped_cell",
             &format!("{} expected", mistyped.expected),
-            block.first_row + mistyped.index as u64,
+            block.row(mistyped.index),
             name,
             block.base + at as u64,
             "Correct the cell, choose a mask that fits the column, or set `mistyped` to null or redact.",
@@ -162,7 +173,6 @@ impl Splicer<'_> {
     /// The cells of the masked columns and of those that masks or the leak scan look at, by their places; views point into the block,
     /// only cells with doubled quotes are copied.
     fn columns(&self, block: &Block) -> Vec<Option<StringChunked>> {
-        let data = block.data.as_slice();
         let mut all: Vec<Option<StringChunked>> = vec![None; self.actions.len()];
         let mut wanted = vec![self.scan.is_some(); self.actions.len()];
         for (slot, action) in self.actions.iter().enumerate() {
@@ -175,10 +185,19 @@ impl Splicer<'_> {
         if slots.is_empty() {
             return all;
         }
+        for (slot, cells) in slots.iter().zip(self.cells(block, &slots)) {
+            all[*slot] = Some(cells);
+        }
+        all
+    }
+
+    /// The cells of some touched columns.
+    fn cells(&self, block: &Block, slots: &[usize]) -> Vec<StringChunked> {
+        let data = block.data.as_slice();
         let mut views: Vec<_> = slots.iter().map(|_| Vec::<View>::with_capacity(block.rows as usize)).collect();
         let mut extra: Vec<u8> = Vec::new();
         for row in block.spans.chunks_exact(self.actions.len()) {
-            for (views, slot) in views.iter_mut().zip(&slots) {
+            for (views, slot) in views.iter_mut().zip(slots) {
                 let span = row[*slot];
                 if let Some(escape) = self.escape {
                     let start = extra.len();
@@ -198,7 +217,7 @@ impl Splicer<'_> {
             }
         }
         let buffers: Buffer<Buffer<u8>> = vec![block.data.clone(), Buffer::from(extra)].into();
-        for (slot, views) in slots.into_iter().zip(views) {
+        let columns = views.into_iter().map(|views| {
             // SAFETY: every view lies in its buffer, as it was made from a slice of it. The block is UTF-8, which the
             // scanner has checked, and cells begin and end at ASCII bytes, so each cell is UTF-8 by itself.
             let array = unsafe {
@@ -210,9 +229,9 @@ impl Splicer<'_> {
                     None,
                 )
             };
-            all[slot] = Some(StringChunked::with_chunk(PlSmallStr::EMPTY, array));
-        }
-        all
+            StringChunked::with_chunk(PlSmallStr::EMPTY, array)
+        });
+        columns.collect()
     }
 
     fn write(&self, block: &Block, masked: &[Option<Masked>], spare: Vec<u8>) -> Result<Piece, Failure> {
@@ -241,7 +260,12 @@ impl Splicer<'_> {
         let data = block.data.as_slice();
         let (mut from, mut beginnings) = (0, Vec::new());
         let width = self.actions.len().max(1);
+        let mut gaps = block.gaps.iter().peekable();
         for (row, spans) in block.spans.chunks_exact(width).enumerate() {
+            while let Some(gap) = gaps.next_if(|gap| gap.start <= spans[0].raw().start) {
+                out.put(&data[from..gap.start]);
+                from = gap.end;
+            }
             for (slot, (span, action)) in spans.iter().zip(&self.actions).enumerate() {
                 let raw = span.raw();
                 match action {
@@ -275,10 +299,14 @@ impl Splicer<'_> {
                 }
             }
         }
+        for gap in gaps {
+            out.put(&data[from..gap.start]);
+            from = gap.end;
+        }
         out.put(&data[from..]);
         let reads_as_comment = |at: &usize| out.since(*at).first().copied() == self.comment;
         match beginnings.iter().position(reads_as_comment) {
-            Some(row) => Err(Failure::Reject(comment_row(block.first_row + row as u64))),
+            Some(row) => Err(Failure::Reject(comment_row(block.row(row)))),
             None => Ok(out),
         }
     }
@@ -312,7 +340,7 @@ impl Splicer<'_> {
         of_cell(
             "unquotable_cell",
             "a masked cell would need quotes in a format without them",
-            block.first_row + row as u64,
+            block.row(row),
             name,
             block.base + span.raw().start as u64,
             "Choose another mask for the column, or allow quotes in the dialect.",
@@ -388,7 +416,8 @@ impl Splicer<'_> {
 fn look(scan: &Scan, block: &Block, columns: &[Option<StringChunked>], masked: &[Option<Masked>]) -> Box<Seen> {
     let came = columns.iter().map(|column| column.as_ref().and_then(|column| column.downcast_iter().next()));
     let goes = masked.iter().map(|masked| masked.as_ref().map(|masked| &masked.cells));
-    scan.look(came.zip(goes), block.rows as usize, block.first_row)
+    let rows = block.kept.as_ref().map_or(Rows::All(block.rows as usize), |kept| Rows::Some(kept));
+    scan.look(came.zip(goes), rows, block.first_row)
 }
 
 /// Every output's piece of a block.
@@ -414,29 +443,6 @@ fn row(failure: &Failure) -> u64 {
     match failure {
         Failure::Reject(fault) => fault.row.unwrap_or(0),
         Failure::Retry { .. } | Failure::Defect { .. } => 0,
-    }
-}
-
-/// What an output begins with, as a block: the byte-order mark, the preface if it is kept, the header record if there
-/// is one.
-pub(super) fn beginning(data: &[u8], header: &Header, touched: &[usize], keep_preface: bool) -> Block {
-    let Preface { mark, end: start } = header.preface;
-    let kept = if keep_preface { start } else { mark };
-    let moved = |span: Span| span.moved_back(start - kept);
-    let spans = touched.iter().filter_map(|&column| header.spans.get(column)).map(|&span| moved(span)).collect();
-    Block { data: [&data[..kept], &data[start..header.end]].concat().into(), spans, rows: 1, first_row: 0, base: 0 }
-}
-
-/// A view of a range of the block. Short cells stand in the view itself, read in one piece where the block goes on.
-#[inline]
-fn view(data: &[u8], range: Range<usize>) -> View {
-    let length = range.len();
-    match data.get(range.start..).and_then(|rest| rest.first_chunk::<16>()) {
-        Some(ahead) if length <= View::MAX_INLINE_SIZE as usize => {
-            let inline = u128::from_le_bytes(*ahead) & ((1 << (8 * length)) - 1);
-            View::from((inline << 32) | length as u128)
-        }
-        _ => View::new_from_bytes(&data[range.clone()], 0, range.start as u32),
     }
 }
 

@@ -1,9 +1,10 @@
 //! A look at every cell of the sampled rows.
 
+use super::block::Block;
 use super::cut::Cutter;
 use super::escape;
 use super::scan::{Scanner, Span};
-use super::splice::{Block, undouble};
+use super::splice::undouble;
 use super::{LONGEST_RECORD, bits, first_record};
 use crate::detect::Survey;
 use crate::pipeline::source::Source;
@@ -37,6 +38,7 @@ pub(in crate::pipeline) fn survey(
         columns: width,
         max_record_bytes,
         touched: (0..width).collect(),
+        ends: false,
         finder: bits::Finder::new(Scanner::needles(header.delimiter, dialect.quote)),
     };
     let base = header.end as u64;

@@ -11,6 +11,7 @@ use super::scan::{Scanner, Span};
 use super::{Fate, Fates, header, run};
 use crate::mask::Mistyped;
 use crate::pipeline::drain::Outlet;
+use crate::pipeline::sieve::Rows;
 use crate::pipeline::source::{Digester, Source};
 use crate::pipeline::verify::Sum;
 use crate::pipeline::{Compress, Dialect, Failure, Format, Limits, Reading, Sink, Verified};
@@ -66,7 +67,7 @@ fn fate(kind: char) -> Fate<'static> {
 
 fn fates(kinds: &str) -> Fates<'static> {
     let columns = kinds.chars().enumerate().map(|(n, kind)| (format!("c{n}"), fate(kind))).collect();
-    Fates { columns, watched: Vec::new() }
+    Fates { columns, watched: Vec::new(), sifting: None }
 }
 
 fn mask_all(input: &[u8], plans: &[&str], reading: &Reading) -> Result<(Vec<Vec<u8>>, u64), Failure> {
@@ -78,7 +79,8 @@ fn mask_all(input: &[u8], plans: &[&str], reading: &Reading) -> Result<(Vec<Vec<
         |sink: &Shared| Outlet::open(Sink::Plain(Box::new(sink.clone())), Compress::Same, &source, Sum::off()).unwrap();
     let mut outlets: Vec<Outlet> = sinks.iter().map(open).collect();
     let ran = run(source, reading, planner, &mut outlets, 2)?;
-    let end = |outlet: Outlet| outlet.finish(Format::Csv, ran.rows, Vec::new(), Verified::default()).unwrap();
+    let end =
+        |outlet: Outlet| outlet.finish(Format::Csv, Rows::all(ran.rows), Vec::new(), Verified::default()).unwrap();
     outlets.into_iter().for_each(|outlet| drop(end(outlet)));
     assert_eq!(ran.bytes, input.len() as u64);
     let outputs = sinks.iter().map(|sink| sink.0.lock().unwrap().clone()).collect();
@@ -260,7 +262,7 @@ proptest! {
         let needles = Scanner::needles(b',', Some(b'"'));
         for finder in [Finder::new(needles), Finder::portable(needles)] {
             let scanner = Scanner {
-                delimiter: b',', quote: Some(b'"'), escape: None, comment: None, columns, max_record_bytes: 1 << 20, touched: (0..columns).collect(), finder,
+                delimiter: b',', quote: Some(b'"'), escape: None, comment: None, columns, max_record_bytes: 1 << 20, touched: (0..columns).collect(), ends: false, finder,
             };
             let scanned = scanner.scan(data.as_bytes(), true);
             prop_assert_eq!((scanned.spans, scanned.rows, scanned.broken.map(|b| (b.kind, b.at))), reference(data.as_bytes(), columns));

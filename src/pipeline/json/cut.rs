@@ -2,6 +2,7 @@
 
 use super::fault::{Broken, Kind};
 use super::lex::{Data, Stop, expected};
+use super::sift::{Around, Sifter};
 use super::splice::{Block, BlockColumn};
 use super::tree::Tree;
 use super::walk::{Ended, Found, Walk};
@@ -35,6 +36,8 @@ pub(super) struct Cutter<'a, 'k> {
     /// Accepted formats; empty: both.
     pub accept: Vec<Format>,
     pub rows: u64,
+    /// Where an output leaves out records.
+    pub sifter: Option<Sifter<'k>>,
     between: Between,
     /// Bytes read and not yet handed out.
     buffer: Vec<u8>,
@@ -53,6 +56,7 @@ impl<'a, 'k> Cutter<'a, 'k> {
             max_depth,
             accept: Vec::new(),
             rows: 0,
+            sifter: None,
             between: Between::Start,
             buffer: Vec::new(),
             base: 0,
@@ -78,13 +82,16 @@ impl<'a, 'k> Cutter<'a, 'k> {
             }
             let (sound, invalid) = sound(&self.buffer, self.source.eof);
             let eof = self.source.eof && invalid.is_none();
+            let (before, is_sifted) = (self.between, self.sifter.is_some());
             let (end, found, failure) = self.scan(sound, eof);
             let invalid = invalid.map(|at| self.reject(Kind::InvalidUtf8, at, u64::from(found.rows) + 1));
             let failure = failure.or(invalid);
-            if found.rows > 0 || (end > 0 && (failure.is_some() || self.source.eof || end >= BLOCK / 2)) {
+            let is_gap = end >= BLOCK / 2 && !is_sifted;
+            if found.rows > 0 || (end > 0 && (failure.is_some() || self.source.eof || is_gap)) {
                 self.failed = failure;
-                return Ok(Some(self.hand_out(end, found)));
+                return self.hand_out(end, found).map(Some);
             }
+            self.between = before;
             if let Some(failure) = failure {
                 return Err(failure);
             }
@@ -116,10 +123,10 @@ impl<'a, 'k> Cutter<'a, 'k> {
         }
     }
 
-    fn hand_out(&mut self, end: usize, found: Found) -> Block {
+    fn hand_out(&mut self, end: usize, found: Found) -> Result<Block, Failure> {
         let rest = self.buffer.split_off(end);
         let data = std::mem::replace(&mut self.buffer, rest);
-        let Found { cells, edits, rows } = found;
+        let Found { cells, edits, records, rows } = found;
         let mut places = vec![0; cells.len()];
         let mut columns = Vec::new();
         for (id, cells) in cells.into_iter().enumerate().filter(|(_, cells)| !cells.is_empty()) {
@@ -130,7 +137,13 @@ impl<'a, 'k> Cutter<'a, 'k> {
         let (first_row, base) = (self.rows + 1, self.base);
         self.rows += u64::from(rows);
         self.base += end as u64;
-        Block { data: data.into(), columns, places, edits, first_row, base }
+        let left_out = vec![None; edits.len()];
+        let mut block = Block { data: data.into(), columns, places, edits, left_out, first_row, base };
+        if let Some(sifter) = &mut self.sifter {
+            let around = Around { is_sequence: self.between == Between::Sequence, has_records: self.rows > 0 };
+            sifter.sift(&mut block, &records, around)?;
+        }
+        Ok(block)
     }
 
     /// Walks over the whole records in the buffer's first bytes: where they end, and what is wrong behind them.
@@ -139,13 +152,25 @@ impl<'a, 'k> Cutter<'a, 'k> {
         let data = Data { bytes: &buffer[..sound], eof };
         let mut found = Found::new(self.tree.outputs());
         let mut end = 0;
+        // What follows a record goes with the next one.
+        let mut last = None;
         let failure = loop {
+            let rows = found.rows;
             match self.step(data, end, &mut found) {
-                Ok(Some(next)) => end = next,
+                Ok(Some(next)) => {
+                    end = next;
+                    if found.rows > rows {
+                        last = Some((end, self.between));
+                    }
+                }
                 Ok(None) | Err(StepEnd::More) => break None,
                 Err(StepEnd::Failed(failure)) => break Some(failure),
             }
         };
+        let is_end = eof && failure.is_none() && end == sound;
+        if let (Some((behind, between)), Some(_), false) = (last, &self.sifter, is_end) {
+            (end, self.between) = (behind, between);
+        }
         self.buffer = buffer;
         (end, found, failure)
     }

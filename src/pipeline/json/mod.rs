@@ -10,6 +10,7 @@ mod cut;
 mod fault;
 mod lex;
 mod pass;
+mod sift;
 mod splice;
 mod survey;
 #[cfg(test)]
@@ -19,12 +20,16 @@ mod walk;
 
 pub(super) use self::survey::survey;
 
+use std::sync::Arc;
+
 use self::cut::Cutter;
+use self::sift::Sifter;
 use self::tree::Tree;
 use super::drain::Outlet;
 use super::fault::internal;
+use super::sieve::{self, Sieve};
 use super::source::Source;
-use super::{DigestKind, Failure, Format, InputReport, Output, Reading, Report, relay};
+use super::{DigestKind, Failure, Format, InputReport, Outgoing, Reading, Report, relay};
 use crate::keys::MaskingKeys;
 
 /// Cells keep offsets in 32 bits.
@@ -34,7 +39,7 @@ pub(super) fn process(
     source: Source<'_>,
     reading: &Reading,
     digest_kind: DigestKind,
-    outputs: Vec<Output>,
+    outputs: Vec<Outgoing>,
     keys: &MaskingKeys,
     threads: usize,
 ) -> Result<Report, Failure> {
@@ -42,7 +47,8 @@ pub(super) fn process(
         return Err(internal("more outputs than one reading can make"));
     }
     let compression = source.compression();
-    let policies = outputs.iter().map(|output| output.policy.clone()).collect();
+    let policies: Vec<_> = outputs.iter().map(|output| output.policy.clone()).collect();
+    let sieves: Vec<Option<Arc<Sieve>>> = outputs.iter().map(|output| output.sieve.clone()).collect();
     let mut outlets = Outlet::open_all(outputs, &source)?;
     let limits = &reading.limits;
     let tree = Tree::new(policies, keys, limits.max_paths).map_err(|error| {
@@ -52,16 +58,18 @@ pub(super) fn process(
     let is_small = source.head().1;
     let mut cutter = Cutter::new(source, tree, limits.max_record_bytes.min(LONGEST_RECORD), limits.max_depth);
     cutter.accept.clone_from(&reading.accept);
+    cutter.sifter = Sifter::new(&sieves);
     let scans: Vec<_> = outlets.iter().map(|outlet| outlet.sum.digests()).collect();
     let splice = |block: &splice::Block, spares| block.splice(spares, &scans);
     relay::carry(is_small, || cutter.next(), splice, &mut outlets, threads)?;
     let named_lines = matches!(reading.extension.as_deref(), Some("ndjson" | "jsonl"));
     let format = cutter.format(named_lines || reading.accept == [Format::Ndjson]);
     let rows = cutter.rows;
+    let of_outputs = sieve::finish_all(&sieves, rows)?;
     let verified = Outlet::verify_all(outlets.iter_mut())?;
-    let outputs = outlets.into_iter().zip(verified).enumerate();
-    let outputs =
-        outputs.map(|(output, (outlet, verify))| outlet.finish(format, rows, cutter.tree.report(output), verify));
+    let outputs = outlets.into_iter().zip(verified).zip(of_outputs).enumerate();
+    let outputs = outputs
+        .map(|(output, ((outlet, verify), rows))| outlet.finish(format, rows, cutter.tree.report(output), verify));
     let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
     let bytes = cutter.source.bytes();
     let format = format.compressed(compression);

@@ -1,5 +1,6 @@
 //! Puts masked values between the original bytes of a block.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::Buffer;
 
 use super::lex::{push_string, unescape};
-use super::tree::{Column, Instead};
+use super::tree::{CellMask, Column, Instead};
 use super::walk::{Cell, CellKind, Edit};
 use crate::mask::{Mistyped, REDACTED};
 use crate::pipeline::fault::{internal, of_cell};
@@ -26,6 +27,8 @@ pub(super) struct Block {
     pub places: Vec<usize>,
     /// By output.
     pub edits: Vec<Vec<Edit>>,
+    /// By output: for each record whether it is left out; absent where all of them stay.
+    pub left_out: Vec<Option<Vec<bool>>>,
     /// Number of the first record in the file, from 1.
     pub first_row: u64,
     /// Offset in the file.
@@ -78,14 +81,23 @@ impl Block {
         inputs: &[StringChunked],
         masked: &[Option<Utf8ViewArray>],
     ) -> Box<Seen> {
-        let rows: Vec<Vec<u32>> =
-            self.columns.iter().map(|column| column.cells.iter().map(|cell| cell.row).collect()).collect();
-        let all = self.columns.iter().zip(inputs).zip(masked).zip(&rows);
+        let all = self.columns.iter().zip(inputs).zip(masked);
+        let (mut rows, mut came, mut goes) = (Vec::new(), Vec::new(), Vec::new());
+        for ((column, input), masked) in all {
+            let left = self.left(output, column);
+            let stays = |place: usize| left.as_ref().is_none_or(|left| left[place]);
+            let places = column.cells.iter().enumerate().filter(|(place, _)| stays(*place));
+            rows.push(places.map(|(_, cell)| cell.row).collect::<Vec<u32>>());
+            let input = input.downcast_iter().next();
+            came.push(input.map(|cells| only(cells, left.as_deref())));
+            goes.push(masked.as_ref().map(|cells| only(cells, left.as_deref())));
+        }
+        let all = self.columns.iter().zip(&came).zip(&goes).zip(&rows);
         let columns: Vec<verify::Column<'_>> = all
-            .filter_map(|(((column, input), masked), rows)| {
-                let (watched, cells) = (column.column.watched[output].as_ref()?, input.downcast_iter().next()?);
+            .filter_map(|(((column, cells), masked), rows)| {
+                let (watched, cells) = (column.column.watched[output].as_ref()?, cells.as_deref()?);
                 let name = &column.public_path;
-                Some(verify::Column { watched, name, cells, masked: masked.as_ref(), rows: Some(rows) })
+                Some(verify::Column { watched, name, cells, masked: masked.as_deref(), rows: Some(rows) })
             })
             .collect();
         let count = rows.iter().filter_map(|rows| rows.last()).max().map_or(0, |last| *last as usize + 1);
@@ -107,7 +119,11 @@ impl Block {
                 continue;
             };
             let beside = mask.beside.as_ref().map(|path| self.beside(column, path, inputs));
-            match mask.prepared.apply_beside(input, beside.as_ref(), mask.mistyped) {
+            let made = match self.left(output, column) {
+                None => mask.prepared.apply_beside(input, beside.as_ref(), mask.mistyped),
+                Some(left) => mask_some(input, beside.as_ref(), &left, mask),
+            };
+            match made {
                 Ok(cells) if cells.len() == input.len() => {
                     masked.push(cells.rechunk().downcast_iter().next().cloned());
                 }
@@ -122,6 +138,12 @@ impl Block {
             }
         }
         Ok(first.map_or(Ok(masked), Err))
+    }
+
+    /// For each value of a path whether its record stays, where an output leaves out some.
+    fn left(&self, output: usize, column: &BlockColumn) -> Option<Vec<bool>> {
+        let left_out = self.left_out[output].as_ref()?;
+        Some(column.cells.iter().map(|cell| !left_out[cell.row as usize]).collect())
     }
 
     /// For each value of a path the one of another path in the same record; null where there is none, as within
@@ -151,7 +173,7 @@ impl Block {
     }
 
     /// A path's values as a column; views point into the block, only escaped texts are copied.
-    fn cells(&self, column: &BlockColumn) -> Result<StringChunked, Fault> {
+    pub(super) fn cells(&self, column: &BlockColumn) -> Result<StringChunked, Fault> {
         let data = self.data.as_slice();
         let mut extra = Vec::new();
         let mut views = Vec::with_capacity(column.cells.len());
@@ -228,6 +250,32 @@ impl Block {
         out.extend_from_slice(&data[from..]);
         Ok(out)
     }
+}
+
+/// The values of the records that stay.
+fn only<'a>(cells: &'a Utf8ViewArray, left: Option<&[bool]>) -> Cow<'a, Utf8ViewArray> {
+    let Some(left) = left else { return Cow::Borrowed(cells) };
+    let left = cells.iter().zip(left).filter(|(_, left)| **left).map(|(cell, _)| cell);
+    Cow::Owned(Utf8ViewArray::from_slice(left.collect::<Vec<_>>()))
+}
+
+/// Masks the values of the records that stay; null stands for the others.
+fn mask_some(
+    input: &StringChunked,
+    beside: Option<&StringChunked>,
+    left: &[bool],
+    mask: &CellMask,
+) -> Result<StringChunked, Mistyped> {
+    let places: Vec<usize> = (0..left.len()).filter(|place| left[*place]).collect();
+    let some = |column: &StringChunked| -> StringChunked {
+        let cells = column.iter().zip(left).filter(|(_, left)| **left).map(|(cell, _)| cell);
+        cells.collect()
+    };
+    let masked = mask.prepared.apply_beside(&some(input), beside.map(some).as_ref(), mask.mistyped);
+    let masked = masked.map_err(|it| Mistyped { index: places.get(it.index).copied().unwrap_or(0), ..it })?;
+    let mut masked = masked.iter();
+    let cells = left.iter().map(|left| if *left { masked.next().flatten() } else { None });
+    Ok(StringChunked::from_iter_options(PlSmallStr::EMPTY, cells))
 }
 
 /// Writes a masked value: what a mask has emptied is null, a number stays one where it can.

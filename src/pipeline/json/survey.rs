@@ -67,6 +67,8 @@ fn everything() -> Policy {
         verify: Verify::Off,
         accept: Vec::new(),
         columns: vec![rule],
+        suppress_rows: Vec::new(),
+        anonymity: None,
         sha256: String::new(),
     }
 }

@@ -133,7 +133,7 @@ struct OutputRules {
     rules: PathRules,
     /// Which patterns matched something.
     matched: Vec<bool>,
-    /// Paths that masks of other paths look at.
+    /// Paths that masks of other paths look at, or that decide about records.
     looked_at: Vec<String>,
 }
 
@@ -184,7 +184,8 @@ impl<'k> Tree<'k> {
         let mut outputs = Vec::with_capacity(policies.len());
         for policy in policies {
             let rules = PathRules::new(&policy)?;
-            let looked_at = policy.columns.iter().filter_map(|rule| canonical(rule.mask.beside()?)).collect();
+            let beside = policy.columns.iter().filter_map(|rule| rule.mask.beside()).chain(policy.row_columns());
+            let looked_at = beside.filter_map(canonical).collect();
             outputs.push(OutputRules { matched: vec![false; rules.len()], policy, rules, looked_at });
         }
         let decisions = outputs.iter().map(|output| decide_root(&output.rules)).collect();

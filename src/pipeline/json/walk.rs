@@ -5,6 +5,7 @@
 use super::fault::{Broken, Kind, Why};
 use super::lex::{Data, Stop, Text, expected, unescape};
 use super::pass::Pass;
+use super::sift::Record;
 use super::tree::{Act, Instead, NodeId, ROOT, Tree};
 
 /// Most outputs of one reading; they are the bits of a word.
@@ -57,12 +58,13 @@ pub(super) struct Found {
     pub cells: Vec<Vec<Cell>>,
     /// By output.
     pub edits: Vec<Vec<Edit>>,
+    pub records: Vec<Record>,
     pub rows: u32,
 }
 
 impl Found {
     pub(super) fn new(outputs: usize) -> Found {
-        Found { cells: Vec::new(), edits: (0..outputs).map(|_| Vec::new()).collect(), rows: 0 }
+        Found { edits: (0..outputs).map(|_| Vec::new()).collect(), ..Found::default() }
     }
 
     /// Notes a value of the record that is being walked over; its place among those of its path.
@@ -163,6 +165,7 @@ impl Walk<'_, '_, '_> {
             }
             (Ok(end), None) => {
                 self.found.rows += 1;
+                self.found.records.push(Record { start: at as u32, end: end as u32 });
                 Ok(Ended::Whole(end))
             }
         }

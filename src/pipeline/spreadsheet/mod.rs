@@ -20,7 +20,7 @@ use super::fault::{internal, of_file};
 use super::source::{digest_of, retry};
 use super::survey::{Sample, Surveyed};
 use super::window::Window;
-use super::{Dialect, DigestKind, Failure, Fault, Format, Input, InputReport, Output, Reading, Report};
+use super::{Dialect, DigestKind, Failure, Fault, Format, Input, InputReport, Outgoing, Reading, Report};
 use crate::keys::MaskingKeys;
 
 pub(super) use self::book::recognise;
@@ -35,7 +35,7 @@ pub(super) fn process(
     format: Format,
     reading: &Reading,
     digest: DigestKind,
-    outputs: Vec<Output>,
+    outputs: Vec<Outgoing>,
     keys: &MaskingKeys,
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
@@ -44,7 +44,7 @@ pub(super) fn process(
     let as_text = as_text(reading);
     let report = sheet.read(reading, |text| {
         let input = Input { file: text, reading: as_text, digest: DigestKind::None };
-        super::process(input, outputs, keys, threads, progress)
+        super::process_as_found(input, outputs, keys, threads, progress)
     })?;
     let bytes = sheet.window.size();
     let input_digest = digest_of(&sheet.file, bytes, digest, keys, progress)?;

@@ -1,7 +1,9 @@
 //! Whole files through [`process`], for what holds in every format.
 
+mod anonymous;
 mod archive;
 mod compression;
+mod rows;
 mod spreadsheet;
 mod text;
 
@@ -62,6 +64,8 @@ pub(super) fn policy(rules: &[&str]) -> Policy {
         verify: Verify::Off,
         accept: Vec::new(),
         columns: rules.iter().map(rule).collect(),
+        suppress_rows: Vec::new(),
+        anonymity: None,
         sha256: String::new(),
     }
 }

@@ -48,6 +48,18 @@ fn xlsx(cells: &str, second: &str) -> Vec<u8> {
     ])
 }
 
+/// A workbook whose sheet has these rows, from A1 on.
+pub(super) fn table_as_xlsx<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> Vec<u8> {
+    let cell = |(column, row, value): (usize, usize, &String)| {
+        text(&format!("{}{row}", char::from(b'A' + column as u8)), value)
+    };
+    let line = |(row, cells): (usize, [String; N])| {
+        let cells: String = cells.iter().enumerate().map(|(column, value)| cell((column, row + 1, value))).collect();
+        format!("<row r=\"{}\">{cells}</row>", row + 1)
+    };
+    xlsx(&rows.enumerate().map(line).collect::<String>(), "hidden")
+}
+
 /// A sheet that begins in B2, with an empty row and cells that are not there.
 fn people() -> String {
     let header = [text("B2", "id"), text("C2", "name"), text("D2", "born"), text("E2", "sum")].concat();

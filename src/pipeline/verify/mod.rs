@@ -231,15 +231,28 @@ impl Scan {
     pub(super) fn look<'c>(
         &'c self,
         cells: impl Iterator<Item = (Option<&'c Utf8ViewArray>, Option<&'c Utf8ViewArray>)>,
-        rows: usize,
+        rows: Rows<'c>,
         first_row: u64,
     ) -> Box<Seen> {
+        let (count, rows) = match rows {
+            Rows::All(count) => (count, None),
+            Rows::Some(places) => (places.last().map_or(0, |last| *last as usize + 1), Some(places)),
+        };
         let columns =
             self.watched.iter().zip(&self.names).zip(cells).filter_map(|((watched, name), (cells, masked))| {
-                Some(Column { watched, name, cells: cells?, masked, rows: None })
+                Some(Column { watched, name, cells: cells?, masked, rows })
             });
-        Box::new(self.digests.look(&columns.collect::<Vec<_>>(), rows, first_row))
+        Box::new(self.digests.look(&columns.collect::<Vec<_>>(), count, first_row))
     }
+}
+
+/// Which rows of a block go out.
+#[derive(Clone, Copy)]
+pub(super) enum Rows<'a> {
+    /// All of them, so many.
+    All(usize),
+    /// Those in these places, ascending.
+    Some(&'a [u32]),
 }
 
 /// What was seen in one column of a block.

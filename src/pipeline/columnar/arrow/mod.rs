@@ -7,6 +7,7 @@ mod array;
 mod leaf;
 mod messages;
 mod schema;
+mod sift;
 mod verify;
 
 use std::collections::HashMap;
@@ -23,10 +24,11 @@ use polars::prelude::StringChunked;
 use self::array::{Live, RowOf, Trouble, Walk};
 use self::leaf::{Refused, Unmasked};
 use self::schema::{Found, Target};
+use self::sift::Sifted;
 use self::verify::Scan;
 use super::fault::{half_a_map, mistyped, must_be_there, named};
 use super::fields::{self, Change};
-use super::plan::{Fate, Leaf, plan};
+use super::plan::{Fate, Leaf, Sieving, plan, sieving};
 use super::{Opened, Ran};
 use crate::detect::Survey;
 use crate::pipeline::expansion::Expansion;
@@ -103,10 +105,11 @@ impl Writer {
 }
 
 /// One output under construction.
-struct Making {
+struct Making<'s> {
     writer: Writer,
     schema: SchemaRef,
     leaves: Vec<Leaf>,
+    sieving: Option<Sieving<'s>>,
     /// What becomes of each masked column.
     targets: Vec<Option<Target>>,
     mishap: Mishap,
@@ -124,10 +127,11 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
     let found = schema::find(before.fields(), opened.reading.limits).map_err(Failure::Reject)?;
     let options = options(messages.compression)?;
     let mut makings = Vec::with_capacity(taps.len());
-    for (tap, policy) in taps.into_iter().zip(&opened.policies) {
-        let leaves = plan(&found.schema, policy, opened.keys);
-        let leaves = leaves.map_err(|fault| Failure::Reject(named(fault, policy, opened)))?;
-        makings.push(begin(tap, leaves, &found, &input, options.clone())?);
+    for ((tap, policy), sieve) in taps.into_iter().zip(&opened.policies).zip(&opened.sieves) {
+        let named = |fault| Failure::Reject(named(fault, policy, opened));
+        let leaves = plan(&found.schema, policy, opened.keys).map_err(named)?;
+        let sieving = sieving(&found.schema, policy, sieve.as_deref()).map_err(named)?;
+        makings.push(begin(tap, (leaves, sieving), &found, &input, options.clone())?);
     }
     let expansion = Expansion::of(opened.len, opened.reading.limits);
     let (mut rows, mut batches) = (0, 0);
@@ -149,13 +153,13 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
     Ok(Ran { rows, outputs: finished.collect::<Result<Vec<_>, Failure>>()? })
 }
 
-fn begin(
+fn begin<'s>(
     mut tap: Tap,
-    leaves: Vec<Leaf>,
+    (leaves, sieving): (Vec<Leaf>, Option<Sieving<'s>>),
     found: &Found,
     input: &Input,
     options: IpcWriteOptions,
-) -> Result<Making, Failure> {
+) -> Result<Making<'s>, Failure> {
     let mut targets = Vec::with_capacity(leaves.len());
     for (leaf, column) in leaves.iter().zip(&found.columns) {
         targets.push(match &leaf.fate {
@@ -167,17 +171,21 @@ fn begin(
         });
     }
     let before = input.schema();
+    if sieving.is_some() {
+        sift::check(before.fields()).map_err(Failure::Reject)?;
+    }
     let change = |index: usize, before: &arrow_schema::DataType| {
         let target: Option<&Target> = targets.get(index).and_then(Option::as_ref);
         let data_type = target.map_or_else(|| before.clone(), |target| target.data_type.clone());
         Change { data_type, becomes_nullable: target.is_some_and(|target| target.becomes_nullable) }
     };
-    let fields = fields::left(before.fields(), &leaves, &change).ok_or_else(|| internal("columns were miscounted"))?;
+    let fields = fields::left(before.fields(), &leaves, &change, sieving.is_some());
+    let fields = fields.ok_or_else(|| internal("columns were miscounted"))?;
     if !fields.iter().all(|field| schema::maps_are_whole(field)) {
         return Err(Failure::Reject(half_a_map()));
     }
     // What programs noted about the file may hold values.
-    let is_untouched = leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Keep));
+    let is_untouched = sieving.is_none() && leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Keep));
     let metadata = if is_untouched { before.metadata().clone() } else { Metadata::default() };
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
     let mishap = tap.mishap.clone();
@@ -189,18 +197,27 @@ fn begin(
         }
     };
     let writer = writer.map_err(|_| mishap.take().unwrap_or_else(unwritable))?;
-    Ok(Making { writer, schema, leaves, targets, mishap, sum })
+    Ok(Making { writer, schema, leaves, sieving, targets, mishap, sum })
 }
 
-impl Making {
+impl Making<'_> {
     fn write(&mut self, batch: &RecordBatch, rows_before: u64, expansion: &Expansion) -> Result<(), Failure> {
+        let sifted = match &self.sieving {
+            None => Sifted::whole(batch),
+            Some(sieving) => sift::sift(sieving, batch, rows_before, expansion)?,
+        };
+        let batch = sifted.batch.as_ref();
+        if batch.num_rows() == 0 && self.sieving.is_some() {
+            return Ok(());
+        }
         let looked_at = looked_at(&self.leaves, batch, expansion)?;
-        let (leaves, targets) = (&self.leaves, &self.targets);
+        let (leaves, targets, is_sifted) = (&self.leaves, &self.targets, self.sieving.is_some());
         let mut scan = Scan::new(self.sum.digests(), leaves.len());
         let mut visit = |index: usize, array: &ArrayRef, live: &Live, row_of: RowOf<'_>| match (
             leaves.get(index).map(|leaf| &leaf.fate),
             targets.get(index),
         ) {
+            (Some(Fate::Keep), _) if is_sifted => Ok(sift::compacted(array)?),
             (Some(Fate::Keep), _) => Ok(array.clone()),
             (Some(Fate::Mask(mask)), Some(Some(target))) => {
                 let beside = mask.beside.and_then(|column| looked_at.get(&column)).map(Vec::as_slice);
@@ -221,12 +238,12 @@ impl Making {
         let columns = columns.map_err(|trouble| match trouble {
             Trouble::Refused(column, Refused { row, expected }) => {
                 let public_path = &self.leaves[column].public_path;
-                Failure::Reject(mistyped(expected, rows_before + row as u64 + 1, public_path))
+                Failure::Reject(mistyped(expected, rows_before + sifted.row(row) as u64 + 1, public_path))
             }
             Trouble::Misfit => unwritable(),
             Trouble::Failed(failure) => failure,
         })?;
-        if let Some(seen) = scan.look(batch, leaves, rows_before + 1, expansion)? {
+        if let Some(seen) = scan.look(&sifted, leaves, rows_before + 1, expansion)? {
             self.sum.add(seen);
         }
         let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|_| unwritable())?;
@@ -238,7 +255,12 @@ impl Making {
         let report = |((leaf, target), column): ((&Leaf, &Option<Target>), &schema::Column)| {
             let before = column.field.data_type();
             let changes = target.as_ref().is_some_and(|target| target.data_type != *before);
-            leaf.report(changes.then(|| format!("{} to text", schema::name(before))))
+            let decoded = fields::decoded(before);
+            let is_decoded = self.sieving.is_some() && matches!(leaf.fate, Fate::Keep) && decoded != *before;
+            leaf.report(match is_decoded {
+                true => Some(format!("dictionary to {}", schema::name(&decoded))),
+                false => changes.then(|| format!("{} to text", schema::name(before))),
+            })
         };
         all.map(report).collect()
     }
@@ -251,7 +273,15 @@ fn looked_at(
     expansion: &Expansion,
 ) -> Result<HashMap<usize, Vec<Option<String>>>, Failure> {
     let beside = |leaf: &Leaf| if let Fate::Mask(mask) = &leaf.fate { mask.beside } else { None };
-    let wanted: Vec<usize> = leaves.iter().filter_map(beside).collect();
+    texts_by_row(&leaves.iter().filter_map(beside).collect::<Vec<_>>(), batch, expansion)
+}
+
+/// The texts of columns without lists, by row.
+fn texts_by_row(
+    wanted: &[usize],
+    batch: &RecordBatch,
+    expansion: &Expansion,
+) -> Result<HashMap<usize, Vec<Option<String>>>, Failure> {
     let mut found = HashMap::new();
     if wanted.is_empty() {
         return Ok(found);

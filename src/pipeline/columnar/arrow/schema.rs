@@ -159,6 +159,7 @@ pub(super) fn name(data_type: &DataType) -> &'static str {
         DataType::Timestamp(..) => "timestamp",
         DataType::Dictionary(..) => "dictionary",
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "binary",
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text",
         other if other.is_integer() => "integer",
         other if other.is_decimal() => "decimal",
         _ => "special type",

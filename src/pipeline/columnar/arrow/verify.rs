@@ -8,6 +8,7 @@ use polars::prelude::{NewChunkedArray, StringChunked};
 use polars_arrow::array::Utf8ViewArray;
 
 use super::array::{Live, RowOf, Trouble, Walk};
+use super::sift::Sifted;
 use super::{leaf, unwritable};
 use crate::pipeline::Failure;
 use crate::pipeline::columnar::plan::Leaf;
@@ -57,12 +58,13 @@ impl Scan {
     /// Looks at the batch, whose first row has this number.
     pub(super) fn look(
         mut self,
-        batch: &RecordBatch,
+        sifted: &Sifted<'_>,
         leaves: &[Leaf],
         first_row: u64,
         expansion: &Expansion,
     ) -> Result<Option<Seen>, Failure> {
         let Some(digests) = self.digests.clone() else { return Ok(None) };
+        let batch: &RecordBatch = sifted.batch.as_ref();
         let mut visit = |index: usize, array: &ArrayRef, live: &Live, row_of: RowOf<'_>| {
             if self.columns[index].is_none() && *array.data_type() != DataType::Boolean {
                 let passed = leaf::passed(array.as_ref(), live, row_of, expansion);
@@ -75,11 +77,15 @@ impl Scan {
         let mut walk = Walk { visit: &mut visit, next: 0 };
         let walked = walk.columns((schema.fields(), batch.columns()), schema.fields(), &None, &|row| row);
         walked.map_err(|trouble| if let Trouble::Failed(failure) = trouble { failure } else { unwritable() })?;
+        for texts in self.columns.iter_mut().flatten() {
+            texts.rows.iter_mut().for_each(|row| *row = sifted.row(*row as usize) as u32);
+        }
         let columns = leaves.iter().zip(&self.columns).filter_map(|(leaf, texts)| {
             let Texts { cells, masked, rows } = texts.as_ref()?;
             Some(leaf.watched(cells, masked.as_ref(), Some(rows)))
         });
         let columns: Vec<Column<'_>> = columns.collect();
-        Ok(Some(digests.look(&columns, batch.num_rows(), first_row)))
+        let rows = batch.num_rows().checked_sub(1).map_or(0, |last| sifted.row(last) + 1);
+        Ok(Some(digests.look(&columns, rows, first_row)))
     }
 }

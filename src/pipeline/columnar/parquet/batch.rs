@@ -13,7 +13,7 @@ use parquet::schema::types::ColumnDescriptor;
 
 use super::super::plan::LeafMask;
 use super::types::{Kind, Target};
-use super::values::{Made, Values};
+use super::values::{Made, Values, keep};
 use crate::mask::{Mask, OnMistyped, REDACTED};
 
 /// Most records read at a time, and how many at first.
@@ -88,15 +88,8 @@ impl Batch {
     /// For each value the one that another column, without lists, has in its record: empty where it has none, null
     /// where it cannot be read. The batches are of the same records.
     pub(super) fn beside(&self, max_definition: i16, other: &Batch, kind: Kind, other_max: i16) -> StringChunked {
-        let texts = other.values.texts(kind, true);
-        let mut values = texts.iter();
-        let by_record: Vec<Option<&str>> = match &other.definition {
-            None => values.collect(),
-            Some(levels) => levels
-                .iter()
-                .map(|level| if *level == other_max { values.next().flatten() } else { Some("") })
-                .collect(),
-        };
+        let texts = other.by_record(kind, other_max);
+        let by_record: Vec<Option<&str>> = texts.iter().collect();
         let mut record = None;
         let levels = self.definition.as_ref().or(self.repetition.as_ref()).map_or(self.records, Vec::len);
         let mut found = Vec::with_capacity(levels);
@@ -123,6 +116,43 @@ impl Batch {
             }
         }
         rows
+    }
+
+    /// The texts of a column without lists, by record: empty where it has no value, null where it cannot be read.
+    pub(super) fn by_record(&self, kind: Kind, max_definition: i16) -> StringChunked {
+        let texts = self.values.texts(kind, true);
+        let Some(levels) = &self.definition else { return texts };
+        let mut values = texts.iter();
+        let texts =
+            levels.iter().map(|level| if *level == max_definition { values.next().flatten() } else { Some("") });
+        StringChunked::from_iter_options("".into(), texts)
+    }
+
+    /// The batch without the records that are left out, if any are.
+    pub(super) fn left(self, left_out: Option<&[bool]>, max_definition: i16) -> Batch {
+        let Some(left_out) = left_out else { return self };
+        self.without(left_out, max_definition)
+    }
+
+    pub(super) fn without(mut self, left_out: &[bool], max_definition: i16) -> Batch {
+        let levels = self.definition.as_ref().or(self.repetition.as_ref()).map_or(self.records, Vec::len);
+        let (mut stay, mut values_stay) = (Vec::with_capacity(levels), Vec::with_capacity(levels));
+        let (mut begun, mut left) = (0, 0);
+        for level in 0..levels {
+            let begins = self.repetition.as_ref().is_none_or(|repetition| repetition[level] == 0);
+            begun += usize::from(begins);
+            let stays = begun > 0 && left_out.get(begun - 1) == Some(&false);
+            left += usize::from(begins && stays);
+            stay.push(stays);
+            if self.definition.as_ref().is_none_or(|definition| definition[level] == max_definition) {
+                values_stay.push(stays);
+            }
+        }
+        self.values.keep(&values_stay);
+        for levels in [&mut self.definition, &mut self.repetition].into_iter().flatten() {
+            keep(levels, &stay);
+        }
+        Batch { records: left, ..self }
     }
 
     /// The record, from 0, that holds a value.

@@ -25,10 +25,15 @@ pub(super) fn created_by(file: &FileMetaData) -> String {
 }
 
 /// Free metadata of an output. Whatever programs noted about columns (pandas, Spark, geography) may hold their values,
-/// so it stays only where every column does; of Arrow's schema the types of the untouched columns are kept.
-pub(super) fn key_values(file: &FileMetaData, leaves: &[Leaf], targets: &[Option<Target>]) -> Vec<KeyValue> {
+/// so it stays only where every column and row does; of Arrow's schema the types of the untouched columns are kept.
+pub(super) fn key_values(
+    file: &FileMetaData,
+    leaves: &[Leaf],
+    targets: &[Option<Target>],
+    loses_rows: bool,
+) -> Vec<KeyValue> {
     let given = file.key_value_metadata().map_or(&[][..], Vec::as_slice);
-    if leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Keep)) {
+    if !loses_rows && leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Keep)) {
         return given.to_vec();
     }
     let arrow = given.iter().find(|pair| pair.key == ARROW_SCHEMA_META_KEY).and_then(|pair| pair.value.as_deref());
@@ -38,7 +43,7 @@ pub(super) fn key_values(file: &FileMetaData, leaves: &[Leaf], targets: &[Option
         Change { data_type, becomes_nullable: target.is_some_and(|target| target.becomes_optional) }
     };
     let schema = arrow.and_then(decoded);
-    let schema = schema.and_then(|schema| fields::left(schema.fields(), leaves, &change)).map(Schema::new);
+    let schema = schema.and_then(|schema| fields::left(schema.fields(), leaves, &change, false)).map(Schema::new);
     let pair = schema.map(|schema| KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(&schema)));
     pair.into_iter().collect()
 }

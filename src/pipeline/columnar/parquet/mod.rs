@@ -6,6 +6,7 @@
 mod batch;
 mod container;
 mod metadata;
+mod sift;
 mod survey;
 mod types;
 mod values;
@@ -28,7 +29,7 @@ use self::batch::{Batch, Pace};
 use self::container::Container;
 use self::types::{Kind, Target};
 use super::fault::{mistyped, must_be_there, named};
-use super::plan::{Fate, Leaf, LeafMask, plan};
+use super::plan::{Fate, Leaf, LeafMask, Sieving, plan, sieving};
 use super::{Opened, Ran};
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
@@ -47,9 +48,10 @@ fn malformed(error: ParquetError) -> Fault {
 }
 
 /// One output under construction.
-struct Making {
+struct Making<'s> {
     writer: SerializedFileWriter<Tap>,
     leaves: Vec<Leaf>,
+    sieving: Option<Sieving<'s>>,
     /// What becomes of each masked column.
     targets: Vec<Option<Target>>,
     mishap: Mishap,
@@ -74,23 +76,28 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
         return Err(internal("the schema's columns were miscounted"));
     }
     let mut makings = Vec::with_capacity(taps.len());
-    for (tap, policy) in taps.into_iter().zip(&opened.policies) {
-        let leaves =
-            plan(&schema, policy, opened.keys).map_err(|fault| Failure::Reject(named(fault, policy, opened)))?;
-        makings.push(container.begin(tap, leaves)?);
+    for ((tap, policy), sieve) in taps.into_iter().zip(&opened.policies).zip(&opened.sieves) {
+        let named = |fault| Failure::Reject(named(fault, policy, opened));
+        let leaves = plan(&schema, policy, opened.keys).map_err(named)?;
+        let sieving = sieving(&schema, policy, sieve.as_deref()).map_err(named)?;
+        makings.push(container.begin(tap, leaves, sieving)?);
     }
     let mut rows = 0;
     for (group, found) in container.metadata.row_groups().iter().enumerate() {
         let first_row = rows + 1;
         for column in 0..found.num_columns() {
             let place = Place { group, column, first_row };
-            if makings.iter().any(|making| matches!(making.leaves[column].fate, Fate::Keep)) {
+            if makings.iter().any(|making| making.copies(column)) {
                 container.check_pages(place).map_err(|error| container.blame(error, None, place, "?"))?;
             }
         }
         for making in &mut makings {
-            container.write_group(making, group, first_row)?;
-            verify::look(&container, making, group, first_row)?;
+            let left_out = match &making.sieving {
+                Some(sieving) => container.sift(sieving, group, first_row)?,
+                None => None,
+            };
+            container.write_group(making, group, first_row, left_out.as_deref())?;
+            verify::look(&container, making, group, first_row, left_out.as_deref())?;
         }
         rows += container.rows(group);
         let last = found.columns().iter().map(|chunk| chunk.byte_range()).map(|(start, length)| start + length).max();
@@ -106,8 +113,16 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
     Ok(Ran { rows, outputs: finished.collect::<Result<Vec<_>, Failure>>()? })
 }
 
+impl Making<'_> {
+    /// Whether a column's chunks may be copied as they are.
+    fn copies(&self, column: usize) -> bool {
+        let lets_none_through = self.sieving.as_ref().is_some_and(|sieving| sieving.sieve.lets_none_through());
+        matches!(self.leaves[column].fate, Fate::Keep) && !lets_none_through
+    }
+}
+
 impl Container {
-    fn begin(&self, mut tap: Tap, leaves: Vec<Leaf>) -> Result<Making, Failure> {
+    fn begin<'s>(&self, mut tap: Tap, leaves: Vec<Leaf>, sieving: Option<Sieving<'s>>) -> Result<Making<'s>, Failure> {
         let file = self.metadata.file_metadata();
         let keys = types::map_keys(file.schema());
         let mut targets = Vec::with_capacity(leaves.len());
@@ -121,19 +136,19 @@ impl Container {
             });
         }
         let schema = types::output(&file.schema_descr().root_schema_ptr(), &leaves, &targets);
-        let properties = self.properties(&leaves, &targets);
+        let properties = self.properties(&leaves, &targets, sieving.is_some());
         let mishap = tap.mishap.clone();
         let sum = std::mem::replace(&mut tap.outlet.sum, Sum::off());
         let writer = SerializedFileWriter::new(tap, schema.map_err(Failure::Reject)?, Arc::new(properties));
         let writer = writer.map_err(|error| self.blame_writer(error, &mishap))?;
-        Ok(Making { writer, leaves, targets, mishap, sum })
+        Ok(Making { writer, leaves, sieving, targets, mishap, sum })
     }
 
-    fn properties(&self, leaves: &[Leaf], targets: &[Option<Target>]) -> WriterProperties {
+    fn properties(&self, leaves: &[Leaf], targets: &[Option<Target>], loses_rows: bool) -> WriterProperties {
         let file = self.metadata.file_metadata();
         let version = if file.version() >= 2 { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 };
         let statistics = if self.has_index { EnabledStatistics::Page } else { EnabledStatistics::Chunk };
-        let key_values = metadata::key_values(file, leaves, targets);
+        let key_values = metadata::key_values(file, leaves, targets, loses_rows);
         let mut builder = WriterProperties::builder()
             .set_writer_version(version)
             .set_created_by(metadata::created_by(file))
@@ -148,8 +163,17 @@ impl Container {
         builder.build()
     }
 
-    fn write_group(&self, making: &mut Making, group: usize, first_row: u64) -> Result<(), Failure> {
-        let Making { writer, leaves, targets, mishap, sum } = making;
+    fn write_group(
+        &self,
+        making: &mut Making<'_>,
+        group: usize,
+        first_row: u64,
+        left_out: Option<&[bool]>,
+    ) -> Result<(), Failure> {
+        let Making { writer, leaves, targets, mishap, sum, .. } = making;
+        if left_out.is_some_and(|left_out| !left_out.contains(&false)) {
+            return Ok(());
+        }
         let blame = |error| self.blame_writer(error, mishap);
         let mut written = writer.next_row_group().map_err(blame)?;
         for (column, leaf) in leaves.iter().enumerate() {
@@ -157,12 +181,15 @@ impl Container {
             match (&leaf.fate, targets[column]) {
                 (Fate::Drop, _) => {}
                 (Fate::Mask(mask), Some(target)) => {
-                    self.mask(&mut written, place, leaf, (mask, target), mishap, sum)?;
+                    self.mask(&mut written, place, (leaf, mask, target), left_out, mishap, sum)?;
                 }
-                _ => {
-                    let copied = self.copy(&mut written, place);
-                    copied.map_err(|error| self.blame(error, Some(mishap), place, &leaf.public_path))?;
-                }
+                _ => match left_out {
+                    Some(left_out) => self.rewrite(&mut written, place, &leaf.public_path, left_out, mishap)?,
+                    None => {
+                        let copied = self.copy(&mut written, place);
+                        copied.map_err(|error| self.blame(error, Some(mishap), place, &leaf.public_path))?;
+                    }
+                },
             }
         }
         written.close().map(|_| ()).map_err(blame)
@@ -187,12 +214,13 @@ impl Container {
         &self,
         group: &mut SerializedRowGroupWriter<'_, Tap>,
         place: Place,
-        leaf: &Leaf,
-        (mask, target): (&LeafMask, Target),
+        (leaf, mask, target): (&Leaf, &LeafMask, Target),
+        left_out: Option<&[bool]>,
         mishap: &Mishap,
         sum: &mut Sum,
     ) -> Result<(), Failure> {
         let blame = |error| self.blame(error, Some(mishap), place, &leaf.public_path);
+        let unreadable = || Failure::Reject(unreadable(place, &leaf.public_path));
         let chunk = self.metadata.row_group(place.group).column(place.column);
         let column = chunk.column_descr_ptr();
         let kind = Kind::of(column.self_type());
@@ -213,34 +241,39 @@ impl Container {
             if batch.records == 0 {
                 break;
             }
-            let mut bytes = batch.values.bytes();
+            let (records, mut bytes) = (batch.records, batch.values.bytes());
             self.add_expanded(bytes)?;
+            let here = left_out.map(|all| all.get(done..done + records).ok_or_else(unreadable)).transpose()?;
+            let batch = batch.left(here, column.max_def_level());
             let beside = match &mut beside {
                 None => None,
                 Some((reader, other)) => {
-                    let there = Batch::read_records(reader, other, batch.records).map_err(blame)?;
+                    let there = Batch::read_records(reader, other, records).map_err(blame)?;
                     self.add_expanded(there.values.bytes())?;
                     bytes = bytes.saturating_add(there.values.bytes());
+                    let there = there.left(here, other.max_def_level());
                     let of_other = (Kind::of(other.self_type()), other.max_def_level());
                     Some(batch.beside(column.max_def_level(), &there, of_other.0, of_other.1))
                 }
             };
             let mut see = |cells: &StringChunked, masked: &StringChunked| {
-                let rows = || batch.rows(column.max_def_level());
-                verify::see_masked(leaf, rows, (cells, masked), place.first_row + done, sum);
+                let rows = || batch.rows(column.max_def_level()).into_iter();
+                let rows = || rows().map(|row| place_among_all(here, row as usize) as u32).collect();
+                verify::see_masked(leaf, rows, (cells, masked), place.first_row + done as u64, sum);
             };
             let masked = batch.masked(kind, &column, mask, beside.as_ref(), target, &mut see).map_err(|refused| {
-                let row = place.first_row + done + batch.record_of(refused.index, column.max_def_level()) as u64;
+                let record = place_among_all(here, batch.record_of(refused.index, column.max_def_level()));
+                let row = place.first_row + (done + record) as u64;
                 Failure::Reject(mistyped(refused.expected, row, &leaf.public_path))
             })?;
-            if !masked.write(writer.untyped()).map_err(blame)? {
+            if masked.records > 0 && !masked.write(writer.untyped()).map_err(blame)? {
                 return Err(internal("a masked column has another type than its schema"));
             }
-            pace.adapt(bytes, batch.records);
-            done += batch.records as u64;
+            pace.adapt(bytes, records);
+            done += records;
         }
-        if done != rows {
-            return Err(Failure::Reject(unreadable(place, &leaf.public_path)));
+        if done as u64 != rows {
+            return Err(unreadable());
         }
         writer.close().map_err(blame)
     }
@@ -252,7 +285,7 @@ impl Container {
         Ok(get_column_reader(chunk.column_descr_ptr(), Box::new(pages)))
     }
 
-    fn reports(&self, making: &Making) -> Vec<ColumnReport> {
+    fn reports(&self, making: &Making<'_>) -> Vec<ColumnReport> {
         let columns = self.metadata.file_metadata().schema_descr().columns();
         let all = making.leaves.iter().zip(&making.targets).zip(columns);
         let report = |((leaf, target), column): ((&Leaf, &Option<Target>), &parquet::schema::types::ColumnDescPtr)| {
@@ -280,6 +313,13 @@ impl Container {
         let _ = self.window.take_failure();
         mishap.take().unwrap_or_else(|| Failure::Reject(malformed(error)))
     }
+}
+
+/// The place of a row among all, those that are left out counted.
+fn place_among_all(left_out: Option<&[bool]>, row: usize) -> usize {
+    let Some(left_out) = left_out else { return row };
+    let mut left = left_out.iter().enumerate().filter(|(_, left_out)| !**left_out);
+    left.nth(row).map_or(row, |(place, _)| place)
 }
 
 fn unreadable(place: Place, public_path: &str) -> Fault {

@@ -38,6 +38,20 @@ impl Values {
         }
     }
 
+    /// Takes the values away that shall not stay.
+    pub(super) fn keep(&mut self, stay: &[bool]) {
+        match self {
+            Values::Bool(values) => keep(values, stay),
+            Values::Int32(values) => keep(values, stay),
+            Values::Int64(values) => keep(values, stay),
+            Values::Int96(values) => keep(values, stay),
+            Values::Float(values) => keep(values, stay),
+            Values::Double(values) => keep(values, stay),
+            Values::Bytes(values) => keep(values, stay),
+            Values::Fixed(values) => keep(values, stay),
+        }
+    }
+
     /// Bytes of all texts together, and one for each other value.
     pub(super) fn bytes(&self) -> usize {
         match self {
@@ -89,6 +103,12 @@ impl Values {
             Values::Fixed(values) => push_bytes(values[index].data(), kind, out),
         }
     }
+}
+
+/// Takes away what shall not stay.
+pub(super) fn keep<T>(values: &mut Vec<T>, stay: &[bool]) {
+    let mut stay = stay.iter();
+    values.retain(|_| stay.next() == Some(&true));
 }
 
 fn push_integer(value: i64, kind: Kind, out: &mut String) -> bool {

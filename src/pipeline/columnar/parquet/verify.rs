@@ -8,7 +8,7 @@ use super::batch::{Batch, Pace};
 use super::container::Container;
 use super::types::Kind;
 use super::values::Values;
-use super::{Making, Place, unreadable};
+use super::{Making, Place, place_among_all, unreadable};
 use crate::pipeline::Failure;
 use crate::pipeline::columnar::plan::{Fate, Leaf};
 use crate::pipeline::verify::{Column, Sum, changed, one_piece};
@@ -33,7 +33,13 @@ pub(super) fn see_masked(
 type Texts = (Utf8ViewArray, Vec<u32>, Option<Utf8ViewArray>);
 
 /// Looks at a row group.
-pub(super) fn look(container: &Container, making: &mut Making, group: usize, first_row: u64) -> Result<(), Failure> {
+pub(super) fn look(
+    container: &Container,
+    making: &mut Making<'_>,
+    group: usize,
+    first_row: u64,
+    left_out: Option<&[bool]>,
+) -> Result<(), Failure> {
     let Some(digests) = making.sum.digests() else { return Ok(()) };
     let metadata = container.metadata.row_group(group);
     let place = |column| Place { group, column, first_row };
@@ -59,19 +65,28 @@ pub(super) fn look(container: &Container, making: &mut Making, group: usize, fir
         if records == 0 {
             return Ok(());
         }
-        let texts: Vec<Option<Texts>> =
+        let bytes = batches.iter().fold(0_usize, |sum, batch| sum.saturating_add(batch.values.bytes()));
+        let here = left_out.and_then(|left_out| left_out.get(done..done + records));
+        let batches: Vec<Batch> = batches
+            .into_iter()
+            .enumerate()
+            .map(|(column, batch)| batch.left(here, metadata.column(column).column_descr().max_def_level()))
+            .collect();
+        let mut texts: Vec<Option<Texts>> =
             (0..batches.len()).map(|column| texts(&batches, column, metadata, &making.leaves)).collect();
+        for (_, rows, _) in texts.iter_mut().flatten() {
+            rows.iter_mut().for_each(|row| *row = place_among_all(here, *row as usize) as u32);
+        }
         let columns = making.leaves.iter().zip(&texts).filter_map(|(leaf, texts)| {
             let (cells, rows, masked) = texts.as_ref()?;
             Some(leaf.watched(cells, masked.as_ref(), Some(rows)))
         });
         let columns: Vec<Column<'_>> = columns.collect();
-        let seen = digests.look(&columns, records, first_row + done);
+        let seen = digests.look(&columns, records, first_row + done as u64);
         drop(columns);
         making.sum.add(seen);
-        let bytes = batches.iter().fold(0_usize, |sum, batch| sum.saturating_add(batch.values.bytes()));
         pace.adapt(bytes, records);
-        done += records as u64;
+        done += records;
     }
 }
 

@@ -54,11 +54,8 @@ pub(super) fn run<'a>(
     if plans.iter().any(|plan| plan.columns.len() != width) {
         return Err(internal("a plan does not fit the header"));
     }
-    let looked_at = |column: usize, plan: &Fates<'_>| {
-        !plan.watched.is_empty() || plan.columns.iter().any(|(_, fate)| fate.beside() == Some(column))
-    };
     let touches =
-        |column: usize, plan: &Fates<'_>| !matches!(plan.columns[column].1, Fate::Keep) || looked_at(column, plan);
+        |column: usize, plan: &Fates<'_>| !matches!(plan.columns[column].1, Fate::Keep) || plan.looks_at(column);
     let is_touched = |column: &usize| plans.iter().any(|plan| touches(*column, plan));
     let layout = Layout {
         widths: dialect.widths.iter().map(|width| *width as usize).collect(),

@@ -11,15 +11,40 @@ use crate::pipeline::delimited::{Fate, Fates};
 use crate::pipeline::fault::{comment_row, internal, of_cell};
 use crate::pipeline::piece::Piece;
 use crate::pipeline::relay::Pieces;
-use crate::pipeline::verify::{Scan, Seen};
+use crate::pipeline::verify::{Rows, Scan, Seen};
 use crate::pipeline::{Failure, Fault};
 
 /// The records of a block.
+#[derive(Default)]
 pub(super) struct Records {
     /// Record by record, one for each touched column.
     pub fields: Vec<Range<usize>>,
+    /// The records' lines, with their endings.
+    lines: Vec<Range<usize>>,
+    /// Data rows of the records.
+    rows: Vec<u64>,
     /// Comment lines, which are no records.
     comments: Vec<Range<usize>>,
+    /// Lines of records that are left out.
+    gaps: Vec<Range<usize>>,
+}
+
+impl Records {
+    /// The records without some of them.
+    fn without(&self, left_out: &[bool], width: usize) -> Records {
+        let mut left = Records { comments: self.comments.clone(), ..Records::default() };
+        for (index, left_out) in left_out.iter().enumerate() {
+            let line = self.lines[index].clone();
+            if *left_out {
+                left.gaps.push(line);
+            } else {
+                left.fields.extend_from_slice(&self.fields[index * width..(index + 1) * width]);
+                left.lines.push(line);
+                left.rows.push(self.rows[index]);
+            }
+        }
+        left
+    }
 }
 
 impl Layout {
@@ -29,7 +54,7 @@ impl Layout {
         let mut pieces = Vec::with_capacity(plans.len());
         let mut first: Option<Fault> = None;
         for (plan, scan) in plans.iter().zip(scans) {
-            match self.write(text, block, &records, plan, scan.as_ref()) {
+            match self.sifted(text, block, &records, plan, scan.as_ref()) {
                 Ok(piece) => pieces.push(piece),
                 Err(Failure::Reject(fault)) if first.as_ref().is_none_or(|first| fault.row < first.row) => {
                     first = Some(fault);
@@ -43,8 +68,7 @@ impl Layout {
 
     pub(super) fn records(&self, text: &str, block: &Block) -> Result<Records, Failure> {
         let data = &block.data;
-        let (mut records, mut row, mut start) =
-            (Records { fields: Vec::new(), comments: Vec::new() }, block.first_row, 0);
+        let (mut records, mut row, mut start) = (Records::default(), block.first_row, 0);
         while start < data.len() {
             let line = line(data, start);
             let next = memchr::memchr(b'\n', &data[line.end..]).map_or(data.len(), |found| line.end + found + 1);
@@ -54,11 +78,31 @@ impl Layout {
                 let fields = fields(text, &line, &self.widths);
                 let fields = fields.map_err(|it| Failure::Reject(it.describe(row, block.base, &self.names)))?;
                 records.fields.extend(self.touched.iter().map(|column| fields[*column].clone()));
+                records.lines.push(start..next);
+                records.rows.push(row);
                 row += 1;
             }
             start = next;
         }
         Ok(records)
+    }
+
+    /// One output's records, those aside that it leaves out.
+    fn sifted(
+        &self,
+        text: &str,
+        block: &Block,
+        records: &Records,
+        plan: &Fates<'_>,
+        scan: Option<&Scan>,
+    ) -> Result<Piece, Failure> {
+        let Some(sifting) = &plan.sifting else { return self.write(text, block, records, plan, scan) };
+        let slots = sifting.columns.iter().filter_map(|column| self.touched.binary_search(column).ok());
+        let cells: Vec<StringChunked> = slots.map(|slot| self.cells(text, records, slot)).collect();
+        match sifting.sieve.sift(&cells, records.rows.len(), &|index| records.rows[index])? {
+            None => self.write(text, block, records, plan, scan),
+            Some(left_out) => self.write(text, block, &records.without(&left_out, self.touched.len()), plan, scan),
+        }
     }
 
     fn write(
@@ -72,12 +116,15 @@ impl Layout {
         let columns = self.masked(text, block, records, plan)?;
         let mut out = Vec::with_capacity(text.len() + text.len() / 8);
         let (mut from, mut beginnings) = (0, Vec::new());
-        let mut comments = records.comments.iter().filter(|_| !self.keep_comments).peekable();
+        let comments = records.comments.iter().filter(|_| !self.keep_comments);
+        let mut gaps: Vec<&Range<usize>> = comments.chain(&records.gaps).collect();
+        gaps.sort_unstable_by_key(|gap| gap.start);
+        let mut gaps = gaps.into_iter().peekable();
         let mut copy = |out: &mut Vec<u8>, from: usize, to: usize| {
             let mut from = from;
-            while let Some(comment) = comments.next_if(|comment| comment.start < to) {
-                out.extend_from_slice(&text.as_bytes()[from..comment.start]);
-                from = comment.end;
+            while let Some(gap) = gaps.next_if(|gap| gap.start < to) {
+                out.extend_from_slice(&text.as_bytes()[from..gap.start]);
+                from = gap.end;
             }
             out.extend_from_slice(&text.as_bytes()[from..to]);
         };
@@ -102,7 +149,7 @@ impl Layout {
                         beginnings.push((row, out.len()));
                     }
                     if !cell.replace(value, self.widths[self.touched[slot]], &mut out) {
-                        return Err(Failure::Reject(self.too_wide(block, row, slot, field.start)));
+                        return Err(Failure::Reject(self.too_wide(block, records.rows[row], slot, field.start)));
                     }
                 }
             }
@@ -111,7 +158,7 @@ impl Layout {
         copy(&mut out, from, text.len());
         let reads_as_comment = |at: usize| self.comment.is_some() && out.get(at).copied() == self.comment;
         match beginnings.into_iter().find(|(_, at)| reads_as_comment(*at)) {
-            Some((row, _)) => Err(Failure::Reject(comment_row(block.first_row + row as u64))),
+            Some((row, _)) => Err(Failure::Reject(comment_row(records.rows[row]))),
             None => {
                 let mut piece = Piece::from(out);
                 piece.seen = scan.and_then(|scan| self.look(scan, text, block, records, &columns));
@@ -127,7 +174,8 @@ impl Layout {
         let came = came.iter().map(|cells| cells.downcast_iter().next());
         let goes: Vec<Option<Cow<'_, StringChunked>>> = columns.iter().map(Column::masked).collect();
         let goes = goes.iter().map(|cells| cells.as_ref().and_then(|cells| cells.downcast_iter().next()));
-        (rows > 0).then(|| scan.look(came.zip(goes), rows, block.first_row))
+        let places: Vec<u32> = records.rows.iter().map(|row| (row - block.first_row) as u32).collect();
+        (rows > 0).then(|| scan.look(came.zip(goes), Rows::Some(&places), block.first_row))
     }
 
     fn masked(&self, text: &str, block: &Block, records: &Records, plan: &Fates<'_>) -> Result<Vec<Column>, Failure> {
@@ -149,7 +197,7 @@ impl Layout {
                             let fault = of_cell(
                                 "mistyped_cell",
                                 &format!("{expected} expected"),
-                                block.first_row + index as u64,
+                                records.rows[index],
                                 &plan.columns[*column].0,
                                 block.base + at as u64,
                                 "Correct the cell, choose a mask that fits the column, or set `mistyped`.",
@@ -172,11 +220,11 @@ impl Layout {
         StringChunked::from_iter_values("".into(), fields.map(|field| Cell::new(&text[field.clone()]).value))
     }
 
-    fn too_wide(&self, block: &Block, row: usize, slot: usize, at: usize) -> Fault {
+    fn too_wide(&self, block: &Block, row: u64, slot: usize, at: usize) -> Fault {
         of_cell(
             "cell_too_wide",
             &format!("what the mask gives is no line of at most {} characters", self.widths[self.touched[slot]]),
-            block.first_row + row as u64,
+            row,
             &self.names[self.touched[slot]],
             block.base + at as u64,
             "Choose a mask or a `length` that fits the column's width.",
