@@ -82,21 +82,6 @@ impl Demands {
 
 impl Classes {
     pub(super) fn new(table: &Combinations, demands: &Demands) -> Classes {
-        let mut classes = Classes::without_members(table, demands);
-        if demands.look_inside() {
-            classes.sort_members();
-        }
-        classes
-    }
-
-    /// With all that [`measure`] looks at.
-    pub(super) fn whole(table: &Combinations, demands: &Demands) -> Classes {
-        let mut classes = Classes::without_members(table, demands);
-        classes.sort_members();
-        classes
-    }
-
-    fn without_members(table: &Combinations, demands: &Demands) -> Classes {
         let (class_of, count) = table.classes(demands.quasi_identifiers);
         let mut sizes = vec![0; count];
         for (class, rows) in class_of.iter().zip(&table.counts) {
@@ -106,6 +91,9 @@ impl Classes {
     }
 
     fn sort_members(&mut self) {
+        if !self.starts.is_empty() {
+            return;
+        }
         self.starts = vec![0; self.sizes.len() + 1];
         self.class_of.iter().for_each(|class| self.starts[*class as usize + 1] += 1);
         for class in 1..self.starts.len() {
@@ -249,8 +237,14 @@ impl Overall {
 
 /// Finds the classes that go. Where t is asked for, the rows that stay are compared with each other: whoever goes changes
 /// what the others are compared with, until none has to go.
-pub(super) fn judge(table: &Combinations, classes: &Classes, demands: &Demands) -> Judged {
+pub(super) fn judge(table: &Combinations, classes: &mut Classes, demands: &Demands) -> Judged {
     let mut kept: Vec<bool> = classes.sizes.iter().map(|size| *size >= demands.k).collect();
+    let too_small = suppressed(classes, &kept);
+    if too_small > demands.most_suppressed || !demands.look_inside() {
+        return Judged { kept, suppressed: too_small, suppressed_at_least: too_small };
+    }
+    classes.sort_members();
+    let classes = &*classes;
     let asks = |diversity: Diversity| {
         let of_kind = move |(_, demand): &(usize, &Demand)| demand.asked.diversity == diversity;
         demands.sensitive.iter().enumerate().filter(of_kind)
@@ -307,10 +301,12 @@ fn suppressed(classes: &Classes, kept: &[bool]) -> u64 {
 /// What holds of the rows that stay, for each sensitive column; `None` where none stay.
 pub(super) fn measure(
     table: &Combinations,
-    classes: &Classes,
+    classes: &mut Classes,
     kept: &[bool],
     demands: &Demands,
 ) -> Vec<Option<Achieved>> {
+    classes.sort_members();
+    let classes = &*classes;
     let columns = demands.sensitive.iter().enumerate().map(|(place, demand)| {
         let column = demands.quasi_identifiers + place;
         let overall = Overall::new(table, classes, kept, column, &demand.rank);

@@ -54,7 +54,7 @@ pub fn decide(tally: Tally, asked: &Anonymity, progress: &dyn Fn()) -> Result<De
         None if rows == 0 => Some(vec![0; count]),
         None => Search::new(&space, &demands, &prices, progress).run(),
     };
-    let look = space.look(levels.as_ref().unwrap_or(&space.coarsest()), &demands);
+    let mut look = space.look(levels.as_ref().unwrap_or(&space.coarsest()), &demands);
     let suppressed = look.judged.suppressed;
     let Some(levels) = levels.filter(|_| demands.are_met(suppressed, rows)) else {
         return Err(Unmet { rows, suppressed, most_suppressed: demands.most_suppressed, frozen: frozen.is_some() });
@@ -69,7 +69,7 @@ pub fn decide(tally: Tally, asked: &Anonymity, progress: &dyn Fn()) -> Result<De
         report: AnonymityReport {
             utility: Some(UtilityReport { measure: asked.utility, loss }),
             frozen: frozen.is_some(),
-            ..report(asked, &demands, &look, Some(&levels))
+            ..report(asked, &demands, &mut look, Some(&levels))
         },
         chooser: Chooser { texts, steps, gone: gone(&look, count) },
         suppressed,
@@ -89,7 +89,7 @@ pub fn measure(tally: Tally, asked: &Anonymity) -> AnonymityReport {
     let mut look = space.look(&vec![0; count], &demands);
     let holds = look.judged.suppressed == 0;
     look.judged.kept.fill(true);
-    AnonymityReport { holds, ..report(&asked, &demands, &look, None) }
+    AnonymityReport { holds, ..report(&asked, &demands, &mut look, None) }
 }
 
 /// The levels that were chosen before, where they are some of this policy.
@@ -106,10 +106,10 @@ fn gone(look: &Look, quasi_identifiers: usize) -> std::collections::HashSet<Box<
     members.map(|(index, _)| table.of(index)[..quasi_identifiers].into()).collect()
 }
 
-fn report(asked: &Anonymity, demands: &Demands, look: &Look, levels: Option<&[usize]>) -> AnonymityReport {
+fn report(asked: &Anonymity, demands: &Demands, look: &mut Look, levels: Option<&[usize]>) -> AnonymityReport {
     let Look { table, classes, judged } = look;
-    let kept = || classes.sizes.iter().zip(&judged.kept).filter(|(_, kept)| **kept).map(|(size, _)| *size);
     let achieved = measure_classes(table, classes, &judged.kept, demands);
+    let kept = || classes.sizes.iter().zip(&judged.kept).filter(|(_, kept)| **kept).map(|(size, _)| *size);
     let levels = asked.quasi_identifiers.iter().enumerate().map(|(place, it)| {
         let has_levels = !it.levels.is_empty();
         LevelReport {

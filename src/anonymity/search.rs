@@ -71,8 +71,8 @@ impl Space {
 
     pub(super) fn look(&self, levels: &[usize], demands: &Demands) -> Look {
         let table = self.rolled_up(&vec![0; levels.len()], &self.table, levels);
-        let classes = Classes::whole(&table, demands);
-        let judged = judge(&table, &classes, demands);
+        let mut classes = Classes::new(&table, demands);
+        let judged = judge(&table, &mut classes, demands);
         Look { table, classes, judged }
     }
 
@@ -169,8 +169,8 @@ impl<'s> Search<'s> {
         (self.progress)();
         let levels = self.lattice.levels(node);
         let table = self.rolled_up(&levels);
-        let classes = Classes::new(&table, self.demands);
-        let judged = judge(&table, &classes, self.demands);
+        let mut classes = Classes::new(&table, self.demands);
+        let judged = judge(&table, &mut classes, self.demands);
         let rows = self.space.table.rows();
         let floor = self.prices.floor_of_classes(&levels, &classes);
         if !self.demands.are_met(judged.suppressed_at_least, rows) {

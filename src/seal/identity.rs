@@ -33,7 +33,7 @@ impl Identities {
     }
 
     /// Reads identities in age's or OpenSSH's file format. Where they are under a passphrase, `asking` is asked for it,
-    /// once; plugins may ask whenever they open something.
+    /// once. Those of plugins are refused: veild starts no program that an identity file names.
     ///
     /// # Errors
     ///
@@ -51,6 +51,11 @@ impl Identities {
     }
 
     fn of_age(text: &[u8], asking: impl age::Callbacks) -> io::Result<Identities> {
+        if text.split(|byte| *byte == b'\n').any(|line| line.trim_ascii().starts_with(b"AGE-PLUGIN-")) {
+            return Err(invalid(
+                "an identity of a plugin is not used here: open the object with `age -d` and the plugin",
+            ));
+        }
         let parsed = age::IdentityFile::from_buffer(text)?.with_callbacks(asking).into_identities().map_err(opening)?;
         if parsed.is_empty() {
             return Err(invalid("the identity file holds no identity"));
@@ -59,7 +64,7 @@ impl Identities {
         let secrets = lines.lines().filter_map(|line| line.trim().parse::<age::x25519::Identity>().ok());
         let mut recipients: Vec<String> = secrets.map(|identity| identity.to_public().to_string()).collect();
         if recipients.len() < parsed.len() {
-            recipients.clear(); // of a plugin's identity only the plugin knows
+            recipients.clear(); // of other kinds only age knows
         }
         Ok(Identities { all: parsed, recipients })
     }
@@ -140,6 +145,16 @@ mod tests {
 
     fn opens(identities: &Identities, sealed: &[u8]) -> bool {
         super::super::open_with(Cursor::new(sealed.to_vec()), identities).is_ok()
+    }
+
+    #[test]
+    fn no_identity_file_starts_a_plugin() {
+        let (identity, _) = pair();
+        for line in ["AGE-PLUGIN-EVIL-1QQQQ", "  AGE-PLUGIN-EVIL-1QQQQ\r"] {
+            let file = format!("# made by somebody\n{identity}\n{line}\n");
+            let error = Identities::parse(file.as_bytes()).err().unwrap();
+            assert!(error.to_string().contains("plugin") && !error.to_string().contains("EVIL"), "{error}");
+        }
     }
 
     /// Gives one answer, and counts how often it was asked.

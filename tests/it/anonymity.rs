@@ -125,12 +125,12 @@ fn risks_are_told_as_text_json_and_a_page() {
         html.contains("<svg") && html.contains("as it goes out") && !html.contains("http://") || !html.contains("src=")
     );
     assert!(!html.contains("10115"), "a value of the file is in the page");
-    let text = sandbox.veild(&["policy", "risk", file, "-q", "age", "-q", "zip"]);
+    let text = sandbox.veild(&["policy", "risk", file, "--column", "age", "--column", "zip"]);
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.contains("rows like no other") && text.contains("quasi-identifiers: age, zip"), "{text}");
     let neither = sandbox.veild(&["policy", "risk", file]);
     assert_eq!(neither.status.code(), Some(2));
-    let missing = sandbox.veild(&["policy", "risk", file, "-q", "height"]);
+    let missing = sandbox.veild(&["policy", "risk", file, "--column", "height"]);
     assert!(String::from_utf8_lossy(&missing.stderr).contains("no column \"height\""));
 }
 

@@ -23,11 +23,11 @@ pub struct Arguments {
     /// File to look at
     file: PathBuf,
     /// Name of a policy with `anonymity` in the configuration, or path of a TOML file
-    #[arg(long, required_unless_present = "quasi_identifier")]
+    #[arg(long, required_unless_present = "column")]
     policy: Option<String>,
-    /// Column by which somebody could be recognised; may be repeated
-    #[arg(short, long, conflicts_with = "policy")]
-    quasi_identifier: Vec<String>,
+    /// Quasi-identifier, instead of a policy's; may be repeated
+    #[arg(long, value_name = "NAME", conflicts_with = "policy")]
+    column: Vec<String>,
     /// File of the population that FILE is a sample of, with the same columns
     #[arg(long)]
     population: Option<PathBuf>,
@@ -84,11 +84,11 @@ fn answer(config: &Path, arguments: &Arguments) -> anyhow::Result<Answer> {
     let policy = arguments.policy.as_deref().map(|policy| find_policy(config, policy)).transpose()?;
     let asked = policy.as_ref().and_then(|policy| policy.anonymity.as_ref());
     if policy.is_some() && asked.is_none() {
-        return Err(Usage("the policy asks for no anonymity; name columns with `--quasi-identifier`").into());
+        return Err(Usage("the policy asks for no anonymity; name quasi-identifiers with `--column`").into());
     }
     let columns = match asked {
         Some(asked) => asked.quasi_identifiers.iter().map(|it| it.column.clone()).collect(),
-        None => arguments.quasi_identifier.clone(),
+        None => arguments.column.clone(),
     };
     let files = Files { file: &arguments.file, population: arguments.population.as_deref(), reading };
     let rules = policy.as_ref().map(|policy| policy.suppress_rows.clone()).unwrap_or_default();

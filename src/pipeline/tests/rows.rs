@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{fault, policy, run};
 use crate::mask::{OnMistyped, Test};
 use crate::pipeline::{Compress, Dialect, Reading, Report};
-use crate::policy::{OnMissing, Policy, RowRule};
+use crate::policy::{OnMissing, Policy, RowRule, Verify};
 
 /// Leaves out every row whose `column` is `gone`.
 fn without_gone(rules: &[&str], column: &str) -> Policy {
@@ -185,5 +185,39 @@ proptest! {
         } else {
             prop_assert_eq!(output, left.iter().map(|it| format!("{it}\n")).collect::<String>());
         }
+    }
+}
+
+/// A mail address in a row that goes is no leak; one in a row that stays is told by its row in the file.
+#[test]
+fn the_leak_scan_sees_the_rows_that_go_out() {
+    let rules = Policy { verify: Verify::Block, ..without_gone(&["why=keep", "note=keep"], "why") };
+    fn rows(last: &str) -> impl Iterator<Item = (&str, &str)> {
+        ["gone", "x", "gone", "x"].into_iter().zip(["a@example.com", "b", "c@example.com", last])
+    }
+    let csv = |last: &str| {
+        let lines = rows(last).map(|(why, note)| format!("{why},{note}\n"));
+        format!("why,note\n{}", lines.collect::<String>())
+    };
+    let ndjson = |last: &str| {
+        let lines = rows(last).map(|(why, note)| format!("{{\"why\":\"{why}\",\"note\":\"{note}\"}}\n"));
+        lines.collect::<String>()
+    };
+    let fixed = |last: &str| {
+        let lines = rows(last).map(|(why, note)| format!("{why:<5}{note:<20}\n"));
+        format!("{:<5}{:<20}\n{}", "why", "note", lines.collect::<String>())
+    };
+    let dialect = Dialect { widths: vec![5, 20], ..Dialect::default() };
+    let of_fixed = Reading { dialect, ..Reading::default() };
+    let plain = Reading::default();
+    for (reading, clean, leaking) in [
+        (&plain, csv("d"), csv("d@example.com")),
+        (&plain, ndjson("d"), ndjson("d@example.com")),
+        (&of_fixed, fixed("d"), fixed("d@example.com")),
+    ] {
+        let (output, _) = sifted(&clean, reading, &rules);
+        assert!(!output.contains("example.com"), "{output}");
+        let found = fault(leaking.as_bytes(), reading, &rules);
+        assert_eq!((found.code.as_str(), found.row), ("leak", Some(4)), "{found}");
     }
 }

@@ -178,3 +178,24 @@ fn a_number_decides_as_it_is_spelled() {
         assert!(numbers.values().iter().copied().eq(1..8999));
     }
 }
+
+#[test]
+fn the_leak_scan_sees_the_rows_that_go_out() {
+    let batch = |last: &str| {
+        let why = StringArray::from_iter_values(["gone", "x", "gone", "x"]);
+        let note = StringArray::from_iter_values(["a@example.com", "b", "c@example.com", last]);
+        let columns: Vec<(&str, ArrayRef)> = vec![("why", Arc::new(why)), ("note", Arc::new(note))];
+        RecordBatch::try_from_iter(columns).unwrap()
+    };
+    let policy =
+        Policy { columns: policy(&["why=keep", "note=keep"]).columns, verify: crate::policy::Verify::Block, ..rules() };
+    let inputs = |last: &str| {
+        let batch = batch(last);
+        [arrow::stream(std::slice::from_ref(&batch), None), parquet::written(&batch, parquet::properties())]
+    };
+    for (clean, leaking) in inputs("d").into_iter().zip(inputs("d@example.com")) {
+        assert_eq!(masked(&clean, &policy).1.outputs[0].rows_out, 2);
+        let found = fault(&leaking, &Reading::default(), &policy);
+        assert_eq!((found.code.as_str(), found.row), ("leak", Some(4)), "{found}");
+    }
+}
