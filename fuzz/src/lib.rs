@@ -64,6 +64,7 @@ const LIMITS: Limits = Limits {
     max_depth: 64,
     max_paths: 256,
     max_members: 64,
+    max_buffered_bytes: 16 << 20,
 };
 
 /// Delimited text; the first byte chooses the dialect.

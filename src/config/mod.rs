@@ -55,6 +55,8 @@ pub struct Daemon {
     pub state_dir: PathBuf,
     pub workers: usize,
     pub worker_memory: u64,
+    /// A worker that shows no progress for this long is killed.
+    pub worker_timeout: Duration,
     pub max_attempts: u32,
     pub shutdown_grace: Duration,
     pub min_free: u64,
@@ -324,6 +326,10 @@ mod tests {
             typo.contains("config.toml:") && typo.ends_with("unknown key `recipent`, did you mean `recipients`?"),
             "{typo}"
         );
+        let timeout = refusal("worker_timeout = \"60s\"", "worker_timeout = \"1s\"");
+        assert!(timeout.ends_with("`worker_timeout` is 2s to 1d"), "{timeout}");
+        let buffered = refusal("max_buffered = \"256MiB\"", "max_buffered = \"600MiB\"");
+        assert!(buffered.ends_with("half of `worker_memory`"), "{buffered}");
         let unit = refusal("quiet = \"2s\"", "quiet = \"2\"");
         assert!(unit.contains("expected a duration like"), "{unit}");
         let policy = refusal("policy = \"people\"", "policy = \"peple\"");

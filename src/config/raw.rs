@@ -105,6 +105,8 @@ pub struct Daemon {
     pub workers: Option<Spanned<usize>>,
     /// Hard limit for each worker process.
     pub worker_memory: Option<Spanned<ByteSize>>,
+    /// A worker that shows no progress for this long is killed, and its file tried again.
+    pub worker_timeout: Option<Spanned<Span>>,
     /// Worker deaths or hangs on one file before it is quarantined.
     pub max_attempts: Option<Spanned<u32>>,
     /// Time to drain after SIGTERM.
@@ -319,6 +321,9 @@ pub struct Limits {
     pub max_paths: Option<usize>,
     /// Most members of an archive.
     pub max_members: Option<usize>,
+    /// Most that is held in memory of what cannot be streamed: members of archives that are Parquet, Arrow or
+    /// spreadsheets, and the texts of a spreadsheet.
+    pub max_buffered: Option<ByteSize>,
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]

@@ -159,6 +159,7 @@ fn start_pool(config: &Config, clerk: &Clerk, events: &mpsc::Sender<Event>) -> R
     let options = PoolOptions {
         workers: config.daemon.workers,
         memory_bytes: config.daemon.worker_memory,
+        patience: config.daemon.worker_timeout,
         threads: std::thread::available_parallelism().map_or(1, usize::from).min(4),
         keys: clerk.keys.clone(),
     };

@@ -67,6 +67,7 @@ fn fixed_key(running: &Config, fresh: &Config) -> Option<&'static str> {
         ("`state_dir`", running.daemon.state_dir != fresh.daemon.state_dir),
         ("`workers`", running.daemon.workers != fresh.daemon.workers),
         ("`worker_memory`", running.daemon.worker_memory != fresh.daemon.worker_memory),
+        ("`worker_timeout`", running.daemon.worker_timeout != fresh.daemon.worker_timeout),
         ("[log]", running.log != fresh.log),
         ("[audit]", running.audit != fresh.audit),
         ("[vault]", running.vault != fresh.vault),

@@ -216,6 +216,8 @@ pub struct Limits {
     pub max_paths: usize,
     /// Most members of an archive.
     pub max_members: usize,
+    /// Most bytes that are held in memory of what cannot be streamed.
+    pub max_buffered_bytes: u64,
 }
 
 impl Limits {
@@ -232,6 +234,7 @@ impl Default for Limits {
             max_depth: 64,
             max_paths: 4096,
             max_members: 10_000,
+            max_buffered_bytes: 256 << 20,
         }
     }
 }

@@ -18,9 +18,6 @@ use crate::pipeline::Failure;
 use crate::seal::{canonical, plugin, plugin_of};
 use crate::spool::open_regular;
 
-/// A worker that says nothing and moves nothing for this long is killed.
-const HANG_AFTER: Duration = Duration::from_secs(60);
-
 /// A task with the paths whose descriptors the worker gets.
 pub struct Assignment {
     pub task: Task,
@@ -73,6 +70,8 @@ pub struct WorkerReport {
 pub struct PoolOptions {
     pub workers: usize,
     pub memory_bytes: u64,
+    /// A worker that says nothing and moves nothing for this long is killed.
+    pub patience: Duration,
     pub threads: usize,
     pub keys: MaskingKeys,
 }
@@ -161,9 +160,8 @@ fn start_process(options: &PoolOptions) -> io::Result<Process> {
     command.process_group(0); // an interrupt at the terminal is for the daemon
     let child = command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let process = Process { child, socket };
-    let patience = Some(crate::faults::limit("HANG_AFTER", HANG_AFTER));
-    process.socket.set_read_timeout(patience)?;
-    process.socket.set_write_timeout(patience)?;
+    process.socket.set_read_timeout(Some(options.patience))?;
+    process.socket.set_write_timeout(Some(options.patience))?;
     let hello = Hello { keys: options.keys.clone(), memory_bytes: options.memory_bytes, threads: options.threads };
     send(&process.socket, &hello, &[])?;
     Ok(process)

@@ -30,8 +30,9 @@ fn first_worker_fails(fault: &str) -> (Sandbox, String) {
     if fault.contains("archive") {
         sandbox.archive_originals();
     }
+    sandbox.edit_config("min_free = ", "worker_timeout = \"5s\"\nmin_free = ");
     drop_all(&sandbox);
-    let daemon = sandbox.daemon_with(&[("VEILD_WORKER_FAULT_ONCE", fault), ("VEILD_HANG_AFTER_MS", "5000")]);
+    let daemon = sandbox.daemon_with(&[("VEILD_WORKER_FAULT_ONCE", fault)]);
     sandbox.wait_for("all files", || sandbox.landing_is_empty());
     daemon.stop();
     assert_all_accounted(&sandbox, fault);
@@ -95,7 +96,8 @@ fn a_slow_worker_is_not_taken_for_a_hung_one() {
         let header = GOOD.lines().next().unwrap();
         sandbox.drop_file("long.csv", format!("{header}\n{rows}{ending}"));
         let fault = format!("{step}=slow");
-        let daemon = sandbox.daemon_with(&[("VEILD_WORKER_FAULT", &fault), ("VEILD_HANG_AFTER_MS", "2500")]);
+        sandbox.edit_config("min_free = ", "worker_timeout = \"2500ms\"\nmin_free = ");
+        let daemon = sandbox.daemon_with(&[("VEILD_WORKER_FAULT", &fault)]);
         sandbox.wait_for("the file", || sandbox.landing_is_empty());
         daemon.stop();
         assert_eq!(sandbox.receipts().len() + sandbox.quarantined().len(), 1);

@@ -43,6 +43,7 @@ pub(super) fn landing(
     raw: raw::Landing,
     policies: &BTreeMap<String, Policy>,
     groups: &Groups,
+    worker_memory: u64,
     findings: &mut Findings<'_>,
 ) -> Landing {
     findings.refuse("output.format", &raw.output.format);
@@ -79,7 +80,7 @@ pub(super) fn landing(
                                          than 12 MiB; use smaller hierarchies or fewer views",
         );
     }
-    let reading = reading::reading(raw.format, raw.encoding, raw.delimited, raw.limits, findings);
+    let reading = reading::reading(raw.format, raw.encoding, raw.delimited, (raw.limits, worker_memory), findings);
     let reading = Reading { members, sheet: raw.sheet, ..reading };
     let keeps = originals(raw.after, raw.unrecognised, raw.archive_recipients, groups, findings);
     named.extend(keeps.readers.groups);

@@ -31,6 +31,9 @@ const CREDENTIALS_OF_THE_UNIT: &str = "/run/credentials/veild.service";
 const LEAST_SEGMENT: u64 = 1 << 20;
 /// A worker with Polars loaded and a few blocks in flight needs this much.
 const LEAST_WORKER_MEMORY: u64 = 128 << 20;
+/// Workers report every second.
+const LEAST_WORKER_TIMEOUT: Duration = Duration::from_secs(2);
+const MOST_WORKER_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// scrypt takes 256 MiB for a moment.
 const LEAST_WORKER_MEMORY_FOR_PASSPHRASES: u64 = 512 << 20;
 
@@ -66,7 +69,7 @@ pub(super) fn config(root: raw::Root, path: &Path, sha256: String, findings: &mu
     let mut landings: Vec<Landing> = Vec::new();
     for raw in root.landing {
         let place = raw.span();
-        let landing = landing(raw.into_inner(), &policies, &groups, findings);
+        let landing = landing(raw.into_inner(), &policies, &groups, daemon.worker_memory, findings);
         check_apart(&landing, &landings, &own, place, findings);
         landings.push(landing);
     }
@@ -168,10 +171,16 @@ fn daemon(raw: raw::Daemon, findings: &mut Findings<'_>) -> Daemon {
     if worker_memory < LEAST_WORKER_MEMORY {
         findings.add(place, "`worker_memory` must be at least 128MiB");
     }
+    let place = raw.worker_timeout.as_ref().map_or(0..0, Spanned::span);
+    let worker_timeout = time(raw.worker_timeout.map(Spanned::into_inner), 60);
+    if !(LEAST_WORKER_TIMEOUT..=MOST_WORKER_TIMEOUT).contains(&worker_timeout) {
+        findings.add(place, "`worker_timeout` is 2s to 1d");
+    }
     Daemon {
         state_dir: absolute(raw.state_dir, super::STATE_DIR, findings),
         workers,
         worker_memory,
+        worker_timeout,
         max_attempts,
         shutdown_grace: time(raw.shutdown_grace, 30),
         min_free: size(raw.min_free, 1 << 30),

@@ -21,7 +21,7 @@ pub(super) fn reading(
     format: Option<Spanned<Value>>,
     encoding: Option<Spanned<String>>,
     delimited: Option<Spanned<raw::Delimited>>,
-    given: Option<Spanned<raw::Limits>>,
+    (given, worker_memory): (Option<Spanned<raw::Limits>>, u64),
     findings: &mut Findings<'_>,
 ) -> Reading {
     Reading {
@@ -29,7 +29,7 @@ pub(super) fn reading(
         extension: None,
         charset: encoding.and_then(|encoding| charset(encoding, findings)),
         dialect: dialect(delimited, findings),
-        limits: given.map(|given| limits(given, findings)).unwrap_or_default(),
+        limits: limits(given, worker_memory, findings),
         sheet: None,
         members: Vec::new(),
     }
@@ -78,10 +78,12 @@ fn accept(given: Spanned<Value>, findings: &mut Findings<'_>) -> Vec<Format> {
     }
 }
 
-fn limits(given: Spanned<raw::Limits>, findings: &mut Findings<'_>) -> Limits {
+fn limits(given: Option<Spanned<raw::Limits>>, worker_memory: u64, findings: &mut Findings<'_>) -> Limits {
+    let default = Limits::default();
+    let default = Limits { max_buffered_bytes: default.max_buffered_bytes.min(worker_memory / 4), ..default };
+    let Some(given) = given else { return default };
     let place = given.span();
     let given = given.into_inner();
-    let default = Limits::default();
     let limits = Limits {
         max_record_bytes: size(given.max_record, default.max_record_bytes),
         max_expanded_bytes: size(given.max_expanded, default.max_expanded_bytes),
@@ -89,12 +91,16 @@ fn limits(given: Spanned<raw::Limits>, findings: &mut Findings<'_>) -> Limits {
         max_depth: given.max_depth.unwrap_or(default.max_depth),
         max_paths: given.max_paths.unwrap_or(default.max_paths),
         max_members: given.max_members.unwrap_or(default.max_members),
+        max_buffered_bytes: size(given.max_buffered, default.max_buffered_bytes),
     };
     if !(1..=MAX_RECORD_BYTES).contains(&limits.max_record_bytes) {
         findings.add(place.clone(), "`max_record` is 1B to 512MiB");
     }
     if !(1..=MAX_DEPTH).contains(&limits.max_depth) || !(1..=MAX_PATHS).contains(&limits.max_paths) {
         findings.add(place.clone(), "`max_depth` is 1 to 512, `max_paths` 1 to 65536");
+    }
+    if !(1..=worker_memory / 2).contains(&limits.max_buffered_bytes) {
+        findings.add(place.clone(), "`max_buffered` is 1B to half of `worker_memory`");
     }
     if limits.max_members == 0 {
         findings.add(place.clone(), "`max_members` is at least 1");

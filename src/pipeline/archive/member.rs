@@ -1,17 +1,23 @@
 //! One member's way: from the archive through a pipe into the pipeline, and out of it through pipes into each output.
+//!
+//! What cannot be read in order (Parquet, Arrow, spreadsheets) is held in memory whole, within a limit.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::thread;
 
 use super::pack::{Label, Packer};
 use super::unpack::{self, BLOCK, Found};
-use super::{Archive, Failure};
-use crate::pipeline::fault::internal;
+use super::{Archive, Failure, name};
+use crate::pipeline::columnar;
+use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
 use crate::pipeline::tap::Mishap;
 use crate::pipeline::{Compress, DigestKind, Input, Output, Reading, Report, Sink, extension, pipe, process};
 use crate::policy::Policy;
+
+/// First bytes that tell how a member is read.
+const HEAD: usize = 8;
 
 /// What one output does with a member.
 pub(super) struct Side<'p> {
@@ -40,8 +46,16 @@ pub(super) fn pass(
     expanded: &mut u64,
     mishaps: &[Mishap],
 ) -> Result<Report, Failure> {
-    let label = Label { name: found.name, modified: found.modified, zip_time: found.zip_time };
-    let (input, feed) = pipe()?;
+    let reading = reading(archive.reading, &found.name);
+    let label = Label { name: name::of_output(&found.name), modified: found.modified, zip_time: found.zip_time };
+    let mut head = Vec::with_capacity(HEAD);
+    let begun = (&mut *found.content).take(HEAD as u64).read_to_end(&mut head);
+    begun.map_err(|_| unreadable(archive))?;
+    let mut content = (&head[..]).chain(found.content);
+    let (input, feed) = match held_as(&head) {
+        None => pipe().map(|(input, feed)| (input, Some(feed)))?,
+        Some(title) => (hold(archive, title, &mut content, expanded)?, None),
+    };
     let (mut outputs, mut outflows) = (Vec::new(), Vec::new());
     for side in sides {
         let sink = match side.packer {
@@ -54,16 +68,16 @@ pub(super) fn pass(
         };
         outputs.push(Output { policy: side.policy, compress: Compress::Same, sink });
     }
-    let reading = reading(archive.reading, &label.name);
     let (keys, threads) = (archive.keys, archive.threads);
+    let (progress, done) = (archive.progress, (*expanded).min(archive.window.size()));
     thread::scope(|scope| {
         let processing = scope.spawn(move || {
             let input = Input { file: input, reading, digest: DigestKind::None };
-            process(input, outputs, keys, threads, &|_| {})
+            process(input, outputs, keys, threads, &|_| progress(done))
         });
         let append = |mut outflow: Outflow<'_>| outflow.packer.append(&label, outflow.size, &mut outflow.content);
         let appending: Vec<_> = outflows.into_iter().map(|outflow| scope.spawn(move || append(outflow))).collect();
-        let fed = self::feed(archive, found.content, feed, expanded);
+        let fed = feed.map_or(Ok(()), |feed| self::feed(archive, &mut content, feed, expanded));
         let processed = processing.join().unwrap_or_else(|_| Err(internal("the thread of a member panicked")));
         let appended: Vec<_> = appending.into_iter().map(thread::ScopedJoinHandle::join).collect();
         // A panic of ours goes before the broken pipes that it has caused.
@@ -87,21 +101,67 @@ fn reading(of_archive: &Reading, name: &str) -> Reading {
     Reading { extension: extension(last.as_ref()), accept, members: Vec::new(), ..of_archive.clone() }
 }
 
+/// The first bytes of a member that must be read at any place, as a person says what it is.
+fn held_as(head: &[u8]) -> Option<&'static str> {
+    match columnar::format_of(head) {
+        Some(format) => Some(format.title()),
+        // Or an archive in the archive, which is refused then.
+        None => head.starts_with(b"PK\x03\x04").then_some("a spreadsheet"),
+    }
+}
+
+/// Takes a whole member into memory, as a file that has no name and no place on a disk.
+fn hold(archive: &Archive<'_>, title: &str, content: &mut dyn Read, expanded: &mut u64) -> Result<File, Failure> {
+    let doing = |error: io::Error| retry("hold a member in memory", &error);
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let mut held: File = rustix::fs::memfd_create("member", flags).map_err(|errno| doing(errno.into()))?.into();
+    let limit = archive.reading.limits.max_buffered_bytes;
+    let (mut block, mut bytes) = (vec![0; BLOCK], 0);
+    while let Some(count) = next_block(archive, content, &mut block, expanded)? {
+        bytes += count as u64;
+        if bytes > limit {
+            let sentence = format!("it is {title}, which is held in memory, and longer than {limit} bytes");
+            let advice = "Have it sent by itself, or raise `max_buffered` in the limits.";
+            return Err(Failure::Reject(of_file("too_large_to_hold", &sentence, advice)));
+        }
+        held.write_all(&block[..count]).map_err(doing)?;
+    }
+    held.rewind().map_err(doing)?;
+    Ok(held)
+}
+
 /// Feeds a member into its pipe; an end of the reader's is no failure of ours.
 fn feed(archive: &Archive<'_>, content: &mut dyn Read, mut pipe: File, expanded: &mut u64) -> Result<(), Failure> {
     let mut block = vec![0; BLOCK];
-    loop {
-        let count = match content.read(&mut block) {
-            Ok(0) => return Ok(()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => return Err(unpack::unreadable(&archive.window, "its content is damaged or cut off")),
-        };
-        *expanded += count as u64;
-        archive.expansion.check(*expanded)?;
-        (archive.progress)((*expanded).min(archive.window.size()));
+    while let Some(count) = next_block(archive, content, &mut block, expanded)? {
         if pipe.write_all(&block[..count]).is_err() {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
+}
+
+/// Reads on within a member; `None` at its end.
+fn next_block(
+    archive: &Archive<'_>,
+    content: &mut dyn Read,
+    block: &mut [u8],
+    expanded: &mut u64,
+) -> Result<Option<usize>, Failure> {
+    let count = loop {
+        match content.read(block) {
+            Ok(0) => return Ok(None),
+            Ok(count) => break count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Err(unreadable(archive)),
+        }
+    };
+    *expanded += count as u64;
+    archive.expansion.check(*expanded)?;
+    (archive.progress)((*expanded).min(archive.window.size()));
+    Ok(Some(count))
+}
+
+fn unreadable(archive: &Archive<'_>) -> Failure {
+    unpack::unreadable(&archive.window, "its content is damaged or cut off")
 }

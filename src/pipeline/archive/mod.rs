@@ -54,6 +54,8 @@ struct Archive<'a> {
 struct Tally {
     members: usize,
     names: HashSet<String>,
+    /// Of what becomes of them.
+    names_out: HashSet<String>,
     rows: u64,
     /// Of them, by output, what members' policies have left out.
     suppressed: Vec<u64>,
@@ -175,6 +177,9 @@ impl Archive<'_> {
         if rule.drops {
             return unpack::pass_over(found, &mut tally.expanded, &self.expansion, &self.window)
                 .map_err(|failure| named(failure, number));
+        }
+        if !tally.names_out.insert(name::of_output(&found.name)) {
+            return Err(refused(of_file("duplicate_member", "it would come out under the name of another", ADVICE)));
         }
         let mut sides = Vec::with_capacity(self.policies.len());
         let mut packers = packing.as_mut().map(|(packers, sizes)| (packers.iter_mut(), *sizes));

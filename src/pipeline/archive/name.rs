@@ -1,7 +1,9 @@
 //! Names of members: only those that stay within the directory in which the archive is unpacked.
 
-use crate::pipeline::Fault;
+use std::ffi::OsStr;
+
 use crate::pipeline::fault::of_file;
+use crate::pipeline::{Compress, Fault};
 
 /// Longest name in bytes.
 const LONGEST: usize = 4096;
@@ -23,6 +25,13 @@ pub(super) fn check(name: &str) -> Result<(), Fault> {
     }
 }
 
+/// The name of what becomes of a member.
+pub(super) fn of_output(name: &str) -> String {
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    let made = Compress::Same.name_of_output(OsStr::new(&name[last..]));
+    format!("{}{}", &name[..last], made.to_string_lossy())
+}
+
 fn unsafe_member(what: &str) -> Fault {
     of_file("unsafe_member", what, super::ADVICE)
 }
@@ -30,6 +39,11 @@ fn unsafe_member(what: &str) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_spreadsheet_goes_out_under_another_name() {
+        assert_eq!((of_output("a.b/c.XLSX").as_str(), of_output("a.xlsx/b").as_str()), ("a.b/c.csv", "a.xlsx/b"));
+    }
 
     #[test]
     fn names_stay_within() {

@@ -42,7 +42,7 @@ pub(super) fn recognise(file: &File) -> Result<Option<Format>, Failure> {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // A pipe, the reader of an archive's member: it cannot be read at any place.
+            // A pipe, the reader of most members of archives: it cannot be read at any place.
             Err(error) if error.raw_os_error() == Some(libc::ESPIPE) => return Ok(None),
             Err(error) => return Err(retry("read the input", &error)),
         }

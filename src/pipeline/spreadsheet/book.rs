@@ -11,10 +11,13 @@ use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::of_file;
 use crate::pipeline::source::retry;
 use crate::pipeline::window::{From, Window};
-use crate::pipeline::{Failure, Format, Limits};
+use crate::pipeline::{Failure, Fault, Format, Limits};
 
 const BUFFER: usize = 64 << 10;
 const ODS: &[u8] = b"application/vnd.oasis.opendocument.spreadsheet";
+
+/// Parts that the library reads whole.
+const HELD: [&str; 2] = ["xl/sharedStrings.xml", "content.xml"];
 
 /// Of a sheet in xlsx; the library believes places behind them.
 const MOST_ROWS: u32 = 1 << 20;
@@ -47,7 +50,7 @@ pub(in crate::pipeline) fn recognise(file: &File) -> Result<Option<Format>, Fail
     if read.is_ok() && kind.starts_with(ODS) { Ok(Some(Format::Ods)) } else { none() }
 }
 
-/// Unpacks everything once, to nowhere: what comes out is bounded, and checksums hold.
+/// Unpacks everything once, to nowhere: what comes out is bounded, also of what is held whole later, and checksums hold.
 pub(super) fn check_expansion(
     window: &Window,
     limits: &Limits,
@@ -58,6 +61,8 @@ pub(super) fn check_expansion(
     let (expansion, mut block, mut unpacked) = (Expansion::of(window.size(), *limits), vec![0; BUFFER], 0);
     for index in 0..archive.len() {
         let mut member = archive.by_index(index).map_err(|_| broken())?;
+        let is_held = member.name().is_ok_and(|name| HELD.contains(&name.as_ref()));
+        let mut bytes = 0;
         loop {
             let count = member.read(&mut block).map_err(|_| broken())?;
             if count == 0 {
@@ -65,10 +70,20 @@ pub(super) fn check_expansion(
             }
             expansion.add(count as u64)?;
             unpacked += count as u64;
+            bytes += count as u64;
+            if is_held && bytes > limits.max_buffered_bytes {
+                return Err(Failure::Reject(too_large(limits.max_buffered_bytes)));
+            }
             progress(unpacked);
         }
     }
     Ok(())
+}
+
+fn too_large(limit: u64) -> Fault {
+    let sentence = format!("the texts of the spreadsheet are held in memory, and longer than {limit} bytes");
+    let advice = "Have it sent as delimited text, or raise `max_buffered` in the limits.";
+    of_file("too_large_to_hold", &sentence, advice)
 }
 
 fn unreadable(window: &Window) -> Failure {

@@ -1,7 +1,11 @@
 //! Archives.
 
 use std::io::{Cursor, Read, Write};
+use std::sync::Arc;
 
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_ipc::writer::StreamWriter;
+use parquet::arrow::ArrowWriter;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -67,29 +71,45 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn unzipped(archive: &[u8]) -> Vec<(String, String)> {
+fn unpacked(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut archive = ZipArchive::new(Cursor::new(archive)).unwrap();
     let count = archive.len();
     let one = |index: usize| {
         let mut member = archive.by_index(index).unwrap();
-        let mut text = String::new();
-        member.read_to_string(&mut text).unwrap();
-        (member.name().unwrap().into_owned(), text)
+        let mut bytes = Vec::new();
+        member.read_to_end(&mut bytes).unwrap();
+        (member.name().unwrap().into_owned(), bytes)
     };
     (0..count).map(one).collect()
 }
 
-fn untarred(archive: &[u8]) -> Vec<(String, String)> {
+fn as_text((name, bytes): (String, Vec<u8>)) -> (String, String) {
+    (name, String::from_utf8(bytes).unwrap())
+}
+
+pub(super) fn unzipped(archive: &[u8]) -> Vec<(String, String)> {
+    unpacked(archive).into_iter().map(as_text).collect()
+}
+
+fn untarred_bytes(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let archive: Box<dyn Read> = match archive {
+        [0x1f, 0x8b, ..] => Box::new(flate2::read::GzDecoder::new(archive)),
+        _ => Box::new(archive),
+    };
     let mut archive = tar::Archive::new(archive);
-    let one = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+    let entries = archive.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
         assert_eq!(entry.header().mtime().unwrap(), 1_700_000_000);
         assert_eq!(entry.header().username().unwrap(), Some(""));
-        let mut text = String::new();
-        entry.read_to_string(&mut text).unwrap();
-        (String::from_utf8(entry.path_bytes().into_owned()).unwrap(), text)
-    };
-    archive.entries().unwrap().map(one).collect()
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        (String::from_utf8(entry.path_bytes().into_owned()).unwrap(), bytes)
+    });
+    entries.collect()
+}
+
+fn untarred(archive: &[u8]) -> Vec<(String, String)> {
+    untarred_bytes(archive).into_iter().map(as_text).collect()
 }
 
 fn masked(input: &[u8], reading: &Reading) -> (Vec<u8>, Report) {
@@ -155,6 +175,65 @@ fn archives_are_read_only_where_rules_say_so() {
     assert_eq!((bad.code.as_str(), bad.row), ("ragged_row", Some(1)));
     assert!(bad.sentence.starts_with("member 2: "), "{bad:?}");
     assert_eq!(code(&zip(&[("a.csv", b"id,name,ssn\n")])), "unlisted_column");
+}
+
+/// A table as Parquet and as Arrow IPC.
+fn columnar() -> (Vec<u8>, Vec<u8>) {
+    let column = |values: [&str; 2]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
+    let batch = RecordBatch::try_from_iter([("id", column(["1", "2"])), ("name", column(["Alice", "Bob"]))]).unwrap();
+    let mut parquet = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    parquet.write(&batch).unwrap();
+    let mut arrow = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    arrow.write(&batch).unwrap();
+    (parquet.into_inner().unwrap(), arrow.into_inner().unwrap())
+}
+
+#[test]
+fn members_that_are_no_text_go_the_same_way() {
+    let rows = ["1,Alice".to_owned(), "2,Bob".to_owned()];
+    let rows = rows.iter().map(|row| row.split(',').map(str::to_owned).collect()).collect::<Vec<_>>();
+    let sheet = super::table(&["id", "name"], &rows);
+    let (parquet, arrow) = columnar();
+    let members: [(&str, &[u8]); 4] =
+        [("d/a.parquet", &parquet), ("b.arrow", &arrow), ("d/c.xlsx", &sheet), ("z.csv", PEOPLE.as_bytes())];
+    let all = Reading { members: vec![rule("*", None, false)], ..Reading::default() };
+    for archive in [zip(&members), tar(&members), gzip(&tar(&members))] {
+        let (output, report) = masked(&archive, &all);
+        let made = run(&parquet, &Reading::default(), &people(), Compress::Same).unwrap().0;
+        let unpacked: Vec<(String, Vec<u8>)> = match &output[..2] {
+            b"PK" => unpacked(&output),
+            _ => untarred_bytes(&output),
+        };
+        let names: Vec<&str> = unpacked.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["d/a.parquet", "b.arrow", "d/c.csv", "z.csv"]);
+        assert!(unpacked[0].1 == made && unpacked[1].1.starts_with(b"\xff\xff\xff\xff"));
+        assert!(unpacked.iter().all(|(_, bytes)| !bytes.windows(5).any(|it| it == b"Alice")));
+        assert_eq!(unpacked[2].1, b"id,name\n1,[REDACTED]\n2,[REDACTED]\n");
+        assert_eq!(report.rows_in, 8);
+    }
+    let limits = Limits { max_buffered_bytes: 100, ..Limits::default() };
+    let small = Reading { limits, ..all.clone() };
+    for (name, bytes, what) in [("a", &parquet, "a Parquet file"), ("a", &sheet, "a spreadsheet")] {
+        let fault = fault(&zip(&[(name, bytes)]), &small, &people());
+        assert_eq!(fault.code, "too_large_to_hold");
+        assert!(fault.sentence.starts_with("member 1: ") && fault.sentence.contains(what), "{fault:?}");
+    }
+    assert!(run(&zip(&[("z.csv", PEOPLE.as_bytes())]), &small, &people(), Compress::Same).is_ok());
+    let twice = zip(&[("c.xlsx", &sheet), ("c.csv", PEOPLE.as_bytes())]);
+    assert_eq!(fault(&twice, &all, &people()).code, "duplicate_member");
+    // One of them refuses them all, and the leak scan looks into each.
+    let cut = zip(&[("z.csv", PEOPLE.as_bytes()), ("a.parquet", &parquet[..parquet.len() - 9])]);
+    assert_eq!(fault(&cut, &all, &people()).code, "malformed_file");
+    let leaky = Policy { verify: crate::policy::Verify::Block, ..policy(&["id=keep", "name=keep"]) };
+    let leak = run(&zip(&[("d/c.xlsx", &leaking())]), &all, &leaky, Compress::Same);
+    let Err(Failure::Reject(leak)) = leak else { panic!("{leak:?}") };
+    assert!(leak.code == "leak" && leak.sentence.starts_with("member 1: "), "{leak:?}");
+    let nested = zip(&[("inner.zip", &zip(&[("a.csv", PEOPLE.as_bytes())]))]);
+    assert_eq!(fault(&nested, &all, &people()).code, "unrecognised_member");
+}
+
+fn leaking() -> Vec<u8> {
+    super::table(&["id", "name"], &[vec!["1".to_owned(), "alice@example.com".to_owned()]])
 }
 
 #[test]

@@ -6,7 +6,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::{fault, policy, run};
-use crate::pipeline::{Compress, Dialect, Failure, Reading};
+use crate::pipeline::{Compress, Dialect, Failure, Limits, Reading};
 
 const WORKBOOK: &str = r#"<?xml version="1.0"?><workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets>SHEETS</sheets></workbook>"#;
 const RELATIONS: &str = r#"<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/><Relationship Id="r2" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet2.xml"/><Relationship Id="r3" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/styles" Target="styles.xml"/></Relationships>"#;
@@ -136,6 +136,9 @@ fn ods_is_read_too() {
         (String::from_utf8(output).unwrap().as_str(), report.input.format.as_str()),
         ("id,born\n007,1987\n", "ods")
     );
+    let limits = Limits { max_buffered_bytes: 500, ..Limits::default() };
+    let small = Reading { limits, ..Reading::default() };
+    assert_eq!(fault(&input, &small, &policy(&["id=keep", "born=date"])).code, "too_large_to_hold");
 }
 
 #[test]
