@@ -305,6 +305,44 @@ def emso_number():
     return f"{date:02d}{month:02d}{year % 1000:03d}" + digits(6)
 
 
+# Where the check digits are not the last character alone: its place, or python-stdnum's own calculation of the end.
+CHECKS = {
+    "at_svnr": 3,
+    "ie_pps": 7,
+    "is_kennitala": 8,
+    "br_cpf": lambda number: number[:9] + cpf._calc_check_digits(number[:9]),
+    "br_cnpj": lambda number: number[:12] + cnpj.calc_check_digits(number[:12]),
+    "fr_nir": lambda number: number[:13] + nir.calc_check_digits(number[:13]),
+    "fr_spi": lambda number: number[:10] + spi.calc_check_digits(number[:10]),
+    "be_national_number": lambda number: number[:9] + f"{97 - int(RANDOM.choice(['', '2']) + number[:9]) % 97:02d}",
+    "tr_kimlik": lambda number: number[:9] + tckimlik.calc_check_digits(number[:9]),
+    "no_fodselsnummer": lambda number: norwegian(number[:9]),
+    "ru_inn": lambda number: number[:10] + inn.calc_personal_check_digits(number[:10]),
+    "iban": lambda number: number,
+}
+
+
+def norwegian(body):
+    body += fodselsnummer.calc_check_digit1(body)[-1]
+    return body + fodselsnummer.calc_check_digit2(body)[-1]
+
+
+def valid_number(name, make, is_valid):
+    """Made until python-stdnum accepts one; of a check character every value is tried."""
+    check = CHECKS.get(name, -1)
+    while True:
+        number = make()
+        if callable(check):
+            tries = [check(number)]
+        else:
+            at = check % len(number)
+            values = DIGITS if number[at].isdigit() else DIGITS + string.ascii_uppercase
+            tries = [number, *(number[:at] + value + number[at + 1 :] for value in values)]
+        for number in tries:
+            if len(set(filter(str.isdigit, number))) > 1 and is_valid(number):
+                return number
+
+
 def corrupted(number):
     """One character changed, or two neighbours swapped."""
     at = RANDOM.randrange(len(number))
@@ -323,11 +361,7 @@ def main():
     parser.add_argument("--each", type=int, default=10_000, help="numbers of each class, half of them made valid")
     each = parser.parse_args().each
     for name, make, is_valid in KINDS:
-        valid = []
-        while len(valid) < each // 2:
-            number = make()
-            if len(set(filter(str.isdigit, number))) > 1 and is_valid(number):
-                valid.append(number)
+        valid = [valid_number(name, make, is_valid) for _ in range(each // 2)]
         wrong = (corrupted(number) for number in valid)
         for number in valid + list(wrong):
             if len(set(filter(str.isdigit, number))) > 1:

@@ -2,7 +2,7 @@
 //!
 //! A validator sees upper-case letters and digits only, separators taken out. It knows no date of today, so that a
 //! number means the same on every day. Sources are the issuers' specifications as collected by python-stdnum, with
-//! which `tests/identifiers.py` compares every validator that has its counterpart there.
+//! which `tests/identifiers/generate.py` compares every validator that has its counterpart there.
 
 use super::class::Class;
 
