@@ -91,7 +91,7 @@ impl Chooser {
             let part = StringChunked::from_iter_options(PlSmallStr::EMPTY, part.iter().copied());
             let part = match mask {
                 Some(mask) => mask.apply(&part, mistyped),
-                None => super::masked(&part, mistyped, "a value to decide by", |_, _| false),
+                None => super::prepared::masked(&part, mistyped, "a value to decide by", |_, _| false),
             };
             match part {
                 Ok(part) => masked.push(part),
