@@ -72,11 +72,12 @@ fn print_suggestion(config: &Path, file: &Path, reading: &ReadingArguments, all_
         println!("missing = \"ignore\"   # not every record has every path");
         println!("mistyped = \"redact\"  # objects and arrays where single values were seen, too");
     }
-    for mut column in surveyed.columns {
-        let suggestion = suggest(&mut column.survey);
+    let mut columns: Vec<_> = surveyed.columns.into_iter().map(|column| (column.name, column.survey)).collect();
+    let suggestions = suggest(&mut columns, surveyed.is_rectangular);
+    for ((name, _), suggestion) in columns.into_iter().zip(suggestions) {
         println!();
         println!("[[column]]  # {}", suggestion.why);
-        println!("name = {}", toml::Value::String(column.name));
+        println!("name = {}", toml::Value::String(name));
         println!("mask = {:?}", suggestion.mask);
         for (name, value) in suggestion.parameters {
             println!("{name} = {value}");

@@ -81,6 +81,16 @@ pub(super) fn is_address(cell: &str) -> Option<bool> {
     )
 }
 
+/// Length of a US ZIP code, `12345` or `12345-6789`.
+pub(super) fn us_zip(cell: &str) -> Option<usize> {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    match (cell.len(), cell.split_once('-')) {
+        (5, None) => digits(cell).then_some(5),
+        (10, Some((first, last))) => (first.len() == 5 && digits(first) && digits(last)).then_some(10),
+        _ => None,
+    }
+}
+
 /// Whether a cell is written like a postal code somewhere: 3 to 10 letters, digits, spaces and hyphens with a digit.
 pub(super) fn is_postal_code(cell: &str) -> bool {
     (3..=10).contains(&cell.len())

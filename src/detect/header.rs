@@ -174,6 +174,7 @@ const OTHER: &[&str] = &[
 
 /// A column's name, read once.
 pub(super) struct Hints {
+    words: Vec<String>,
     said: Vec<Class>,
     other: bool,
 }
@@ -206,7 +207,12 @@ impl Hints {
         {
             said.retain(|it| *it != Class::PersonName);
         }
-        Hints { said, other }
+        Hints { words, said, other }
+    }
+
+    /// Whether one of these words, folded, stands in the name.
+    pub(super) fn has(&self, words: &[&str]) -> bool {
+        self.words.iter().any(|word| words.contains(&word.as_str()))
     }
 
     /// Log-odds for a class.

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use serde::Serialize;
 
+use super::address;
 use super::birth::{self, FORMATS};
 use super::class::Class;
 use super::header::Hints;
@@ -52,6 +53,8 @@ pub struct Survey {
     phones: Phones,
     /// Cells that fit each of [`FORMATS`].
     dates: [u64; FORMATS.len()],
+    /// Cells written like US ZIP codes, and of these the ones with nine digits, which only they have.
+    zips: [u64; 2],
 }
 
 /// Which numbering plan a column's national numbers are of.
@@ -76,6 +79,7 @@ impl Survey {
             within: BTreeMap::new(),
             phones: Phones::default(),
             dates: [0; FORMATS.len()],
+            zips: [0; 2],
         }
     }
 
@@ -90,6 +94,10 @@ impl Survey {
         let is_new = self.seen.len() < REMEMBERED && self.seen.insert(self.hasher.hash_one(cell));
         for (count, format) in self.dates.iter_mut().zip(FORMATS) {
             *count += u64::from(birth::is_date(cell.as_bytes(), format));
+        }
+        if let Some(length) = address::us_zip(cell) {
+            self.zips[0] += 1;
+            self.zips[1] += u64::from(length > 5);
         }
         let mut found = false;
         let whole = &mut self.whole;
@@ -181,6 +189,18 @@ impl Survey {
         let most = *self.dates.iter().max()?;
         let format = self.dates.iter().position(|&count| count == most)?;
         (most > 0 && most * 2 > self.filled).then(|| FORMATS[format].strftime)
+    }
+
+    /// Whether its postal codes are those of the United States: by their writing, and by the column's name where five
+    /// digits could be other countries', too.
+    pub(super) fn is_us_zip(&self) -> bool {
+        let [all, nine] = self.zips;
+        all * 10 >= self.filled * 9 && (nine > 0 || self.name_has(&["zip", "zipcode"]))
+    }
+
+    /// Whether one of these words stands in the column's name.
+    pub(super) fn name_has(&self, words: &[&str]) -> bool {
+        self.hints.has(words)
     }
 
     /// What was found, most certain first.

@@ -111,6 +111,31 @@ fn the_policy_suggested_passes_its_test_as_it_stands() {
     }
 }
 
+/// `.ci/run` makes the corpus: `benches/detection/corpus.py`.
+#[test]
+fn what_is_suggested_for_fifty_locales_passes_its_test() {
+    let Some(corpus) = std::env::var_os("VEILD_CORPUS") else {
+        println!("SKIPPED: needs VEILD_CORPUS, a folder that benches/detection/corpus.py has made");
+        return;
+    };
+    let sandbox = Sandbox::new();
+    let policy = sandbox.path("suggested.toml");
+    let mut files = 0;
+    for entry in fs::read_dir(corpus).unwrap() {
+        let file = entry.unwrap().path();
+        if file.extension().is_none_or(|extension| extension != "csv") {
+            continue;
+        }
+        files += 1;
+        let suggested = sandbox.veild(&["policy", "suggest", file.to_str().unwrap()]).stdout;
+        fs::write(&policy, &suggested).unwrap();
+        let tested = sandbox.veild(&["policy", "test", file.to_str().unwrap(), "--policy", policy.to_str().unwrap()]);
+        let (policy, why) = (String::from_utf8_lossy(&suggested), String::from_utf8_lossy(&tested.stderr));
+        assert!(tested.status.success(), "{}: {why}\n{policy}", file.display());
+    }
+    assert!(files >= 50, "{files} files");
+}
+
 #[test]
 fn nested_records_are_looked_at_path_by_path() {
     let sandbox = Sandbox::new();
