@@ -1,5 +1,8 @@
 //! Postal addresses and codes: words for streets in several languages beside a number.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use super::fold::folded;
 
 /// Longest cell that is looked at, in bytes.
@@ -65,6 +68,8 @@ const ENDINGS: &[&str] = &[
     "backe",
 ];
 
+static STREETS: LazyLock<HashSet<&str>> = LazyLock::new(|| WORDS.iter().copied().collect());
+
 /// Whether a cell is an address: a number and a word for a street; `None` when it has not both letters and digits.
 pub(super) fn is_address(cell: &str) -> Option<bool> {
     let digits = cell.bytes().any(|byte| byte.is_ascii_digit());
@@ -76,7 +81,7 @@ pub(super) fn is_address(cell: &str) -> Option<bool> {
     let mut words = folded.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
     Some(
         words.any(|word| {
-            WORDS.contains(&word) || (word.len() > 6 && ENDINGS.iter().any(|ending| word.ends_with(ending)))
+            STREETS.contains(word) || (word.len() > 6 && ENDINGS.iter().any(|ending| word.ends_with(ending)))
         }),
     )
 }

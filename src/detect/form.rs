@@ -12,6 +12,9 @@ use super::{card, class::Class};
 /// Longest form in bytes.
 pub(super) const LONGEST: usize = 32;
 
+/// Groups of three, two and four digits are nobody else's, even without hyphens.
+const SPACED_SSN: &[u8] = b"### ## ####";
+
 /// A shape while it grows, with the hashes under which forms are found.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
@@ -51,6 +54,8 @@ impl Shape {
     pub(super) fn odds(&self) -> f32 {
         let written = &self.bytes[..self.len];
         if written.iter().any(|byte| !matches!(byte, b'#' | b'@' | b' ')) {
+            1.0
+        } else if written == SPACED_SSN {
             1.0
         } else if written.contains(&b' ') {
             if written.contains(&b'@') { 1.0 } else { -2.0 }

@@ -15,7 +15,7 @@ const fn plan(region: Region, trunk: bool) -> Plan {
 }
 
 /// Plans for national numbers, most populous first among those with one leading form.
-pub(super) const PLANS: [Plan; 38] = [
+pub(super) const PLANS: [Plan; 62] = [
     plan(Region::US, false),
     plan(Region::GB, true),
     plan(Region::DE, true),
@@ -54,6 +54,30 @@ pub(super) const PLANS: [Plan; 38] = [
     plan(Region::ZA, true),
     plan(Region::AR, true),
     plan(Region::CO, false),
+    plan(Region::CA, false),
+    plan(Region::SK, true),
+    plan(Region::SI, true),
+    plan(Region::EE, false),
+    plan(Region::LT, true),
+    plan(Region::LV, false),
+    plan(Region::IS, false),
+    plan(Region::CL, false),
+    plan(Region::VE, true),
+    plan(Region::PE, true),
+    plan(Region::EC, true),
+    plan(Region::TW, true),
+    plan(Region::TH, true),
+    plan(Region::ID, true),
+    plan(Region::MY, true),
+    plan(Region::SG, false),
+    plan(Region::HK, false),
+    plan(Region::PH, true),
+    plan(Region::VN, true),
+    plan(Region::PK, true),
+    plan(Region::EG, true),
+    plan(Region::SA, true),
+    plan(Region::NG, true),
+    plan(Region::KE, true),
 ];
 
 /// One in how many unrelated texts that are written like an international number is one.
@@ -64,6 +88,8 @@ pub(super) const ONE_IN: u32 = 30;
 pub(super) enum Writing {
     /// With `+` or `00` and a country.
     International,
+    /// With `00`, and all in one: as any long number that begins so.
+    BareInternational,
     /// With brackets, spaces or hyphens, as people write national numbers.
     Spelled,
     /// Digits alone.
@@ -87,11 +113,12 @@ pub(super) fn writing(text: &str) -> Option<Writing> {
         last = byte;
     }
     let international = number.starts_with('+') || number.starts_with("(+") || number.starts_with("00");
-    // 123456.78 is a decimal number.
-    if is_date(number) || (points == 1 && separators == 1) {
+    // 123456.78 is a decimal number, and so is -12.345678.
+    if is_date(number) || (points == 1 && separators == 1) || number.starts_with(['-', '.']) {
         return None;
     }
     match digits {
+        7..=17 if separators == 0 && number.starts_with("00") => Some(Writing::BareInternational),
         7..=15 if international => Some(Writing::International),
         16..=17 if number.starts_with("00") => Some(Writing::International),
         7..=13 if separators > 0 => Some(Writing::Spelled),
@@ -136,7 +163,8 @@ pub(super) fn is_international(text: &str) -> bool {
 pub(super) fn is_national(text: &str, plan: Plan) -> bool {
     let text = without_extension(text);
     let leads = text.bytes().find(u8::is_ascii_digit) == Some(b'0');
-    if leads != plan.trunk && !(leads && plan.region == Region::IT) {
+    let may_lead = matches!(plan.region, Region::IT | Region::IN | Region::CN | Region::VE);
+    if leads != plan.trunk && !(leads && may_lead) {
         return false;
     }
     let number = PHONE_NUMBER_UTIL.parse(text, Some(plan.region));
@@ -154,7 +182,7 @@ pub(super) fn at(text: &str, loose: bool) -> Option<usize> {
     // The longest that is a number; what follows it may be the next one.
     for _ in 0..4 {
         let found = match writing(number)? {
-            Writing::International => is_international(number),
+            Writing::International | Writing::BareInternational => is_international(number),
             Writing::Spelled => PLANS[..IN_PROSE].iter().any(|plan| is_national(number, *plan)),
             Writing::Bare => loose && PLANS[..IN_PROSE].iter().any(|plan| is_national(number, *plan)),
         };
@@ -194,7 +222,9 @@ mod tests {
 
     #[test]
     fn what_is_written_otherwise_is_none() {
-        for other in ["2024-01-31", "31.01.2024", "12345", "1699999999999", "a123456789", "3.14159265358979323846"] {
+        for other in
+            ["2024-01-31", "31.01.2024", "12345", "-12.345678", "1699999999999", "a123456789", "3.14159265358979323846"]
+        {
             assert_eq!(writing(other), None, "{other}");
         }
         assert_eq!(at("+49 1512 3456789, call", false), Some(16));

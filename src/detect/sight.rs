@@ -5,6 +5,9 @@ use super::form::Shape;
 use super::header::Hints;
 use super::{address, birth, crypto, dictionary, iban, mail, network, secret};
 
+/// Dates and places with a number behind: order numbers and times are made alike.
+pub(super) const BY_NAME: [Class; 5] = [Class::DkCpr, Class::MyNric, Class::IdNik, Class::InPan, Class::PkCnic];
+
 /// A class whose writing a cell has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sighting {

@@ -38,9 +38,13 @@ impl Tally {
 
     /// 0 to 1; `named` is what the column's name says, in log-odds.
     pub(super) fn confidence(&self, named: f32) -> f32 {
+        1.0 / (1.0 + (-self.odds(named)).exp())
+    }
+
+    /// The same in log-odds, which still differ where two confidences are as good as 1.
+    pub(super) fn odds(&self, named: f32) -> f32 {
         let written = self.written.max(1) as f32;
-        let odds = self.odds / written + named + self.evidence / written * written.min(WORTH);
-        1.0 / (1.0 + (-odds).exp())
+        self.odds / written + named + self.evidence / written * written.min(WORTH)
     }
 }
 

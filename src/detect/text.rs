@@ -11,7 +11,7 @@ use aho_corasick::AhoCorasick;
 use super::class::Class;
 use super::form::Shape;
 use super::header::Hints;
-use super::sight::Sighting;
+use super::sight::{BY_NAME, Sighting};
 use super::{crypto, dictionary, iban, mail, network, phone, secret};
 
 /// A stretch of text, in bytes.
@@ -150,6 +150,8 @@ fn marked(text: &[u8], wanted: &Wanted, found: &mut Vec<Span>) {
 const BELIEVED: f32 = 0.5;
 /// How far before a number a word may announce it, in bytes.
 const ANNOUNCED_WITHIN: usize = 40;
+/// Longest address of a machine, in bytes.
+const LONGEST_MACHINE: usize = 45;
 /// Longest word that may belong to an identifier which goes on behind a separator: `AB 12 34 56 C`.
 const LEADING_LETTERS: usize = 4;
 
@@ -193,6 +195,9 @@ impl Walk<'_> {
         if let Some(span) = before.and_then(|start| self.identifier(start)) {
             return Some(span);
         }
+        if let Some(span) = self.machine_begun_before(word, free_from) {
+            return Some(span);
+        }
         if part_of_more(bytes, word) {
             return None;
         }
@@ -207,22 +212,38 @@ impl Walk<'_> {
         (!continues(bytes, end)).then_some(Span { start, end, class: Class::Phone })
     }
 
+    /// An address of a machine whose first groups have no digit.
+    fn machine_begun_before(&self, word: usize, free_from: usize) -> Option<Span> {
+        let before = &self.text.as_bytes()[free_from..word];
+        if !matches!(before.last(), Some(b':' | b'-')) {
+            return None;
+        }
+        let belongs = |byte: &&u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'-');
+        let run = before.iter().rev().take(LONGEST_MACHINE).take_while(belongs).count();
+        let begins = run == before.len() || !is_word(before[before.len() - run - 1]);
+        begins.then(|| self.machine(word - run)).flatten().filter(|span| span.end > word)
+    }
+
+    fn machine(&self, start: usize) -> Option<Span> {
+        let rest = &self.text.as_bytes()[start..];
+        self.ending(start, Class::MacAddress, network::mac_at(rest))
+            .or_else(|| self.ending(start, Class::Ipv6, network::ipv6_at(rest)))
+    }
+
+    /// Something of this length, if it is looked for and no word goes on behind it.
+    fn ending(&self, start: usize, class: Class, length: Option<usize>) -> Option<Span> {
+        let end = start + length.filter(|_| self.wanted.has(class))?;
+        let goes_on = self.text.as_bytes().get(end).is_some_and(u8::is_ascii_alphanumeric);
+        (!goes_on).then_some(Span { start, end, class })
+    }
+
     /// Addresses of machines, accounts and wallets.
     fn address(&self, start: usize) -> Option<Span> {
         let rest = &self.text.as_bytes()[start..];
-        let span = |class, length: Option<usize>| {
-            let end = start + length.filter(|_| self.wanted.has(class))?;
-            (!self.text.as_bytes().get(end).is_some_and(u8::is_ascii_alphanumeric)).then_some(Span {
-                start,
-                end,
-                class,
-            })
-        };
-        span(Class::Iban, iban::at(rest))
-            .or_else(|| span(Class::MacAddress, network::mac_at(rest)))
-            .or_else(|| span(Class::Ipv6, network::ipv6_at(rest)))
-            .or_else(|| span(Class::Ipv4, network::ipv4_at(rest)))
-            .or_else(|| span(Class::CryptoAddress, crypto::at(rest)))
+        self.ending(start, Class::Iban, iban::at(rest))
+            .or_else(|| self.machine(start))
+            .or_else(|| self.ending(start, Class::Ipv4, network::ipv4_at(rest)))
+            .or_else(|| self.ending(start, Class::CryptoAddress, crypto::at(rest)))
     }
 
     /// The longest identifier that begins here.
@@ -267,6 +288,8 @@ impl Walk<'_> {
                 odds += 5.0;
             } else if odds < BELIEVED {
                 odds += self.announced(start, candidate.class());
+            } else if shape.odds() < 0.0 && BY_NAME.contains(&candidate.class()) {
+                odds = self.announced(start, candidate.class());
             }
             if odds >= BELIEVED && best.is_none_or(|(other, _)| odds > other) {
                 best = Some((odds, candidate.class()));

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::class::Class;
 use super::form::Shape;
 use super::header::Hints;
-use super::sight::Sighting;
+use super::sight::{BY_NAME, Sighting};
 use super::tally::Tally;
 use super::{crypto, iban, mail, network, phone, secret, text};
 
@@ -39,8 +39,6 @@ const VALID_ONE_IN: u32 = 3;
 
 /// Written distinctively, these are believed without the column's name saying so; in digits alone they have no check.
 const BY_FORM: [Class; 2] = [Class::UsSsn, Class::GbNino];
-/// Dates and places with a number behind: order numbers and times are made alike.
-const BY_NAME: [Class; 5] = [Class::DkCpr, Class::MyNric, Class::IdNik, Class::InPan, Class::PkCnic];
 /// Of firms, not of people.
 const PASSED_OVER: [Class; 1] = [Class::UsEin];
 

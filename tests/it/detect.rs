@@ -127,10 +127,11 @@ fn what_is_suggested_for_fifty_locales_passes_its_test() {
             continue;
         }
         files += 1;
-        let suggested = sandbox.veild(&["policy", "suggest", file.to_str().unwrap()]).stdout;
-        fs::write(&policy, &suggested).unwrap();
+        let suggested = sandbox.veild(&["policy", "suggest", file.to_str().unwrap()]);
+        assert!(suggested.status.success(), "{}: {suggested:?}", file.display());
+        fs::write(&policy, &suggested.stdout).unwrap();
         let tested = sandbox.veild(&["policy", "test", file.to_str().unwrap(), "--policy", policy.to_str().unwrap()]);
-        let (policy, why) = (String::from_utf8_lossy(&suggested), String::from_utf8_lossy(&tested.stderr));
+        let (policy, why) = (String::from_utf8_lossy(&suggested.stdout), String::from_utf8_lossy(&tested.stderr));
         assert!(tested.status.success(), "{}: {why}\n{policy}", file.display());
     }
     assert!(files >= 50, "{files} files");

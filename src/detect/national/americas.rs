@@ -26,7 +26,7 @@ pub(super) const TABLE: &[Identifier] = &[
     Identifier { class: Class::ArCuit, forms: &["##-########-#", "###########"], one_in: 110, valid: cuit },
     Identifier {
         class: Class::ClRut,
-        forms: &["##.###.###-?", "#.###.###-?", "########-?", "#######-?", "########?"],
+        forms: &["##.###.###-?", "#.###.###-?", "########-?", "#######-?", "########?", "#######?"],
         one_in: 11,
         valid: rut,
     },

@@ -13,7 +13,7 @@ pub(super) const TABLE: &[Identifier] = &[
         valid: aadhaar,
     },
     Identifier { class: Class::InPan, forms: &["@@@@@####@"], one_in: 2, valid: pan },
-    Identifier { class: Class::PkCnic, forms: &["#####-#######-#", "#############"], one_in: 2, valid: cnic },
+    Identifier { class: Class::PkCnic, forms: &["#####-#######-#", "#############"], one_in: 1, valid: cnic },
     Identifier {
         class: Class::CnResidentId,
         forms: &["##################", "#################@"],

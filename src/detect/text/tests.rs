@@ -87,3 +87,17 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn machines_may_begin_with_letters() {
+    assert_eq!(found("from fa:ce:12:34:56:78 to"), [(Class::MacAddress, "fa:ce:12:34:56:78")]);
+    assert_eq!(found("(fa-ce-12-34-56-78)"), [(Class::MacAddress, "fa-ce-12-34-56-78")]);
+    assert_eq!(found("fe:80::12 or face::7"), [(Class::Ipv6, "fe:80::12"), (Class::Ipv6, "face::7")]);
+    assert!(found("cafe: 12, a-12, de-ad-12").is_empty());
+}
+
+#[test]
+fn dates_with_a_number_behind_are_announced_in_prose() {
+    assert!(found("ref 1700000101010101 done").is_empty());
+    assert_eq!(found("NIK 3171010101900001"), [(Class::IdNik, "3171010101900001")]);
+}
