@@ -53,9 +53,7 @@ impl Shape {
     /// What the writing alone says, in log-odds: few unrelated things have separators or letters at the same places.
     pub(super) fn odds(&self) -> f32 {
         let written = &self.bytes[..self.len];
-        if written.iter().any(|byte| !matches!(byte, b'#' | b'@' | b' ')) {
-            1.0
-        } else if written == SPACED_SSN {
+        if written == SPACED_SSN || written.iter().any(|byte| !matches!(byte, b'#' | b'@' | b' ')) {
             1.0
         } else if written.contains(&b' ') {
             if written.contains(&b'@') { 1.0 } else { -2.0 }
