@@ -172,7 +172,7 @@ fn masked(data: &[u8], reading: &Reading) -> Option<Vec<u8>> {
 fn run(data: &[u8], reading: &Reading, policy: &Policy) -> Option<Vec<u8>> {
     let shared = Shared::default();
     let sink = Sink::Plain(Box::new(shared.clone()));
-    let output = Output { policy: policy.clone(), compress: Compress::Same, sink };
+    let output = Output { policy: policy.clone(), writing: Compress::Same.into(), sink };
     let input = Input { file: file(data), reading: reading.clone(), digest: DigestKind::Keyed };
     match process(input, vec![output], keys(), 1, &|_| {}) {
         Ok(_) => Some(std::mem::take(&mut *shared.0.lock().expect("nobody panics with it"))),

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use crate::fsutil::{create_new, fsync_dir, printable_name, printable_path, rename_noreplace, write_new_synced};
 use crate::job::JobId;
 use crate::keys::{MaskingKeys, SigningKey};
-use crate::pipeline::{Compress, DigestKind, Failure, Fault, Input, Output, Reading, Report, Sink, process};
+use crate::pipeline::{DigestKind, Failure, Fault, Input, Output, Reading, Report, Sink, Writing, process};
 use crate::policy::Policy;
 use crate::seal::{Recipients, Sealing};
 use crate::vault::{Receipt, ReceiptOutput, ReceiptPolicy};
@@ -74,7 +74,7 @@ pub fn process_file(
     path: &Path,
     policy: &Policy,
     keys: &MaskingKeys,
-    (reading, compress): (Reading, Compress),
+    (reading, writing): (Reading, Writing),
     sink: Sink,
 ) -> anyhow::Result<Report> {
     let file = File::open(path).with_context(|| format!("cannot open {}", printable_path(path)))?;
@@ -83,7 +83,7 @@ pub fn process_file(
     let is_plain = matches!(sink, Sink::Plain(_));
     let to_terminal = is_plain && io::stdout().is_terminal();
     let input = Input { file, reading, digest: DigestKind::Keyed };
-    let output = Output { policy: policy.clone(), compress, sink };
+    let output = Output { policy: policy.clone(), writing, sink };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
     let progress = (!to_terminal).then(|| Progress::start(format!("masking {}", name_of(path))));
     let report = |done| progress.iter().for_each(|progress| progress.set(done, bytes));
@@ -128,9 +128,9 @@ fn seal_file(
         None => SigningKey::from_source(&crate::config::Config::load(config)?.keys.signing)?,
     };
     let sealing = Sealing::new(recipients)?;
-    let (reading, compress) = arguments.reading.of(config, path)?;
+    let (reading, writing) = arguments.reading.of(config, path)?;
     let object = arguments.output.clone().unwrap_or_else(|| {
-        let name = compress.name_of_output(path.file_name().unwrap_or_default()).into_owned();
+        let name = writing.name_of_output(path.file_name().unwrap_or_default()).into_owned();
         with_suffix(&path.with_file_name(name), ".age")
     });
     for taken in [&object, &receipt_of(&object), &with_suffix(&receipt_of(&object), ".sig")] {
@@ -144,7 +144,7 @@ fn seal_file(
     let file = create_new(&temporary, 0o600)?;
     let kept = file.try_clone()?;
     let started = Timestamp::now();
-    let report = process_file(path, policy, keys, (reading, compress), Sink::Sealed { file, sealing });
+    let report = process_file(path, policy, keys, (reading, writing), Sink::Sealed { file, sealing });
     let published = report.and_then(|report| {
         kept.sync_all()?;
         publish(readers, path, policy, report, &signing, &object, &temporary, started)

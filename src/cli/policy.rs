@@ -118,6 +118,9 @@ fn test(
     }
     println!("{}: {}", printable_path(file), super::plural(report.rows_in, "row", "rows"));
     for output in &report.outputs {
+        if output.format != report.input.format {
+            println!("  comes out as {}, came as {}", output.format, report.input.format);
+        }
         if output.rows_suppressed > 0 {
             println!("  {} left out", super::plural(output.rows_suppressed, "row", "rows"));
         }

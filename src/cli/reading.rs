@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::config::Config;
-use crate::pipeline::{Charset, Compress, Format, Reading, extension};
+use crate::pipeline::{Charset, Format, Reading, Writing, extension};
 
 #[derive(clap::Args)]
 pub struct ReadingArguments {
@@ -34,17 +34,17 @@ fn encoding(label: &str) -> Result<Charset, String> {
 }
 
 impl ReadingArguments {
-    /// The reading of one file, and the compression of its output.
-    pub fn of(&self, config: &Path, file: &Path) -> anyhow::Result<(Reading, Compress)> {
-        let (mut reading, compress) = match &self.landing {
-            None => (Reading::default(), Compress::default()),
+    /// How one file is read, and its output written.
+    pub fn of(&self, config: &Path, file: &Path) -> anyhow::Result<(Reading, Writing)> {
+        let (mut reading, writing) = match &self.landing {
+            None => (Reading::default(), Writing::default()),
             Some(name) => {
                 let config = Config::load(config)?;
                 let landing = config.landing(name).with_context(|| {
                     let known: Vec<&str> = config.landings.iter().map(|landing| landing.name.as_str()).collect();
                     format!("there is no landing {name:?}; {} has: {}", config.path.display(), known.join(", "))
                 })?;
-                (landing.reading.clone(), landing.compress)
+                (landing.reading.clone(), landing.writing)
             }
         };
         reading.extension = file.file_name().and_then(extension);
@@ -54,6 +54,6 @@ impl ReadingArguments {
             let byte = reading.dialect.byte_for(delimiter).context("a delimiter is no line end and no NUL")?;
             reading.dialect.delimiter = Some(byte);
         }
-        Ok((reading, compress))
+        Ok((reading, writing))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::keys::KeySource;
-use crate::pipeline::{Compress, DigestKind, Reading};
+use crate::pipeline::{DigestKind, Reading, Writing};
 use crate::policy::Policy;
 
 mod check;
@@ -163,7 +163,8 @@ pub struct Landing {
     pub unrecognised: Option<Vec<String>>,
     /// How its files are read; without a file's own extension.
     pub reading: Reading,
-    pub compress: Compress,
+    /// How its outputs are written.
+    pub writing: Writing,
 }
 
 /// `[[landing.view]]`
@@ -328,6 +329,9 @@ mod tests {
         );
         let timeout = refusal("worker_timeout = \"60s\"", "worker_timeout = \"1s\"");
         assert!(timeout.ends_with("`worker_timeout` is 2s to 1d"), "{timeout}");
+        let comments =
+            refusal("output.format = \"same\"", "output.format = \"ndjson\"\ndelimited.keep_comments = true");
+        assert!(comments.contains("comments cannot be converted"), "{comments}");
         let buffered = refusal("max_buffered = \"256MiB\"", "max_buffered = \"600MiB\"");
         assert!(buffered.ends_with("half of `worker_memory`"), "{buffered}");
         let unit = refusal("quiet = \"2s\"", "quiet = \"2\"");

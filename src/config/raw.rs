@@ -299,9 +299,9 @@ pub struct Landing {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
-    #[schemars(skip)]
-    pub format: Option<Spanned<Value>>,
-    /// Compression of the output.
+    /// What the masked data is converted to; a spreadsheet is delimited text then.
+    pub format: Option<Spanned<crate::pipeline::OutputFormat>>,
+    /// Compression of the output; of Parquet that of its columns.
     #[serde(default)]
     pub compress: crate::pipeline::Compress,
 }

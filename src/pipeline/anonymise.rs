@@ -35,7 +35,7 @@ pub(super) fn outgoing(input: &Input, outputs: Vec<Output>, means: Means<'_>) ->
     let enforced = enforced.map(|policy| (policy, None)).collect();
     let mut tallies = count_all(&input.file, &input.reading, enforced, means)?.into_iter();
     let mut all = Vec::with_capacity(outputs.len());
-    for Output { policy, compress, sink } in outputs {
+    for Output { policy, writing, sink } in outputs {
         let (policy, sieve) = match is_enforced(&policy) {
             false => {
                 let sieve = Sieve::of(&policy, means.keys);
@@ -49,7 +49,7 @@ pub(super) fn outgoing(input: &Input, outputs: Vec<Output>, means: Means<'_>) ->
                 (policy.at_levels(&decision.levels), Some(Sieve::choosing(&policy, decision, means.keys)))
             }
         };
-        all.push(Outgoing { policy, compress, sink, sieve: sieve.map(Arc::new) });
+        all.push(Outgoing { policy, writing, sink, sieve: sieve.map(Arc::new) });
     }
     Ok(all)
 }
@@ -109,7 +109,7 @@ fn count_all(
         let sieve = Arc::new(Sieve::counting(policy, means.keys, begun));
         sieves.push(sieve.clone());
         let (policy, sieve) = (policy.for_counting(), Some(sieve));
-        outgoing.push(Outgoing { policy, compress: Compress::None, sink: Sink::Discard, sieve });
+        outgoing.push(Outgoing { policy, writing: Compress::None.into(), sink: Sink::Discard, sieve });
     }
     let input = Input { file: again, reading: reading.clone(), digest: DigestKind::None };
     process_as_found(input, outgoing, means.keys, means.threads, means.progress)?;

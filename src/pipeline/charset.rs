@@ -103,6 +103,16 @@ impl Script {
         Fault { code, sentence: sentence + note, ..fault }
     }
 
+    /// What a part of the text that is worked on says in the file.
+    pub(super) fn as_written<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.swaps.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut swapped = String::with_capacity(text.len());
+        self.swap(text, &mut swapped);
+        Cow::Owned(swapped)
+    }
+
     fn swap(&self, text: &str, out: &mut String) {
         out.extend(text.chars().map(|character| {
             let swapped = self.swaps.iter().find_map(|(a, b)| match character {

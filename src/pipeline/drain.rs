@@ -8,12 +8,13 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 use super::charset::{Charset, Script};
+use super::convert::Converter;
 use super::fault::{internal, of_file};
 use super::reading::Compression;
 use super::sieve::Rows;
 use super::source::{Source, hex, retry};
 use super::verify::{Sum, Verified};
-use super::{ColumnReport, Compress, Failure, Fault, Format, Outgoing, OutputReport, Sink};
+use super::{ColumnReport, Failure, Fault, Format, Outgoing, OutputReport, Sink, Writing};
 use crate::seal::Sealer;
 
 /// gzip is chosen for its readers; what must be small is better served by zstd.
@@ -58,32 +59,50 @@ impl Write for End {
 pub(super) struct Outlet {
     pub drain: Drain,
     compression: Option<Compression>,
+    writing: Writing,
     /// What the leak scan has seen of it.
     pub sum: Sum,
 }
 
 impl Outlet {
-    /// Opens an output for what comes from a source: written as its text is, compressed as asked for.
-    pub(super) fn open(sink: Sink, compress: Compress, source: &Source<'_>, sum: Sum) -> Result<Outlet, Failure> {
-        let compression = compress.of(source.compression());
-        Ok(Outlet { drain: Drain::open(sink, compression, source.script())?, compression, sum })
+    /// Opens an output for the text of a source: written as that is, or for a conversion in UTF-8.
+    pub(super) fn open(
+        sink: Sink,
+        writing: Writing,
+        (source, format): (&Source<'_>, Format),
+        sum: Sum,
+    ) -> Result<Outlet, Failure> {
+        if writing.format.converts(format) {
+            return Outlet::open_binary(sink, writing, source.compression(), sum);
+        }
+        let compression = writing.compression(source.compression());
+        Ok(Outlet { drain: Drain::open(sink, compression, source.script())?, compression, writing, sum })
     }
 
-    /// Opens an output for bytes that are no text, compressed as asked for.
+    /// Opens an output for bytes that are not written in a file's encoding, compressed as asked for.
     pub(super) fn open_binary(
         sink: Sink,
-        compress: Compress,
+        writing: Writing,
         input: Option<Compression>,
         sum: Sum,
     ) -> Result<Outlet, Failure> {
-        let compression = compress.of(input);
+        let compression = writing.compression(input);
         let plain = Script { charset: Charset::Utf8, swaps: Vec::new() };
-        Ok(Outlet { drain: Drain::open(sink, compression, plain)?, compression, sum })
+        Ok(Outlet { drain: Drain::open(sink, compression, plain)?, compression, writing, sum })
     }
 
-    pub(super) fn open_all(outputs: Vec<Outgoing>, source: &Source<'_>) -> Result<Vec<Outlet>, Failure> {
-        let open = |output: Outgoing| Outlet::open(output.sink, output.compress, source, Sum::new(&output.policy));
+    pub(super) fn open_all(
+        outputs: Vec<Outgoing>,
+        source: &Source<'_>,
+        format: Format,
+    ) -> Result<Vec<Outlet>, Failure> {
+        let open = |it: Outgoing| Outlet::open(it.sink, it.writing, (source, format), Sum::new(&it.policy));
         outputs.into_iter().map(open).collect()
+    }
+
+    /// How an input of that format is converted, if it is.
+    pub(super) fn conversion(&self, format: Format) -> Option<Writing> {
+        self.writing.format.converts(format).then_some(self.writing)
     }
 
     /// The verdicts over all that was written; before the first output is ended, for a leak in one leaves none.
@@ -91,7 +110,7 @@ impl Outlet {
         outlets.map(|outlet| outlet.sum.finish()).collect()
     }
 
-    /// Ends the output well.
+    /// Ends the output well; `format` is what it was made from.
     pub(super) fn finish(
         self,
         format: Format,
@@ -100,10 +119,13 @@ impl Outlet {
         verify: Verified,
     ) -> Result<OutputReport, Failure> {
         crate::faults::point("before_finish");
+        if self.drain.converter.as_ref().is_some_and(|converter| converter.rows() != rows.out) {
+            return Err(internal("rows were lost in a conversion"));
+        }
         let (sha256, bytes) = self.drain.finish()?;
         crate::faults::point("after_finish");
         let Rows { out: rows_out, suppressed: rows_suppressed, anonymity } = rows;
-        let format = format.compressed(self.compression);
+        let format = self.writing.format.of(format).compressed(self.compression);
         Ok(OutputReport { sha256, bytes, format, rows_out, rows_suppressed, anonymity, columns, verify })
     }
 }
@@ -114,6 +136,8 @@ pub(super) struct Drain {
     script: Script,
     /// Reused for each piece that must be encoded.
     encoded: Vec<u8>,
+    /// What the text becomes before it is pressed.
+    pub converter: Option<Converter>,
 }
 
 /// The compression in front of the end.
@@ -122,6 +146,17 @@ enum Press {
     /// Ends its own stream when dropped; the seal around it stays unfinished then.
     Gzip(GzEncoder<End>),
     Zstd(zstd::Encoder<'static, End>),
+}
+
+impl Press {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        match self {
+            Press::Plain(end) => end.write_all(bytes),
+            Press::Gzip(encoder) => encoder.write_all(bytes),
+            Press::Zstd(encoder) => encoder.write_all(bytes),
+        }
+        .map_err(|error| retry("write the output", &error))
+    }
 }
 
 impl Drain {
@@ -145,11 +180,17 @@ impl Drain {
                 Press::Zstd(encoder)
             }
         };
-        Ok(Drain { press, script, encoded: Vec::new() })
+        Ok(Drain { press, script, encoded: Vec::new(), converter: None })
     }
 
     /// Writes a piece of text in UTF-8, which holds whole characters only.
     pub(super) fn write(&mut self, piece: &[u8]) -> Result<(), Failure> {
+        if let Some(converter) = &mut self.converter {
+            let made = converter.take(piece)?;
+            self.press.write(&made)?;
+            converter.reuse(made);
+            return Ok(());
+        }
         let bytes = if self.script.is_plain() {
             piece
         } else {
@@ -159,16 +200,14 @@ impl Drain {
             encoded.map_err(|character| Failure::Reject(unencodable(character, self.script.charset)))?;
             &self.encoded
         };
-        match &mut self.press {
-            Press::Plain(end) => end.write_all(bytes),
-            Press::Gzip(encoder) => encoder.write_all(bytes),
-            Press::Zstd(encoder) => encoder.write_all(bytes),
-        }
-        .map_err(|error| retry("write the output", &error))
+        self.press.write(bytes)
     }
 
     /// Ends the output well; SHA-256 and number of the bytes written.
-    pub(super) fn finish(self) -> Result<(String, u64), Failure> {
+    pub(super) fn finish(mut self) -> Result<(String, u64), Failure> {
+        if let Some(converter) = self.converter.take() {
+            self.press.write(&converter.end()?)?;
+        }
         let end = match self.press {
             Press::Plain(end) => Ok(end),
             Press::Gzip(encoder) => encoder.finish(),

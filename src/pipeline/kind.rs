@@ -6,10 +6,9 @@ use super::Fault;
 use super::charset::Charset;
 use super::dialect::Dialect;
 use super::fault::of_file;
-use super::reading::{Format, Reading, SPREADSHEETS};
+use super::reading::{DELIMITED, Format, Reading, SPREADSHEETS};
 
-/// Extensions of text; what bears one is read as text, so that the reader can say where it is none.
-const TEXT_EXTENSIONS: [&str; 6] = ["csv", "tsv", "psv", "tab", "txt", "dat"];
+/// Extensions of other text; what bears one is read as text, so that the reader can say where it is none.
 const JSON_EXTENSIONS: [&str; 4] = ["json", "ndjson", "jsonl", "geojson"];
 /// Bytes that text does not hold; the others below space are tab, line ends and form feed.
 const BINARY: [u8; 27] =
@@ -121,7 +120,7 @@ fn foreign(head: &[u8], reading: &Reading) -> Option<Cow<'static, str>> {
     }
     // Where the format is named or described, its reader says where the file is none.
     let described = reading.dialect != Dialect::default() || reading.accept.len() == 1;
-    let named = |it: &str| TEXT_EXTENSIONS.contains(&it) || JSON_EXTENSIONS.contains(&it);
+    let named = |it: &str| DELIMITED.contains(&it) || JSON_EXTENSIONS.contains(&it);
     let named = described || reading.extension.as_deref().is_some_and(named);
     (!is_text && !named).then_some(Cow::Borrowed("binary data of an unknown kind"))
 }

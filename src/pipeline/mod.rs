@@ -21,6 +21,7 @@ mod anonymise;
 mod archive;
 mod charset;
 mod columnar;
+mod convert;
 pub mod delimited;
 mod dialect;
 mod drain;
@@ -45,7 +46,7 @@ mod window;
 pub use anonymise::{choose, count};
 pub use charset::Charset;
 pub use dialect::Dialect;
-pub use reading::{Compress, Compression, Format, Limits, MemberRule, Reading, extension};
+pub use reading::{Compress, Compression, Format, Limits, MemberRule, OutputFormat, Reading, Writing, extension};
 pub use survey::{Surveyed, SurveyedColumn, survey};
 pub use verify::{Accepted, Leak, LeakClass, Verified};
 
@@ -75,14 +76,14 @@ pub struct Input {
 /// One output of the reading.
 pub struct Output {
     pub policy: Policy,
-    pub compress: Compress,
+    pub writing: Writing,
     pub sink: Sink,
 }
 
 /// An output, and the rows that it leaves out.
 struct Outgoing {
     policy: Policy,
-    compress: Compress,
+    writing: Writing,
     sink: Sink,
     sieve: Option<Arc<Sieve>>,
 }

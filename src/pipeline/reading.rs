@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,11 @@ use crate::policy::Policy;
 
 /// Extensions of spreadsheets; what bears one comes out as delimited text.
 pub(super) const SPREADSHEETS: [&str; 3] = ["xlsx", "xlsm", "ods"];
+/// Extensions of delimited text.
+pub(super) const DELIMITED: [&str; 6] = ["csv", "tsv", "psv", "tab", "txt", "dat"];
+/// Extensions of other data; a conversion puts its own in their place.
+const OTHER_DATA: [&str; 8] = ["json", "ndjson", "jsonl", "geojson", "parquet", "arrow", "arrows", "feather"];
+const ARCHIVES: [&str; 4] = ["zip", "tar", "tgz", "tzst"];
 
 /// What is known about an input before its first byte is read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -172,33 +177,107 @@ impl Compress {
     }
 }
 
-impl Compress {
-    /// The output's name for an input's: a compression that is chosen shows in the suffix, and a spreadsheet becomes
-    /// delimited text.
-    pub fn name_of_output(self, name: &OsStr) -> Cow<'_, OsStr> {
-        let bytes = name.as_bytes();
-        if let Some(stem) = stem_of_spreadsheet(name) {
-            let csv = [stem, OsStr::new(".csv")].into_iter().collect::<OsString>();
-            return Cow::Owned(self.name_of_output(&csv).into_owned());
+/// What an output is converted to after masking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputFormat {
+    /// As the input was; of spreadsheets delimited text.
+    #[default]
+    Same,
+    Csv,
+    Parquet,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+impl OutputFormat {
+    /// The output's format for an input's.
+    pub(super) fn of(self, input: Format) -> Format {
+        match self {
+            OutputFormat::Same => input,
+            OutputFormat::Csv => Format::Csv,
+            OutputFormat::Parquet => Format::Parquet,
+            OutputFormat::Ndjson => Format::Ndjson,
         }
-        if self == Compress::Same {
-            return Cow::Borrowed(name);
+    }
+
+    /// Whether an input of that format must be converted.
+    pub(super) fn converts(self, input: Format) -> bool {
+        self.of(input) != input
+    }
+
+    /// The extension of outputs, and those of inputs that it leaves as they are.
+    fn extensions(self) -> Option<(&'static str, &'static [&'static str])> {
+        match self {
+            OutputFormat::Same => None,
+            OutputFormat::Csv => Some((".csv", &DELIMITED)),
+            OutputFormat::Parquet => Some((".parquet", &["parquet"])),
+            OutputFormat::Ndjson => Some((".ndjson", &["ndjson", "jsonl"])),
         }
-        let suffix = self.of(None).map_or("", Compression::suffix);
-        let ends = |suffix: &str| bytes.len() > suffix.len() && bytes.to_ascii_lowercase().ends_with(suffix.as_bytes());
-        let old = [".gz", ".zst"].into_iter().find(|suffix| ends(suffix)).unwrap_or("");
-        let stem = OsStr::from_bytes(&bytes[..bytes.len() - old.len()]);
-        Cow::Owned([stem, OsStr::new(suffix)].into_iter().collect::<OsString>())
     }
 }
 
-/// The name of a spreadsheet without its extension.
-fn stem_of_spreadsheet(name: &OsStr) -> Option<&OsStr> {
-    let bytes = name.as_bytes();
-    let dot = bytes.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0)?;
-    let extension = bytes[dot + 1..].to_ascii_lowercase();
-    let is_one = SPREADSHEETS.iter().any(|known| known.as_bytes() == extension);
-    is_one.then(|| OsStr::from_bytes(&bytes[..dot]))
+/// How an output is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writing {
+    pub format: OutputFormat,
+    /// Within Parquet the compression of its columns, elsewhere that of the whole.
+    pub compress: Compress,
+}
+
+impl From<Compress> for Writing {
+    fn from(compress: Compress) -> Writing {
+        Writing { format: OutputFormat::Same, compress }
+    }
+}
+
+impl Writing {
+    /// The compression around an output.
+    pub(super) fn compression(self, input: Option<Compression>) -> Option<Compression> {
+        match self.format {
+            OutputFormat::Parquet => None,
+            _ => self.compress.of(input),
+        }
+    }
+
+    /// The output's name for an input's: what is chosen shows in the extension, a spreadsheet becomes delimited text, and
+    /// an archive stays one.
+    pub fn name_of_output(self, name: &OsStr) -> Cow<'_, OsStr> {
+        let (stem, suffix) = split_at_suffix(name.as_bytes());
+        let (base, extension) = split_at_extension(stem);
+        let is = |known: &[&str]| known.iter().any(|known| known.as_bytes() == extension);
+        let wanted = match self.format.extensions() {
+            _ if is(&ARCHIVES) => None,
+            Some((_, stay)) if is(stay) => None,
+            Some((wanted, _)) => Some(wanted),
+            None => is(&SPREADSHEETS).then_some(".csv"),
+        };
+        let suffix = match (self.compress, self.format) {
+            (_, OutputFormat::Parquet) if !is(&ARCHIVES) => b"",
+            (Compress::Same, _) => suffix,
+            (compress, _) => compress.of(None).map_or("", Compression::suffix).as_bytes(),
+        };
+        let is_data = is(&DELIMITED) || is(&OTHER_DATA) || is(&SPREADSHEETS);
+        let stem = if wanted.is_some() && is_data { base } else { stem };
+        let made = [stem, wanted.unwrap_or("").as_bytes(), suffix].concat();
+        if made == name.as_bytes() { Cow::Borrowed(name) } else { Cow::Owned(OsString::from_vec(made)) }
+    }
+}
+
+/// A name and the suffix of a compression behind it.
+fn split_at_suffix(name: &[u8]) -> (&[u8], &[u8]) {
+    let suffixes = [".gz", ".zst"].into_iter();
+    let mut places = suffixes.filter_map(|suffix| Some((name.len().checked_sub(suffix.len())?, suffix.as_bytes())));
+    let found = places.find(|(at, suffix)| *at > 0 && name[*at..].eq_ignore_ascii_case(suffix));
+    name.split_at(found.map_or(name.len(), |(at, _)| at))
+}
+
+/// A name without its extension, and that in lower case.
+fn split_at_extension(name: &[u8]) -> (&[u8], Vec<u8>) {
+    match name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0) {
+        Some(dot) => (&name[..dot], name[dot + 1..].to_ascii_lowercase()),
+        None => (name, Vec::new()),
+    }
 }
 
 /// Bounds on what a hostile or broken input may cost.
@@ -265,17 +344,31 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_compression_shows_in_the_name() {
-        for (compress, name, expected) in [
-            (Compress::Same, "a.csv.gz", "a.csv.gz"),
-            (Compress::None, "a.csv.GZ", "a.csv"),
-            (Compress::Zstd, "a.csv.gz", "a.csv.zst"),
-            (Compress::Gzip, "a.csv", "a.csv.gz"),
-            (Compress::None, ".gz", ".gz"),
-            (Compress::Same, "a.b.XLSX", "a.b.csv"),
-            (Compress::Gzip, "a.ods", "a.csv.gz"),
+    fn what_is_chosen_shows_in_the_name() {
+        use OutputFormat::{Csv, Ndjson, Parquet, Same};
+        for (format, compress, name, expected) in [
+            (Same, Compress::Same, "a.csv.GZ", "a.csv.GZ"),
+            (Same, Compress::Same, "a.csv.gz", "a.csv.gz"),
+            (Same, Compress::None, "a.csv.GZ", "a.csv"),
+            (Same, Compress::Zstd, "a.csv.gz", "a.csv.zst"),
+            (Same, Compress::Gzip, "a.csv", "a.csv.gz"),
+            (Same, Compress::None, ".gz", ".gz"),
+            (Same, Compress::Same, "a.b.XLSX", "a.b.csv"),
+            (Same, Compress::Gzip, "a.ods", "a.csv.gz"),
+            (Ndjson, Compress::Same, "a.csv.gz", "a.ndjson.gz"),
+            (Ndjson, Compress::Zstd, "a.jsonl", "a.jsonl.zst"),
+            (Parquet, Compress::Same, "a.csv.gz", "a.parquet"),
+            (Parquet, Compress::Zstd, "a.b", "a.b.parquet"),
+            (Parquet, Compress::Same, "a.xlsx", "a.parquet"),
+            (Parquet, Compress::Same, "people", "people.parquet"),
+            (Csv, Compress::Same, "a.TSV", "a.TSV"),
+            (Csv, Compress::Same, "a.parquet", "a.csv"),
+            (Csv, Compress::Same, ".json", ".json.csv"),
+            (Parquet, Compress::Same, "a.tar.gz", "a.tar.gz"),
+            (Parquet, Compress::None, "a.tar.gz", "a.tar"),
         ] {
-            assert_eq!(&*compress.name_of_output(OsStr::new(name)), OsStr::new(expected), "{name}");
+            let writing = Writing { format, compress };
+            assert_eq!(&*writing.name_of_output(OsStr::new(name)), OsStr::new(expected), "{name}");
         }
     }
 }

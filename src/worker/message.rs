@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::job::JobId;
 use crate::keys::MaskingKeys;
-use crate::pipeline::{Compress, DigestKind, Failure, Reading, Report};
+use crate::pipeline::{DigestKind, Failure, Reading, Report, Writing};
 use crate::policy::Policy;
 use crate::seal::{Readers, plugin};
 
@@ -58,7 +58,7 @@ pub enum Work {
 pub enum OutputSpec {
     Masked {
         policy: Policy,
-        compress: Compress,
+        writing: Writing,
         readers: Readers,
     },
     /// The input as it is, for the archive; at most one, and the last. Alone it is of no format that is read.

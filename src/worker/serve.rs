@@ -133,9 +133,9 @@ fn mask(
     let (mut masked, mut original) = (Vec::new(), None);
     for (output, sink) in outputs.into_iter().zip(sinks) {
         match output {
-            OutputSpec::Masked { policy, compress, readers } => {
+            OutputSpec::Masked { policy, writing, readers } => {
                 let sink = Sink::Sealed { file: sink, sealing: sealing(&readers, socket)? };
-                masked.push(Output { policy, compress, sink });
+                masked.push(Output { policy, writing, sink });
             }
             OutputSpec::Original { readers } => {
                 original = Some((sink, sealing(&readers, socket)?));

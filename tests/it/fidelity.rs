@@ -59,7 +59,7 @@ fn run(file: File, rules: &Rules, policy: veild::policy::Policy, threads: usize)
         limits: Limits { max_record_bytes: rules.max_record as u64, ..Limits::default() },
     };
     let sink = Shared::default();
-    let output = Output { policy, compress: Compress::Same, sink: Sink::Plain(Box::new(sink.clone())) };
+    let output = Output { policy, writing: Compress::Same.into(), sink: Sink::Plain(Box::new(sink.clone())) };
     let input = Input { file, reading, digest: DigestKind::None };
     match process(input, vec![output], keys(), threads, &|_| {}) {
         Ok(_) => Ok(std::mem::take(&mut *sink.0.lock().unwrap())),

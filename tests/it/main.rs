@@ -11,6 +11,7 @@
 //! - `network_fs.rs`: landings on FUSE, mounts that go and come, watches that run out.
 //! - `disks.rs`: full, read-only, failing and missing file systems, on real mounts.
 //! - `formats.rs`: every format, made and read by the stock tools.
+//! - `conversions.rs`: outputs in another format than what landed, read by programs that are not veild.
 //! - `fidelity.rs`: byte identity, and masks against `reference.rs`, a slow second way through the same text.
 //! - `worker.rs`: workers that die, crash, panic, hang, need too much, or are left behind.
 //! - `recipients.rs`: who can open what, and how policies name columns.
@@ -61,6 +62,7 @@
 mod anonymity;
 mod commands;
 mod conditions;
+mod conversions;
 mod cookbook;
 mod crash;
 mod daemonize;

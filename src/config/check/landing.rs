@@ -46,7 +46,6 @@ pub(super) fn landing(
     worker_memory: u64,
     findings: &mut Findings<'_>,
 ) -> Landing {
-    findings.refuse("output.format", &raw.output.format);
     check_name("landing", &raw.name, findings);
     check_policy(&raw.policy, policies, findings);
     let complete = match raw.complete {
@@ -81,6 +80,7 @@ pub(super) fn landing(
         );
     }
     let reading = reading::reading(raw.format, raw.encoding, raw.delimited, (raw.limits, worker_memory), findings);
+    let writing = reading::writing(raw.output, &reading, findings);
     let reading = Reading { members, sheet: raw.sheet, ..reading };
     let keeps = originals(raw.after, raw.unrecognised, raw.archive_recipients, groups, findings);
     named.extend(keeps.readers.groups);
@@ -110,7 +110,7 @@ pub(super) fn landing(
         archive: originals(keeps.all),
         unrecognised: originals(keeps.unrecognised),
         reading,
-        compress: raw.output.compress,
+        writing,
     }
 }
 

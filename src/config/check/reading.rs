@@ -8,7 +8,7 @@ use super::size;
 use crate::config::locate::Findings;
 use crate::config::raw;
 use crate::config::spanned::Spanned;
-use crate::pipeline::{Charset, Dialect, Format, Limits, MemberRule, Reading};
+use crate::pipeline::{Charset, Dialect, Format, Limits, MemberRule, OutputFormat, Reading, Writing};
 use crate::policy::Policy;
 
 /// Longest record that may be allowed, in bytes.
@@ -33,6 +33,20 @@ pub(super) fn reading(
         sheet: None,
         members: Vec::new(),
     }
+}
+
+/// How outputs are written; what no file could be converted to is found here.
+pub(super) fn writing(given: raw::Output, reading: &Reading, findings: &mut Findings<'_>) -> Writing {
+    let place = given.format.as_ref().map_or(0..0, Spanned::span);
+    let format = given.format.map(Spanned::into_inner).unwrap_or_default();
+    let Dialect { widths, keep_comments, .. } = &reading.dialect;
+    if format != OutputFormat::Same && !widths.is_empty() {
+        findings.add(place.clone(), "text of fixed width is not converted: leave `output.format` out, or `widths`");
+    }
+    if !matches!(format, OutputFormat::Same | OutputFormat::Csv) && *keep_comments {
+        findings.add(place, "comments cannot be converted: leave `output.format` out, or `keep_comments`");
+    }
+    Writing { format, compress: given.compress }
 }
 
 /// The rules of an archive's members.

@@ -38,7 +38,7 @@ impl Job {
     pub fn outputs(&self) -> Vec<Planned<'_>> {
         let (vault, landing) = (&self.config.vault, &self.landing);
         let (id, sub_path) = (self.id(), &self.claimed.sub_path);
-        let name = landing.compress.name_of_output(&self.claimed.name);
+        let name = landing.writing.name_of_output(&self.claimed.name);
         let planned = |incoming: String, view: Option<&'_ str>, policy, recipients| Planned {
             policy: Some(&self.config.policies[policy]),
             recipients,

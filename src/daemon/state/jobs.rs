@@ -325,7 +325,7 @@ fn assignment(running: &Running, frozen: &[Frozen], passphrases: &Passphrases) -
         let spec = |output: &Planned<'_>| {
             let readers = Readers::new(output.recipients, passphrases);
             match output.policy.map(|policy| with_frozen(policy, output.view.as_deref(), frozen)) {
-                Some(policy) => OutputSpec::Masked { policy, compress: job.landing.compress, readers },
+                Some(policy) => OutputSpec::Masked { policy, writing: job.landing.writing, readers },
                 None => OutputSpec::Original { readers },
             }
         };

@@ -13,7 +13,7 @@ use crate::pipeline::columnar;
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
 use crate::pipeline::tap::Mishap;
-use crate::pipeline::{Compress, DigestKind, Input, Output, Reading, Report, Sink, extension, pipe, process};
+use crate::pipeline::{DigestKind, Input, Output, Reading, Report, Sink, extension, pipe, process};
 use crate::policy::Policy;
 
 /// First bytes that tell how a member is read.
@@ -47,7 +47,11 @@ pub(super) fn pass(
     mishaps: &[Mishap],
 ) -> Result<Report, Failure> {
     let reading = reading(archive.reading, &found.name);
-    let label = Label { name: name::of_output(&found.name), modified: found.modified, zip_time: found.zip_time };
+    let label = Label {
+        name: name::of_output(&found.name, archive.writing()),
+        modified: found.modified,
+        zip_time: found.zip_time,
+    };
     let mut head = Vec::with_capacity(HEAD);
     let begun = (&mut *found.content).take(HEAD as u64).read_to_end(&mut head);
     begun.map_err(|_| unreadable(archive))?;
@@ -66,7 +70,7 @@ pub(super) fn pass(
                 Sink::Plain(Box::new(sink))
             }
         };
-        outputs.push(Output { policy: side.policy, compress: Compress::Same, sink });
+        outputs.push(Output { policy: side.policy, writing: archive.writing(), sink });
     }
     let (keys, threads) = (archive.keys, archive.threads);
     let (progress, done) = (archive.progress, (*expanded).min(archive.window.size()));

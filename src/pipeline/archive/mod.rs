@@ -28,7 +28,10 @@ use super::source::{digest_of, retry};
 use super::tap::{Mishap, Tap};
 use super::verify::{Sum, Verified};
 use super::window::Window;
-use super::{ColumnReport, DigestKind, Failure, Fault, Format, InputReport, Outgoing, OutputReport, Reading, Report};
+use super::{
+    ColumnReport, Compress, DigestKind, Failure, Fault, Format, InputReport, Outgoing, OutputFormat, OutputReport,
+    Reading, Report, Writing,
+};
 use crate::keys::MaskingKeys;
 use crate::pipeline::expansion::Expansion;
 use crate::policy::Policy;
@@ -42,6 +45,8 @@ struct Archive<'a> {
     reading: &'a Reading,
     matchers: Vec<GlobMatcher>,
     policies: Vec<Policy>,
+    /// What members are converted to.
+    format: OutputFormat,
     keys: &'a MaskingKeys,
     threads: usize,
     progress: &'a (dyn Fn(u64) + Sync),
@@ -91,11 +96,13 @@ pub(super) fn process(
     let matchers = matchers(&reading.members).map_err(Failure::Reject)?;
     let window = Window::new(file.clone(), len);
     let expansion = Expansion::of(len, reading.limits);
-    let archive = Archive { window, kind, reading, matchers, policies, keys, threads, progress, expansion };
+    let format = outputs.first().map(|output| output.writing.format).unwrap_or_default();
+    let archive = Archive { window, kind, reading, matchers, policies, format, keys, threads, progress, expansion };
     let (mut packers, mut mishaps) = (Vec::new(), Vec::new());
     for output in outputs {
         // Its members are what is looked at.
-        let tap = Tap::new(Outlet::open_binary(output.sink, output.compress, kind.compression, Sum::off())?);
+        let tap =
+            Tap::new(Outlet::open_binary(output.sink, output.writing.compress.into(), kind.compression, Sum::off())?);
         mishaps.push(tap.mishap.clone());
         packers.push(Packer::new(kind.format, tap));
     }
@@ -178,7 +185,7 @@ impl Archive<'_> {
             return unpack::pass_over(found, &mut tally.expanded, &self.expansion, &self.window)
                 .map_err(|failure| named(failure, number));
         }
-        if !tally.names_out.insert(name::of_output(&found.name)) {
+        if !tally.names_out.insert(name::of_output(&found.name, self.writing())) {
             return Err(refused(of_file("duplicate_member", "it would come out under the name of another", ADVICE)));
         }
         let mut sides = Vec::with_capacity(self.policies.len());
@@ -201,6 +208,11 @@ impl Archive<'_> {
             tally.add_columns(output, &rule.pattern, made);
         }
         Ok(())
+    }
+
+    /// How members are written; what is around them all is written by itself.
+    fn writing(&self) -> Writing {
+        Writing { format: self.format, compress: Compress::Same }
     }
 
     fn is_randomized(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use crate::pipeline::fault::of_file;
-use crate::pipeline::{Compress, Fault};
+use crate::pipeline::{Fault, Writing};
 
 /// Longest name in bytes.
 const LONGEST: usize = 4096;
@@ -26,9 +26,9 @@ pub(super) fn check(name: &str) -> Result<(), Fault> {
 }
 
 /// The name of what becomes of a member.
-pub(super) fn of_output(name: &str) -> String {
+pub(super) fn of_output(name: &str, writing: Writing) -> String {
     let last = name.rfind('/').map_or(0, |slash| slash + 1);
-    let made = Compress::Same.name_of_output(OsStr::new(&name[last..]));
+    let made = writing.name_of_output(OsStr::new(&name[last..]));
     format!("{}{}", &name[..last], made.to_string_lossy())
 }
 
@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn a_spreadsheet_goes_out_under_another_name() {
-        assert_eq!((of_output("a.b/c.XLSX").as_str(), of_output("a.xlsx/b").as_str()), ("a.b/c.csv", "a.xlsx/b"));
+        let same = |name| of_output(name, Writing::default());
+        assert_eq!((same("a.b/c.XLSX").as_str(), same("a.xlsx/b").as_str()), ("a.b/c.csv", "a.xlsx/b"));
     }
 
     #[test]

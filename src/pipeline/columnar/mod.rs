@@ -64,6 +64,7 @@ pub(super) fn format_of(head: &[u8]) -> Option<Format> {
 /// A file open for reading at any place.
 struct Opened<'a> {
     file: Arc<File>,
+    format: Format,
     len: u64,
     reading: &'a Reading,
     policies: Vec<Policy>,
@@ -93,14 +94,15 @@ pub(super) fn process(
     let sieves = outputs.iter().map(|output| output.sieve.clone()).collect();
     let taps = outputs.into_iter().map(|output| {
         let sum = Sum::new(&output.policy);
-        Outlet::open_binary(output.sink, output.compress, None, sum).map(Tap::new)
+        Outlet::open_binary(output.sink, output.writing, None, sum).map(Tap::new)
     });
     let taps = taps.collect::<Result<Vec<_>, _>>()?;
-    let opened = Opened { file: Arc::new(file), len, reading, policies, sieves, keys, progress };
+    let converts = taps.iter().any(|tap| tap.outlet.conversion(format).is_some());
+    let opened = Opened { file: Arc::new(file), format, len, reading, policies, sieves, keys, progress };
     // The libraries are not made for hostile files everywhere; a panic's payload is dropped, it may hold a value.
     let ran = catch_unwind(AssertUnwindSafe(|| match format {
-        Format::Arrow => arrow::run(&opened, taps),
-        _ => parquet::run(&opened, taps),
+        Format::Parquet if !converts => parquet::run(&opened, taps),
+        _ => arrow::run(&opened, taps),
     }));
     let ran = ran.unwrap_or_else(|_| Err(Failure::Reject(panicked(format))))?;
     let digest = digest_of(&opened.file, len, digest_kind, keys, progress)?;
@@ -121,7 +123,7 @@ pub(super) fn survey(file: File, format: Format, reading: &Reading, sample: Samp
     // Nothing is masked.
     let keys = MaskingKeys::parse(&MaskingKeys::generate(Timestamp::UNIX_EPOCH)).expect("a new key can be read");
     let (file, policies, sieves) = (Arc::new(file), Vec::new(), Vec::new());
-    let opened = Opened { file, len, reading, policies, sieves, keys: &keys, progress: &|_| {} };
+    let opened = Opened { file, format, len, reading, policies, sieves, keys: &keys, progress: &|_| {} };
     let surveyed = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Arrow => arrow::survey(&opened, sample),
         _ => parquet::survey(&opened, sample),

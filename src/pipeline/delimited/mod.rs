@@ -13,12 +13,14 @@ mod fault;
 mod fixed;
 mod header;
 mod preface;
+mod rows;
 mod scan;
 mod splice;
 mod survey;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::rows::Rows;
 pub(super) use self::survey::survey;
 
 use std::sync::Arc;
@@ -29,6 +31,8 @@ use self::cut::Cutter;
 use self::header::Header;
 use self::scan::Scanner;
 use self::splice::{Action, Sifting, Splicer};
+use super::charset::Script;
+use super::convert::Converter;
 use super::drain::Outlet;
 use super::fault::internal;
 use super::sieve::{self, Sieve};
@@ -97,7 +101,7 @@ pub(super) fn process(
     let compression = source.compression();
     let policies: Vec<_> = outputs.iter().map(|output| output.policy.clone()).collect();
     let sieves: Vec<Option<Arc<Sieve>>> = outputs.iter().map(|output| output.sieve.clone()).collect();
-    let mut outlets = Outlet::open_all(outputs, &source)?;
+    let mut outlets = Outlet::open_all(outputs, &source, Format::Csv)?;
     let mut columns = Vec::new();
     let planner = |names: &[&str]| {
         let mut all = Vec::with_capacity(policies.len());
@@ -190,12 +194,22 @@ fn run<'a>(
     let plans = planner(&names).map_err(Failure::Reject)?;
     let public = plans.first().map(Fates::names).unwrap_or_default();
     let ends = plans.iter().any(|plan| plan.sifting.is_some());
+    let script = source.script();
+    let left: Vec<Vec<String>> = plans.iter().map(|plan| names_left(plan, &header, &script)).collect();
     let (touched, splicers) = splicers(plans, &header, dialect, outlets)?;
     let first = block::beginning(&buffer, &header, &touched, dialect.keep_comments);
-    for (outlet, splicer) in outlets.iter_mut().zip(&splicers) {
-        outlet.drain.write(splicer.splice_header(&first)?.written())?;
+    for ((outlet, splicer), names) in outlets.iter_mut().zip(&splicers).zip(&left) {
+        match outlet.conversion(Format::Csv) {
+            None => outlet.drain.write(splicer.splice_header(&first)?.written())?,
+            Some(writing) => {
+                let rows = Rows::new(&header, dialect, names.len(), script.clone());
+                outlet.drain.converter = Some(Converter::of_delimited(writing, names, rows)?);
+            }
+        }
     }
-    let Dialect { quote, escape, comment, keep_comments, .. } = *dialect;
+    let Dialect { quote, escape, comment, .. } = *dialect;
+    // No other format has a place for them.
+    let keep_comments = dialect.keep_comments && outlets.iter().all(|outlet| outlet.conversion(Format::Csv).is_none());
     let scanner = Scanner {
         delimiter: header.delimiter,
         quote,
@@ -217,6 +231,12 @@ fn run<'a>(
     relay::carry(small, || cutter.next(), splice, outlets, threads)?;
     let (rows, bytes) = (cutter.rows, cutter.source.bytes());
     Ok(Ran { digest: cutter.source.digest(), bytes, rows })
+}
+
+/// The names of the columns of an output.
+fn names_left(plan: &Fates<'_>, header: &Header, script: &Script) -> Vec<String> {
+    let names = header.names.iter().zip(&plan.columns).filter(|(_, (_, fate))| !matches!(fate, Fate::Drop));
+    names.map(|(name, _)| script.as_written(name).into_owned()).collect()
 }
 
 /// The header, and the first bytes of the file with it in them.

@@ -75,8 +75,10 @@ fn mask_all(input: &[u8], plans: &[&str], reading: &Reading) -> Result<(Vec<Vec<
     let planner = |_: &[&str]| Ok(plans.iter().map(|kinds| fates(kinds)).collect());
     let mut source = Source::open(file(input), Digester::None, reading.limits, &|_| ())?;
     source.read_as(reading.script(source.head().0));
-    let open =
-        |sink: &Shared| Outlet::open(Sink::Plain(Box::new(sink.clone())), Compress::Same, &source, Sum::off()).unwrap();
+    let open = |sink: &Shared| {
+        Outlet::open(Sink::Plain(Box::new(sink.clone())), Compress::Same.into(), (&source, Format::Csv), Sum::off())
+            .unwrap()
+    };
     let mut outlets: Vec<Outlet> = sinks.iter().map(open).collect();
     let ran = run(source, reading, planner, &mut outlets, 2)?;
     let end =

@@ -188,7 +188,7 @@ fn unit(rest: &mut &[u8]) -> Option<u32> {
 }
 
 /// Writes a text as a JSON string.
-pub(super) fn push_string(text: &str, out: &mut Vec<u8>) {
+pub(in crate::pipeline) fn push_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut from = 0;

@@ -10,6 +10,7 @@ mod cut;
 mod fault;
 mod lex;
 mod pass;
+mod rows;
 mod sift;
 mod splice;
 mod survey;
@@ -18,6 +19,8 @@ mod tests;
 mod tree;
 mod walk;
 
+pub(super) use self::lex::push_string;
+pub(super) use self::rows::{Rows, push_line};
 pub(super) use self::survey::survey;
 
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use self::cut::Cutter;
 use self::sift::Sifter;
 use self::tree::Tree;
+use super::convert::Converter;
 use super::drain::Outlet;
 use super::fault::internal;
 use super::sieve::{self, Sieve};
@@ -49,8 +53,12 @@ pub(super) fn process(
     let compression = source.compression();
     let policies: Vec<_> = outputs.iter().map(|output| output.policy.clone()).collect();
     let sieves: Vec<Option<Arc<Sieve>>> = outputs.iter().map(|output| output.sieve.clone()).collect();
-    let mut outlets = Outlet::open_all(outputs, &source)?;
+    let mut outlets = Outlet::open_all(outputs, &source, Format::Json)?;
     let limits = &reading.limits;
+    for outlet in &mut outlets {
+        let rows = Rows { max_depth: limits.max_depth };
+        outlet.drain.converter = outlet.conversion(Format::Json).map(|writing| Converter::of_json(writing, rows));
+    }
     let tree = Tree::new(policies, keys, limits.max_paths).map_err(|error| {
         let advice = "Mend the policy; `veild check` finds this.";
         Failure::Reject(super::fault::of_file("bad_policy", &error, advice))

@@ -219,7 +219,7 @@ fn outputs_of_one_reading_go_by_their_own_policies() {
     let sinks: Vec<Shared> = policies.iter().map(|_| Shared::default()).collect();
     let outputs = policies.iter().zip(&sinks).map(|(policy, sink)| Output {
         policy: policy.clone(),
-        compress: Compress::Same,
+        writing: Compress::Same.into(),
         sink: Sink::Plain(Box::new(sink.clone())),
     });
     let input =
@@ -267,7 +267,7 @@ fn what_cannot_be_done_is_refused() {
     // A pipe, and members of archives.
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     drop(writer);
-    let output = Output { policy: policy.clone(), compress: Compress::Same, sink: Sink::Discard };
+    let output = Output { policy: policy.clone(), writing: Compress::Same.into(), sink: Sink::Discard };
     let input = Input { file: reader.into(), reading: Reading::default(), digest: DigestKind::None };
     match process(input, vec![output], &keys(), 1, &|_| {}) {
         Err(Failure::Reject(fault)) => assert_eq!(fault.code, "read_once"),

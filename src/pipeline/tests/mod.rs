@@ -3,6 +3,7 @@
 mod anonymous;
 mod archive;
 mod compression;
+mod convert;
 mod rows;
 mod spreadsheet;
 mod text;
@@ -13,7 +14,7 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::sync::{Arc, Mutex};
 
-use super::{Compress, DigestKind, Failure, Fault, Input, Output, Reading, Report, Sink, process};
+use super::{Compress, DigestKind, Failure, Fault, Input, Output, Reading, Report, Sink, Writing, process};
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, MaskParams, OnMistyped};
 use crate::policy::{ColumnRule, OnMissing, OnUnlisted, Policy, Selector, Verify};
@@ -78,10 +79,11 @@ pub(super) fn run(
     input: &[u8],
     reading: &Reading,
     policy: &Policy,
-    compress: Compress,
+    writing: impl Into<Writing>,
 ) -> Result<(Vec<u8>, Report), Failure> {
     let shared = Shared::default();
-    let output = Output { policy: policy.clone(), compress, sink: Sink::Plain(Box::new(shared.clone())) };
+    let output =
+        Output { policy: policy.clone(), writing: writing.into(), sink: Sink::Plain(Box::new(shared.clone())) };
     let input = Input { file: file(input), reading: reading.clone(), digest: DigestKind::Sha256 };
     let report = process(input, vec![output], &keys(), 2, &|_| {})?;
     let bytes = shared.0.lock().unwrap().clone();

@@ -320,8 +320,11 @@ fn half_a_character_where_no_mask_looks_is_passed_on() {
 fn each_output_has_a_verdict_of_its_own() {
     use crate::pipeline::{DigestKind, Input, Output, Sink, process};
     let csv = "id,mail\n1,ann@example.com\n";
-    let output =
-        |rules: &[&str], verify| Output { policy: with(rules, verify), compress: Compress::Same, sink: Sink::Discard };
+    let output = |rules: &[&str], verify| Output {
+        policy: with(rules, verify),
+        writing: Compress::Same.into(),
+        sink: Sink::Discard,
+    };
     let masked = process_all(
         csv,
         vec![output(&["id=keep", "mail=hash"], Verify::Block), output(&["id=keep", "mail=keep"], Verify::Warn)],

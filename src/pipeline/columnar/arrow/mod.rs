@@ -1,31 +1,34 @@
 //! Arrow IPC, as a file (Feather) or a stream: batch by batch, masked columns built anew, all others passed on.
 //!
+//! Where an output is converted, Parquet comes this way, too, and batches go out in the other format.
+//!
 //! What is written of a masked column is built from its masked values alone: no dictionary, no bytes below a missing
 //! value or between lists are taken over. Batches, compression and the types of untouched columns stay.
 
 mod array;
+mod input;
 mod leaf;
 mod messages;
+mod rows;
 mod schema;
 mod sift;
 mod verify;
+mod writer;
 
 use std::collections::HashMap;
-use std::io::{BufReader, Read};
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
-use arrow_ipc::{CompressionType, MetadataVersion};
-use arrow_schema::{ArrowError, Metadata, Schema, SchemaRef};
+use arrow_schema::{Metadata, Schema, SchemaRef};
 use polars::prelude::StringChunked;
 
 use self::array::{Live, RowOf, Trouble, Walk};
+use self::input::Input;
 use self::leaf::{Refused, Unmasked};
 use self::schema::{Found, Target};
 use self::sift::Sifted;
 use self::verify::Scan;
+use self::writer::Writer;
 use super::fault::{half_a_map, mistyped, must_be_there, named};
 use super::fields::{self, Change};
 use super::plan::{Fate, Leaf, Sieving, plan, sieving};
@@ -33,76 +36,13 @@ use super::{Opened, Ran};
 use crate::detect::Survey;
 use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::{internal, of_file};
-use crate::pipeline::source::retry;
 use crate::pipeline::survey::{Sample, Surveyed, SurveyedColumn};
-use crate::pipeline::tap::{Mishap, Tap};
+use crate::pipeline::tap::Tap;
 use crate::pipeline::verify::Sum;
-use crate::pipeline::window::{From, Window};
 use crate::pipeline::{ColumnReport, Failure, Format};
 
 const MAGIC: &[u8] = b"ARROW1";
-const ALIGNMENT: usize = 64;
 const ADVICE: &str = "Have the file sent again, whole, or written by another program.";
-
-enum Input {
-    File(Box<FileReader<BufReader<From>>>),
-    Stream(Box<StreamReader<BufReader<From>>>),
-}
-
-impl Input {
-    fn open(window: &Window) -> Result<Input, ArrowError> {
-        let mut head = Vec::new();
-        window.from(0).take(MAGIC.len() as u64).read_to_end(&mut head)?;
-        let reader = BufReader::new(window.from(0));
-        if head == MAGIC {
-            FileReader::try_new(reader, None).map(|reader| Input::File(Box::new(reader)))
-        } else {
-            StreamReader::try_new(reader, None).map(|reader| Input::Stream(Box::new(reader)))
-        }
-    }
-
-    fn schema(&self) -> SchemaRef {
-        match self {
-            Input::File(reader) => reader.schema(),
-            Input::Stream(reader) => reader.schema(),
-        }
-    }
-
-    fn next(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
-        match self {
-            Input::File(reader) => reader.next(),
-            Input::Stream(reader) => reader.next(),
-        }
-    }
-
-    fn position(&self) -> u64 {
-        match self {
-            Input::File(reader) => reader.get_ref().get_ref().position(),
-            Input::Stream(reader) => reader.get_ref().get_ref().position(),
-        }
-    }
-}
-
-enum Writer {
-    File(Box<FileWriter<Tap>>),
-    Stream(Box<StreamWriter<Tap>>),
-}
-
-impl Writer {
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        match self {
-            Writer::File(writer) => writer.write(batch),
-            Writer::Stream(writer) => writer.write(batch),
-        }
-    }
-
-    fn finish(self) -> Result<Tap, ArrowError> {
-        match self {
-            Writer::File(writer) => writer.into_inner(),
-            Writer::Stream(writer) => writer.into_inner(),
-        }
-    }
-}
 
 /// One output under construction.
 struct Making<'s> {
@@ -112,32 +52,24 @@ struct Making<'s> {
     sieving: Option<Sieving<'s>>,
     /// What becomes of each masked column.
     targets: Vec<Option<Target>>,
-    mishap: Mishap,
     /// What the leak scan has seen.
     sum: Sum,
 }
 
 pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
-    let window = Window::new(opened.file.clone(), opened.len);
-    let blame = |what: &str| blame(&window, what);
-    // Before the reader, which believes every length that it is told.
-    let messages = messages::look(&window, &opened.reading.limits)?;
-    let mut input = Input::open(&window).map_err(|_| blame("the schema"))?;
+    let mut input = Input::open(opened)?;
     let before = input.schema();
     let found = schema::find(before.fields(), opened.reading.limits).map_err(Failure::Reject)?;
-    let options = options(messages.compression)?;
     let mut makings = Vec::with_capacity(taps.len());
     for ((tap, policy), sieve) in taps.into_iter().zip(&opened.policies).zip(&opened.sieves) {
         let named = |fault| Failure::Reject(named(fault, policy, opened));
         let leaves = plan(&found.schema, policy, opened.keys).map_err(named)?;
         let sieving = sieving(&found.schema, policy, sieve.as_deref()).map_err(named)?;
-        makings.push(begin(tap, (leaves, sieving), &found, &input, options.clone())?);
+        makings.push(begin(tap, (leaves, sieving), &found, &input, opened.format)?);
     }
     let expansion = Expansion::of(opened.len, opened.reading.limits);
-    let (mut rows, mut batches) = (0, 0);
-    while let Some(batch) = input.next() {
-        batches += 1;
-        let batch = batch.map_err(|_| blame(&format!("batch {batches}")))?;
+    let mut rows = 0;
+    while let Some(batch) = input.next()? {
         for making in &mut makings {
             making.write(&batch, rows, &expansion)?;
         }
@@ -146,7 +78,7 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
     }
     let finished = makings.into_iter().map(|making| {
         let columns = making.reports(&found);
-        let mut tap = making.writer.finish().map_err(|_| making.mishap.take().unwrap_or_else(unwritable))?;
+        let mut tap = making.writer.finish()?;
         tap.outlet.sum = making.sum;
         Ok((tap, columns))
     });
@@ -158,7 +90,7 @@ fn begin<'s>(
     (leaves, sieving): (Vec<Leaf>, Option<Sieving<'s>>),
     found: &Found,
     input: &Input,
-    options: IpcWriteOptions,
+    format: Format,
 ) -> Result<Making<'s>, Failure> {
     let mut targets = Vec::with_capacity(leaves.len());
     for (leaf, column) in leaves.iter().zip(&found.columns) {
@@ -188,16 +120,9 @@ fn begin<'s>(
     let is_untouched = sieving.is_none() && leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Keep));
     let metadata = if is_untouched { before.metadata().clone() } else { Metadata::default() };
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
-    let mishap = tap.mishap.clone();
     let sum = std::mem::replace(&mut tap.outlet.sum, Sum::off());
-    let writer = match input {
-        Input::File(_) => FileWriter::try_new_with_options(tap, &schema, options).map(|it| Writer::File(Box::new(it))),
-        Input::Stream(_) => {
-            StreamWriter::try_new_with_options(tap, &schema, options).map(|it| Writer::Stream(Box::new(it)))
-        }
-    };
-    let writer = writer.map_err(|_| mishap.take().unwrap_or_else(unwritable))?;
-    Ok(Making { writer, schema, leaves, sieving, targets, mishap, sum })
+    let writer = Writer::open(tap, &schema, input, format)?;
+    Ok(Making { writer, schema, leaves, sieving, targets, sum })
 }
 
 impl Making<'_> {
@@ -247,7 +172,7 @@ impl Making<'_> {
             self.sum.add(seen);
         }
         let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|_| unwritable())?;
-        self.writer.write(&batch).map_err(|_| self.mishap.take().unwrap_or_else(unwritable))
+        self.writer.write(&batch, expansion)
     }
 
     fn reports(&self, found: &Found) -> Vec<ColumnReport> {
@@ -302,19 +227,15 @@ fn texts_by_row(
 
 /// A look at every value of the sampled rows.
 pub(super) fn survey(opened: &Opened<'_>, mut sample: Sample) -> Result<Surveyed, Failure> {
-    let window = Window::new(opened.file.clone(), opened.len);
-    messages::look(&window, &opened.reading.limits)?;
-    let mut input = Input::open(&window).map_err(|_| blame(&window, "the schema"))?;
+    let mut input = Input::open(opened)?;
     let schema = input.schema();
     let found = schema::find(schema.fields(), opened.reading.limits).map_err(Failure::Reject)?;
     let paths = found.schema.leaves.iter().map(|leaf| found.schema.nodes[*leaf].path.clone());
     let mut columns: Vec<SurveyedColumn> =
         paths.map(|name| SurveyedColumn { survey: Survey::new(&name), name }).collect();
     let expansion = Expansion::of(opened.len, opened.reading.limits);
-    let (mut rows, mut batches) = (0, 0);
-    while let Some(batch) = input.next() {
-        batches += 1;
-        let batch = batch.map_err(|_| blame(&window, &format!("batch {batches}")))?;
+    let mut rows = 0;
+    while let Some(batch) = input.next()? {
         let chosen = sample.choose(rows + 1, batch.num_rows() as u64);
         let mut visit = |index: usize, array: &ArrayRef, live: &Live, row_of: RowOf<'_>| {
             expansion.add(array.len() as u64).map_err(Trouble::Failed)?;
@@ -340,21 +261,6 @@ fn see(array: &dyn Array, live: &Live, row_of: RowOf<'_>, chosen: &[bool], surve
         let is_read = is_there && read(place, &mut cell);
         survey.see(if is_read { &cell } else { "" });
     }
-}
-
-/// How an output is written: compressed as the input.
-fn options(compression: Option<CompressionType>) -> Result<IpcWriteOptions, Failure> {
-    let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5);
-    options.and_then(|options| options.try_with_compression(compression)).map_err(|_| unwritable())
-}
-
-/// A failure to read: the system's, or the file's.
-fn blame(window: &Window, what: &str) -> Failure {
-    if let Some(failure) = window.take_failure() {
-        return retry("read the input", &failure);
-    }
-    let sentence = format!("{what} of the Arrow IPC file cannot be read");
-    Failure::Reject(of_file("malformed_file", &sentence, ADVICE))
 }
 
 /// What was read does not fit together: a reader of the output would not take it either.

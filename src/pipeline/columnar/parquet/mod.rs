@@ -6,12 +6,14 @@
 mod batch;
 mod container;
 mod metadata;
+mod records;
 mod sift;
 mod survey;
 mod types;
 mod values;
 mod verify;
 
+pub(super) use self::records::Records;
 pub(super) use self::survey::survey;
 
 use std::sync::Arc;

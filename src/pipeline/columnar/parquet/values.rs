@@ -10,7 +10,7 @@ use super::types::{Kind, Target};
 use crate::mask::OnMistyped;
 
 /// Days from the epoch of Julian days to 1970.
-const JULIAN_1970: i64 = 2_440_588;
+pub(super) const JULIAN_1970: i64 = 2_440_588;
 
 /// Values of a column, without the missing ones.
 pub(super) enum Values {

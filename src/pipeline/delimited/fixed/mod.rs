@@ -15,7 +15,7 @@ use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::relay;
 use crate::pipeline::source::Source;
 use crate::pipeline::verify::Scan;
-use crate::pipeline::{Dialect, Failure, Fault, Reading};
+use crate::pipeline::{Dialect, Failure, Fault, Format, Reading};
 
 const BLOCK: usize = 1 << 20;
 
@@ -46,6 +46,10 @@ pub(super) fn run<'a>(
     threads: usize,
 ) -> Result<Ran, Failure> {
     let dialect = &reading.dialect;
+    if outlets.iter().any(|outlet| outlet.conversion(Format::Csv).is_some()) {
+        let sentence = "text of fixed width is not converted to other formats";
+        return Err(Failure::Reject(of_file("unconvertible_file", sentence, "Set `output.format` to \"same\".")));
+    }
     let max_record_bytes = reading.limits.max_record_bytes.min(LONGEST_RECORD);
     let (beginning, mut buffer) = read_beginning(&mut source, dialect, max_record_bytes)?;
     let names: Vec<&str> = beginning.names.iter().map(String::as_str).collect();

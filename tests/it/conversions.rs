@@ -1,0 +1,161 @@
+//! Outputs in another format than what landed, from landing to vault, read by programs that are not veild.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use parquet::arrow::ArrowWriter;
+
+use crate::sandbox::{Sandbox, files_below};
+
+const PEOPLE: &str = "id,name,ssn,email,dob,country,notes\n\
+    007,Alice Liddell,123-45-6789,,1987-04-12,US,\"said \"\"hi\"\", left\"\n1.50,Bob,987-65-4321,,2001-01-31,DE,\n";
+
+/// A Python with pyarrow in it: `VEILD_PYARROW`, else the system's.
+fn pyarrow() -> Option<PathBuf> {
+    let python = std::env::var_os("VEILD_PYARROW").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    let found = Command::new(&python).args(["-c", "import pyarrow"]).output();
+    if found.is_ok_and(|it| it.status.success()) {
+        return Some(python);
+    }
+    println!("SKIPPED: needs pyarrow of PyPI (set VEILD_PYARROW to a Python that has it)");
+    None
+}
+
+/// What a program says of the only object whose name ends so, decrypted with the stock `age`.
+fn read_by(sandbox: &Sandbox, ending: &str, program: &str) -> Option<String> {
+    let vault = files_below(&sandbox.site("vault"));
+    let mut objects = vault.iter().filter(|path| path.to_str().is_some_and(|path| path.ends_with(ending)));
+    let object = objects.next().unwrap_or_else(|| panic!("no object is named …{ending}: {vault:?}"));
+    assert!(objects.next().is_none());
+    let plain = sandbox.path("plain");
+    let opened =
+        Command::new("age").args(["-d", "-i"]).arg(sandbox.site("identity.txt")).arg("-o").args([&plain, object]);
+    match opened.status() {
+        Ok(status) => assert!(status.success(), "age cannot open {}", object.display()),
+        Err(_) => {
+            println!("SKIPPED: needs the Debian package age");
+            return None;
+        }
+    }
+    let read = Command::new(pyarrow()?).args(["-c", program]).arg(&plain).output().unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    fs::remove_file(plain).unwrap();
+    Some(String::from_utf8(read.stdout).unwrap())
+}
+
+#[test]
+fn delimited_text_becomes_parquet_that_others_read() {
+    let sandbox = Sandbox::new();
+    sandbox.edit_config("policy = \"people\"", "policy = \"people\"\noutput.format = \"parquet\"");
+    sandbox.drop_file("people.csv", PEOPLE);
+    sandbox.drop_file(
+        "nested.ndjson",
+        "{\"id\":1,\"name\":\"A\",\"ssn\":\"1\",\"email\":\"\",\"dob\":\"1987-04-12\",\"country\":{},\"notes\":\"\"}\n",
+    );
+    let tested = sandbox.path("people.csv");
+    fs::write(&tested, PEOPLE).unwrap();
+    let tested =
+        sandbox.veild(&["policy", "test", tested.to_str().unwrap(), "--policy", "people", "--landing", "people"]);
+    let said = String::from_utf8(tested.stdout).unwrap();
+    assert!(said.contains("comes out as parquet"), "{said}");
+    sandbox.run_until_idle();
+    let receipt = &sandbox.receipts()[0];
+    assert_eq!((&receipt["input"]["format"], &receipt["output"]["format"]), (&"csv".into(), &"parquet".into()));
+    assert_eq!(
+        (&receipt["rows_in"], &receipt["rows_out"], &receipt["verify"]["mode"]),
+        (&2.into(), &2.into(), &"block".into())
+    );
+    let reason = &sandbox.quarantined()[0];
+    assert_eq!((&reason["original_name"], &reason["row"]), (&"nested.ndjson".into(), &1.into()), "{reason}");
+    let table = "import sys, pyarrow.parquet as p\nt = p.read_table(sys.argv[1])\nprint(t.schema.types, t.to_pylist())";
+    if let Some(read) = read_by(&sandbox, ".parquet.age", table) {
+        assert!(read.starts_with("[DataType(string)") && !read.contains("int"), "{read}");
+        assert!(read.contains("{'id': '007', 'name': '***', 'ssn': '***-**-6789'"), "{read}");
+        assert!(read.contains("'notes': 'said \"hi\", left'") && read.contains("{'id': '1.50'"), "{read}");
+    }
+    sandbox.assert_audit_holds();
+}
+
+fn typed() -> Vec<u8> {
+    let text = |cells: [&str; 2]| Arc::new(StringArray::from(cells.to_vec())) as ArrayRef;
+    let decimals = Decimal128Array::from(vec![Some(12_345_678_901_234_567_890), None]);
+    let stamps = TimestampMicrosecondArray::from(vec![Some(1_500_000), None]).with_timezone("UTC");
+    let batch = RecordBatch::try_from_iter([
+        ("id", Arc::new(decimals.with_precision_and_scale(30, 3).unwrap()) as ArrayRef),
+        ("name", text(["Alice", "Bob"])),
+        ("ssn", text(["123-45-6789", ""])),
+        ("email", text(["", ""])),
+        ("dob", text(["1987-04-12", ""])),
+        ("country", Arc::new(stamps)),
+        ("notes", text(["a,b", "c"])),
+    ]);
+    let batch = batch.unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn parquet_becomes_lines_of_json_that_others_read() {
+    let sandbox = Sandbox::new();
+    sandbox.add_view();
+    let rules =
+        "[[landing.member]]\nmember = \"*.csv\"\n\n[[landing.member]]\nmember = \"*.parquet\"\n\n[policy.people]";
+    sandbox.edit_config("[policy.people]", rules);
+    sandbox.edit_config(
+        "policy = \"people\"",
+        "policy = \"people\"\noutput.format = \"ndjson\"\noutput.compress = \"gzip\"",
+    );
+    sandbox.drop_file("typed.parquet", typed());
+    let members = sandbox.path("members");
+    fs::create_dir(&members).unwrap();
+    fs::write(members.join("a.csv"), PEOPLE).unwrap();
+    fs::write(members.join("b.parquet"), typed()).unwrap();
+    let archive = sandbox.path("both.tar");
+    assert!(Command::new("tar").arg("-C").arg(&members).arg("-cf").arg(&archive).arg(".").status().unwrap().success());
+    sandbox.drop_file("both.tar", fs::read(&archive).unwrap());
+    sandbox.run_until_idle();
+    assert!(sandbox.quarantined().is_empty(), "{:?}", sandbox.quarantined());
+    let receipts = sandbox.receipts();
+    let of = |name: &str, view: bool| {
+        let wanted = |it: &&serde_json::Value| it["original_name"] == name && it["view"].is_string() == view;
+        receipts.iter().find(wanted).unwrap().clone()
+    };
+    for view in [false, true] {
+        assert_eq!(of("typed.parquet", view)["output"]["format"], "ndjson.gz");
+        assert!(of("typed.parquet", view)["output"]["path"].as_str().unwrap().ends_with(".ndjson.gz.age"));
+        assert_eq!(
+            (&of("both.tar", view)["output"]["format"], &of("both.tar", view)["rows_out"]),
+            (&"tar.gz".into(), &4.into())
+        );
+    }
+    fs::write(sandbox.path("out.tar.gz"), sandbox.vault_plaintext("both.tar")).unwrap();
+    let unpacked = Command::new("tar").arg("-xzOf").arg(sandbox.path("out.tar.gz")).output().unwrap();
+    let unpacked = String::from_utf8(unpacked.stdout).unwrap();
+    assert!(unpacked.contains("{\"id\":12345678901234567.890,\"name\":\"***\","), "{unpacked}");
+    assert!(unpacked.contains("{\"id\":\"007\",\"name\":\"***\",\"ssn\":\"***-**-6789\","), "{unpacked}");
+    let rows = "import sys, gzip, json, decimal\n\
+                for line in gzip.open(sys.argv[1], 'rt'): print(json.loads(line, parse_float=decimal.Decimal))";
+    let main = of("typed.parquet", false)["output"]["path"].as_str().unwrap().rsplit_once('/').unwrap().1.to_owned();
+    if let Some(read) = read_by(&sandbox, &main, rows) {
+        assert!(
+            read.contains("{'id': Decimal('12345678901234567.890'), 'name': '***', 'ssn': '***-**-6789'"),
+            "{read}"
+        );
+        assert!(read.contains("'country': '1970-01-01T00:00:01.500000Z'") && read.contains("{'id': None,"), "{read}");
+    }
+    sandbox.assert_audit_holds();
+}
+
+#[test]
+fn what_no_file_could_become_is_refused_with_the_configuration() {
+    let sandbox = Sandbox::new();
+    let given = "policy = \"people\"\noutput.format = \"parquet\"\ndelimited.widths = [3, 9]";
+    sandbox.edit_config("policy = \"people\"", given);
+    let checked = sandbox.veild(&["check"]);
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+    assert!(!checked.status.success() && said.contains("text of fixed width is not converted"), "{said}");
+}
