@@ -9,8 +9,8 @@
 //! 5. [`worker`] hands open file descriptors to a child process, which opens no paths and starts nothing: age plugins run
 //!    below the daemon ([`seal::plugin`]).
 //! 6. [`pipeline`] runs there: it tells the format by the content, scans it, cuts the cells of the masked columns out
-//!    ([`policy`] says which), masks them as Polars columns ([`mask`]), splices them back between the original bytes
-//!    looks for leaks in what goes out, and seals it ([`seal`]). Of columnar files the masked columns alone are written anew,
+//!    ([`policy`] says which), masks them as Polars columns ([`mask`]), splices them back between the original bytes,
+//!    looks for leaks in what goes out, converts it where the landing says so, and seals it ([`seal`]). Of columnar files the masked columns alone are written anew,
 //!    and archives go through it member by member.
 //! 7. [`vault`] publishes receipt, signature and object, in this order, durably, and all outputs of a file or none; a
 //!    rejected file goes to [`quarantine`] with its reason. What can be seen there is changed through a journal only:

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use veild::keys::MaskingKeys;
 use veild::pipeline::{
-    Charset, Compress, Dialect, DigestKind, Failure, Format, Input, Limits, MemberRule, Output, Reading, Sink, process,
-    survey,
+    Charset, Dialect, DigestKind, Failure, Format, Input, Limits, MemberRule, Output, OutputFormat, Reading, Sink,
+    Writing, process, survey,
 };
 use veild::policy::Policy;
 
@@ -127,12 +127,13 @@ pub fn arrow(data: &[u8]) {
 }
 
 pub fn spreadsheet(data: &[u8]) {
-    both(data, &Reading { accept: vec![Format::Xlsx, Format::Ods], ..reading() });
+    let accept = vec![Format::Xlsx, Format::Ods];
+    both(data, &Reading { accept: accept.clone(), ..reading() });
+    both(data, &Reading { accept, sheets: vec![rule("*", false)], ..reading() });
 }
 
 /// Archives with a rule for each member, and with one that leaves some out.
 pub fn archive(data: &[u8]) {
-    let rule = |pattern: &str, drops| MemberRule { pattern: pattern.to_owned(), policy: None, drops };
     both(data, &Reading { members: vec![rule("*.txt", true), rule("*", false)], ..reading() });
 }
 
@@ -149,6 +150,10 @@ pub fn detect(data: &[u8]) {
     }
 }
 
+fn rule(pattern: &str, drops: bool) -> MemberRule {
+    MemberRule { pattern: pattern.to_owned(), policy: None, drops }
+}
+
 fn reading() -> Reading {
     Reading { limits: LIMITS, ..Reading::default() }
 }
@@ -161,18 +166,23 @@ fn both(data: &[u8], reading: &Reading) {
 /// What comes out where no mask touches anything; `None` if the file is refused.
 fn kept(data: &[u8], reading: &Reading) -> Option<Vec<u8>> {
     static POLICY: OnceLock<Policy> = OnceLock::new();
-    run(data, reading, POLICY.get_or_init(|| policy(KEEPS)))
+    run(data, reading, POLICY.get_or_init(|| policy(KEEPS)), OutputFormat::Same)
 }
 
-fn masked(data: &[u8], reading: &Reading) -> Option<Vec<u8>> {
+/// Masks a file, and converts it as well; to what, its length tells.
+fn masked(data: &[u8], reading: &Reading) {
     static POLICY: OnceLock<Policy> = OnceLock::new();
-    run(data, reading, POLICY.get_or_init(|| policy(MASKS)))
+    const FORMATS: [OutputFormat; 3] = [OutputFormat::Csv, OutputFormat::Ndjson, OutputFormat::Parquet];
+    let policy = POLICY.get_or_init(|| policy(MASKS));
+    run(data, reading, policy, OutputFormat::Same);
+    run(data, reading, policy, FORMATS[data.len() % FORMATS.len()]);
 }
 
-fn run(data: &[u8], reading: &Reading, policy: &Policy) -> Option<Vec<u8>> {
+fn run(data: &[u8], reading: &Reading, policy: &Policy, format: OutputFormat) -> Option<Vec<u8>> {
     let shared = Shared::default();
     let sink = Sink::Plain(Box::new(shared.clone()));
-    let output = Output { policy: policy.clone(), writing: Compress::Same.into(), sink };
+    let writing = Writing { format, ..Writing::default() };
+    let output = Output { policy: policy.clone(), writing, sink };
     let input = Input { file: file(data), reading: reading.clone(), digest: DigestKind::Keyed };
     match process(input, vec![output], keys(), 1, &|_| {}) {
         Ok(_) => Some(std::mem::take(&mut *shared.0.lock().expect("nobody panics with it"))),

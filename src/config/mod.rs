@@ -332,6 +332,10 @@ mod tests {
         let comments =
             refusal("output.format = \"same\"", "output.format = \"ndjson\"\ndelimited.keep_comments = true");
         assert!(comments.contains("comments cannot be converted"), "{comments}");
+        let sheet = refusal("# sheet = \"People\"", "sheet = [{ sheet = \"*\", policy = \"peple\" }]");
+        assert!(sheet.contains("there is no [policy.peple]"), "{sheet}");
+        let sheet = refusal("# sheet = \"People\"", "sheet = 1");
+        assert!(sheet.contains("`sheet` is the name of a sheet, \"each\""), "{sheet}");
         let buffered = refusal("max_buffered = \"256MiB\"", "max_buffered = \"600MiB\"");
         assert!(buffered.ends_with("half of `worker_memory`"), "{buffered}");
         let unit = refusal("quiet = \"2s\"", "quiet = \"2\"");

@@ -287,8 +287,10 @@ pub struct Landing {
     /// How the output is written.
     #[serde(default)]
     pub output: Output,
-    /// The sheet of spreadsheets that is read; the only one that can be seen when absent.
-    pub sheet: Option<String>,
+    /// The sheet of spreadsheets that is read, the only one that can be seen when absent; "each", or rules for each that can
+    /// be seen, which come out as one zip archive.
+    #[schemars(with = "Option<Sheets>")]
+    pub sheet: Option<Value>,
     /// What becomes of the members of archives; archives are refused when absent.
     #[serde(default)]
     pub member: Vec<Spanned<Member>>,
@@ -373,6 +375,26 @@ pub struct Member {
     /// Name of the policy of the landing's own output; the landing's when absent.
     pub policy: Option<Spanned<String>>,
     /// Leaves the member out.
+    #[serde(default)]
+    pub drop: bool,
+}
+
+/// One sheet, "each", or rules for each.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Sheets {
+    One(String),
+    Rules(Vec<SheetRule>),
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SheetRule {
+    /// Shell pattern of a sheet's name; case does not matter.
+    pub sheet: String,
+    /// Name of the policy of the landing's own output; the landing's when absent.
+    pub policy: Option<String>,
+    /// Leaves the sheet out.
     #[serde(default)]
     pub drop: bool,
 }

@@ -246,6 +246,10 @@ fn process_as_found(
 ) -> Result<Report, Failure> {
     let Input { file, reading, digest } = input;
     if let Some(format) = spreadsheet::recognise(&file)?.filter(|format| kind::is_accepted(*format, &reading)) {
+        if !reading.sheets.is_empty() {
+            let kind = archive::Kind { format, compression: None };
+            return archive::process(file, kind, &reading, digest, outputs, keys, threads, progress);
+        }
         return spreadsheet::process(file, format, &reading, digest, outputs, keys, threads, progress);
     }
     kind::refuse_misnamed(&reading).map_err(Failure::Reject)?;

@@ -32,11 +32,13 @@ pub struct Reading {
     pub limits: Limits,
     /// The sheet of a spreadsheet; absent: the only one that can be seen.
     pub sheet: Option<String>,
+    /// Where each sheet that can be seen goes out, what becomes of it; without rules one sheet is read.
+    pub sheets: Vec<MemberRule>,
     /// What becomes of the members of archives; without rules archives are not read.
     pub members: Vec<MemberRule>,
 }
 
-/// What becomes of an archive's members that a pattern matches; the first rule that does goes.
+/// What becomes of an archive's members, or a spreadsheet's sheets, that a pattern matches; the first rule that does goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemberRule {
     /// A shell pattern of the whole name; `*` matches `/` too.
@@ -223,11 +225,13 @@ pub struct Writing {
     pub format: OutputFormat,
     /// Within Parquet the compression of its columns, elsewhere that of the whole.
     pub compress: Compress,
+    /// A spreadsheet becomes a zip archive of its sheets.
+    pub each_sheet: bool,
 }
 
 impl From<Compress> for Writing {
     fn from(compress: Compress) -> Writing {
-        Writing { format: OutputFormat::Same, compress }
+        Writing { compress, ..Writing::default() }
     }
 }
 
@@ -248,12 +252,13 @@ impl Writing {
         let is = |known: &[&str]| known.iter().any(|known| known.as_bytes() == extension);
         let wanted = match self.format.extensions() {
             _ if is(&ARCHIVES) => None,
+            _ if self.each_sheet && is(&SPREADSHEETS) => Some(".zip"),
             Some((_, stay)) if is(stay) => None,
             Some((wanted, _)) => Some(wanted),
             None => is(&SPREADSHEETS).then_some(".csv"),
         };
         let suffix = match (self.compress, self.format) {
-            (_, OutputFormat::Parquet) if !is(&ARCHIVES) => b"",
+            (_, OutputFormat::Parquet) if !is(&ARCHIVES) && wanted != Some(".zip") => b"",
             (Compress::Same, _) => suffix,
             (compress, _) => compress.of(None).map_or("", Compression::suffix).as_bytes(),
         };
@@ -367,8 +372,12 @@ mod tests {
             (Parquet, Compress::Same, "a.tar.gz", "a.tar.gz"),
             (Parquet, Compress::None, "a.tar.gz", "a.tar"),
         ] {
-            let writing = Writing { format, compress };
+            let writing = Writing { format, compress, ..Writing::default() };
             assert_eq!(&*writing.name_of_output(OsStr::new(name)), OsStr::new(expected), "{name}");
+        }
+        let apart = Writing { format: Parquet, each_sheet: true, ..Writing::default() };
+        for (name, expected) in [("a.b.XLSX", "a.b.zip"), ("a.csv", "a.parquet")] {
+            assert_eq!(&*apart.name_of_output(OsStr::new(name)), OsStr::new(expected), "{name}");
         }
     }
 }

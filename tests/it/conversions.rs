@@ -31,9 +31,9 @@ fn read_by(sandbox: &Sandbox, ending: &str, program: &str) -> Option<String> {
     let object = objects.next().unwrap_or_else(|| panic!("no object is named …{ending}: {vault:?}"));
     assert!(objects.next().is_none());
     let plain = sandbox.path("plain");
-    let opened =
-        Command::new("age").args(["-d", "-i"]).arg(sandbox.site("identity.txt")).arg("-o").args([&plain, object]);
-    match opened.status() {
+    let mut opening = Command::new("age");
+    opening.args(["-d", "-i"]).arg(sandbox.site("identity.txt")).arg("-o").args([&plain, object]);
+    match opening.status() {
         Ok(status) => assert!(status.success(), "age cannot open {}", object.display()),
         Err(_) => {
             println!("SKIPPED: needs the Debian package age");
@@ -158,4 +158,83 @@ fn what_no_file_could_become_is_refused_with_the_configuration() {
     let checked = sandbox.veild(&["check"]);
     let said = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
     assert!(!checked.status.success() && said.contains("text of fixed width is not converted"), "{said}");
+}
+
+/// A workbook of two sheets, `People` and `Notes`, the second of one column.
+fn workbook() -> Vec<u8> {
+    const SPACE: &str = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
+    const OFFICE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+    const PACKAGE: &str = "http://schemas.openxmlformats.org/package/2006/relationships";
+    let relation =
+        |id: u8, kind: &str, to: &str| format!(r#"<Relationship Id="r{id}" Type="{OFFICE}/{kind}" Target="{to}"/>"#);
+    let relations = |all: &str| format!(r#"<Relationships xmlns="{PACKAGE}">{all}</Relationships>"#);
+    let sheet = |rows: &[&[&str]]| {
+        let cell = |text: &&str| format!(r#"<c t="inlineStr"><is><t>{text}</t></is></c>"#);
+        let row = |cells: &&[&str]| format!("<row>{}</row>", cells.iter().map(cell).collect::<String>());
+        let rows: String = rows.iter().map(row).collect();
+        format!(r#"<worksheet xmlns="{SPACE}"><sheetData>{rows}</sheetData></worksheet>"#)
+    };
+    let people: [&[&str]; 2] = [
+        &["id", "name", "ssn", "email", "dob", "country", "notes"],
+        &["007", "Alice Liddell", "123-45-6789", "", "1987-04-12", "US", "hello"],
+    ];
+    let sheets = r#"<sheet name="People" sheetId="1" r:id="r1"/><sheet name="Notes" sheetId="2" r:id="r2"/>"#;
+    let parts = [
+        ("_rels/.rels", relations(&relation(1, "officeDocument", "xl/workbook.xml"))),
+        (
+            "xl/workbook.xml",
+            format!(r#"<workbook xmlns="{SPACE}" xmlns:r="{OFFICE}"><sheets>{sheets}</sheets></workbook>"#),
+        ),
+        (
+            "xl/_rels/workbook.xml.rels",
+            relations(&(relation(1, "worksheet", "worksheets/a.xml") + &relation(2, "worksheet", "worksheets/b.xml"))),
+        ),
+        ("xl/worksheets/a.xml", sheet(&people)),
+        ("xl/worksheets/b.xml", sheet(&[&["country"], &["US"]])),
+    ];
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in parts {
+        writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut writer, content.as_bytes()).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+#[test]
+fn each_sheet_comes_out_in_one_archive() {
+    let sandbox = Sandbox::new();
+    sandbox.add_view();
+    let rules = "[[landing.sheet]]\nsheet = \"notes\"\npolicy = \"coarse\"\n\n[[landing.sheet]]\nsheet = \"*\"\n\n[policy.people]";
+    sandbox.edit_config("[policy.people]", rules);
+    sandbox.edit_config("[policy.coarse]", "[policy.coarse]\nmissing = \"ignore\"");
+    sandbox.drop_file("team.xlsx", workbook());
+    sandbox.run_until_idle();
+    assert!(sandbox.quarantined().is_empty(), "{:?}", sandbox.quarantined());
+    let receipts = sandbox.receipts();
+    let main = receipts.iter().find(|it| it["view"].is_null()).unwrap();
+    assert_eq!(
+        (&main["input"]["format"], &main["output"]["format"], &main["rows_out"]),
+        (&"xlsx".into(), &"zip".into(), &2.into())
+    );
+    assert!(main["output"]["path"].as_str().unwrap().ends_with(".zip.age"), "{main}");
+    let read = |bytes: Vec<u8>| -> Vec<(String, String)> {
+        let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+        let one = |index: usize| {
+            let mut member = archive.by_index(index).unwrap();
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut member, &mut text).unwrap();
+            (member.name().unwrap().into_owned(), text)
+        };
+        (0..2).map(one).collect()
+    };
+    let files = read(sandbox.vault_plaintext("team.xlsx"));
+    assert_eq!((files[0].0.as_str(), files[1].0.as_str()), ("People.csv", "Notes.csv"));
+    assert!(files[0].1.ends_with("\n007,***,***-**-6789,,1987,US,hello\n"), "{files:?}");
+    assert_eq!(files[1].1, "country\nUS\n");
+    sandbox.assert_audit_holds();
+
+    sandbox.edit_config("policy = \"coarse\"\n\n[[landing.sheet]]\nsheet = \"*\"", "policy = \"coarse\"");
+    sandbox.drop_file("other.xlsx", workbook());
+    sandbox.run_until_idle();
+    assert_eq!(sandbox.quarantined()[0]["code"], "unlisted_sheet");
 }

@@ -53,6 +53,7 @@ fn run(file: File, rules: &Rules, policy: veild::policy::Policy, threads: usize)
         accept: vec![Format::Csv],
         charset: None,
         sheet: None,
+        sheets: Vec::new(),
         members: Vec::new(),
         extension: Some("csv".to_owned()),
         dialect: Dialect { delimiter: rules.delimiter, quote: rules.quote, ..Dialect::default() },

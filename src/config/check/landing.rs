@@ -11,7 +11,7 @@ use crate::config::locate::Findings;
 use crate::config::spanned::Spanned;
 use crate::config::units::Span;
 use crate::config::{Complete, Duplicates, Landing, Patterns, View, raw};
-use crate::pipeline::Reading;
+use crate::pipeline::{Reading, Writing};
 use crate::policy::Policy;
 
 const EXCLUDE: [&str; 7] = [".*", "*.part", "*.filepart", "*.partial", "*.tmp", "*.swp", "*~"];
@@ -70,7 +70,8 @@ pub(super) fn landing(
     let views = views(raw.view, policies, groups, &mut named, findings);
     let members = reading::members(raw.member, policies, findings);
     let names = std::iter::once(raw.policy.get_ref().as_str()).chain(views.iter().map(|view| view.policy.as_str()));
-    let of_members = members.iter().filter_map(|rule| rule.policy.as_ref());
+    let (sheet, sheets) = reading::sheets(raw.sheet, place.clone(), policies, findings);
+    let of_members = members.iter().chain(&sheets).filter_map(|rule| rule.policy.as_ref());
     let travelling = names.filter_map(|name| policies.get(name)).chain(of_members);
     if travelling.map(travelling_bytes).sum::<usize>() > MAX_POLICIES_BYTES {
         findings.add(
@@ -80,8 +81,8 @@ pub(super) fn landing(
         );
     }
     let reading = reading::reading(raw.format, raw.encoding, raw.delimited, (raw.limits, worker_memory), findings);
-    let writing = reading::writing(raw.output, &reading, findings);
-    let reading = Reading { members, sheet: raw.sheet, ..reading };
+    let writing = Writing { each_sheet: !sheets.is_empty(), ..reading::writing(raw.output, &reading, findings) };
+    let reading = Reading { members, sheet, sheets, ..reading };
     let keeps = originals(raw.after, raw.unrecognised, raw.archive_recipients, groups, findings);
     named.extend(keeps.readers.groups);
     let originals = |wanted: bool| wanted.then(|| keeps.readers.recipients.clone());

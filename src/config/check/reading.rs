@@ -1,6 +1,7 @@
 //! `format`, `delimited` and `limits` of a `[[landing]]`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use toml::Value;
 
@@ -15,6 +16,8 @@ use crate::policy::Policy;
 const MAX_RECORD_BYTES: u64 = 512 << 20;
 /// Deepest nesting that may be allowed; the walk over it takes the stack.
 const MAX_DEPTH: usize = 512;
+/// In the place of a sheet's name.
+const EACH: &str = "each";
 const MAX_PATHS: usize = 65536;
 
 pub(super) fn reading(
@@ -31,6 +34,7 @@ pub(super) fn reading(
         dialect: dialect(delimited, findings),
         limits: limits(given, worker_memory, findings),
         sheet: None,
+        sheets: Vec::new(),
         members: Vec::new(),
     }
 }
@@ -46,7 +50,7 @@ pub(super) fn writing(given: raw::Output, reading: &Reading, findings: &mut Find
     if !matches!(format, OutputFormat::Same | OutputFormat::Csv) && *keep_comments {
         findings.add(place, "comments cannot be converted: leave `output.format` out, or `keep_comments`");
     }
-    Writing { format, compress: given.compress }
+    Writing { format, compress: given.compress, ..Writing::default() }
 }
 
 /// The rules of an archive's members.
@@ -55,23 +59,61 @@ pub(super) fn members(
     policies: &BTreeMap<String, Policy>,
     findings: &mut Findings<'_>,
 ) -> Vec<MemberRule> {
-    let mut rules = Vec::with_capacity(given.len());
-    for raw in given {
+    let rule = |raw: Spanned<raw::Member>| {
         let place = raw.span();
-        let raw = raw.into_inner();
-        if globset::Glob::new(raw.member.get_ref()).is_err() {
-            findings.add(raw.member.span(), format!("{:?} is not a shell pattern", raw.member.get_ref()));
+        let raw::Member { member, policy, drop } = raw.into_inner();
+        rule((member, policy, drop), place, "member", policies, findings)
+    };
+    given.into_iter().map(rule).collect()
+}
+
+/// The sheet that is read, or the rules of each.
+pub(super) fn sheets(
+    given: Option<Value>,
+    place: Range<usize>,
+    policies: &BTreeMap<String, Policy>,
+    findings: &mut Findings<'_>,
+) -> (Option<String>, Vec<MemberRule>) {
+    let of_each = || MemberRule { pattern: "*".to_owned(), policy: None, drops: false };
+    match given.map(Value::try_into::<raw::Sheets>) {
+        None => (None, Vec::new()),
+        Some(Err(_)) => {
+            let expected =
+                "`sheet` is the name of a sheet, \"each\", or [[landing.sheet]] with `sheet` and `policy` or `drop`";
+            findings.add(place, expected);
+            (None, Vec::new())
         }
-        if raw.drop && raw.policy.is_some() {
-            findings.add(place, "a member that is dropped has no policy");
+        Some(Ok(raw::Sheets::One(name))) if name == EACH => (None, vec![of_each()]),
+        Some(Ok(raw::Sheets::One(name))) => (Some(name), Vec::new()),
+        Some(Ok(raw::Sheets::Rules(given))) => {
+            let at = |text: String| Spanned::new(place.clone(), text);
+            let rule = |raw: raw::SheetRule| {
+                let given = (at(raw.sheet), raw.policy.map(at), raw.drop);
+                rule(given, place.clone(), "sheet", policies, findings)
+            };
+            (None, given.into_iter().map(rule).collect())
         }
-        if let Some(policy) = &raw.policy {
-            super::landing::check_policy(policy, policies, findings);
-        }
-        let policy = raw.policy.and_then(|policy| policies.get(policy.get_ref()).cloned());
-        rules.push(MemberRule { pattern: raw.member.into_inner(), policy, drops: raw.drop });
     }
-    rules
+}
+
+fn rule(
+    (pattern, policy, drops): (Spanned<String>, Option<Spanned<String>>, bool),
+    place: Range<usize>,
+    noun: &str,
+    policies: &BTreeMap<String, Policy>,
+    findings: &mut Findings<'_>,
+) -> MemberRule {
+    if globset::Glob::new(pattern.get_ref()).is_err() {
+        findings.add(pattern.span(), format!("{:?} is not a shell pattern", pattern.get_ref()));
+    }
+    if drops && policy.is_some() {
+        findings.add(place, format!("a {noun} that is dropped has no policy"));
+    }
+    if let Some(policy) = &policy {
+        super::landing::check_policy(policy, policies, findings);
+    }
+    let policy = policy.and_then(|policy| policies.get(policy.get_ref()).cloned());
+    MemberRule { pattern: pattern.into_inner(), policy, drops }
 }
 
 fn accept(given: Spanned<Value>, findings: &mut Findings<'_>) -> Vec<Format> {

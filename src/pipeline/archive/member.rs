@@ -8,12 +8,12 @@ use std::thread;
 
 use super::pack::{Label, Packer};
 use super::unpack::{self, BLOCK, Found};
-use super::{Archive, Failure, name};
-use crate::pipeline::columnar;
+use super::{Archive, Failure};
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
 use crate::pipeline::tap::Mishap;
 use crate::pipeline::{DigestKind, Input, Output, Reading, Report, Sink, extension, pipe, process};
+use crate::pipeline::{columnar, spreadsheet};
 use crate::policy::Policy;
 
 /// First bytes that tell how a member is read.
@@ -46,17 +46,17 @@ pub(super) fn pass(
     expanded: &mut u64,
     mishaps: &[Mishap],
 ) -> Result<Report, Failure> {
-    let reading = reading(archive.reading, &found.name);
-    let label = Label {
-        name: name::of_output(&found.name, archive.writing()),
-        modified: found.modified,
-        zip_time: found.zip_time,
+    let reading = if archive.kind.is_book() {
+        spreadsheet::as_text(archive.reading)
+    } else {
+        reading(archive.reading, &found.name)
     };
+    let label = Label { name: archive.name_out(&found.name), modified: found.modified, zip_time: found.zip_time };
     let mut head = Vec::with_capacity(HEAD);
     let begun = (&mut *found.content).take(HEAD as u64).read_to_end(&mut head);
     begun.map_err(|_| unreadable(archive))?;
     let mut content = (&head[..]).chain(found.content);
-    let (input, feed) = match held_as(&head) {
+    let (input, feed) = match held_as(&head).filter(|_| !archive.kind.is_book()) {
         None => pipe().map(|(input, feed)| (input, Some(feed)))?,
         Some(title) => (hold(archive, title, &mut content, expanded)?, None),
     };
@@ -102,7 +102,13 @@ pub(super) fn pass(
 fn reading(of_archive: &Reading, name: &str) -> Reading {
     let last = name.rsplit('/').next().unwrap_or(name);
     let accept = of_archive.accept.iter().copied().filter(|format| !format.is_archive()).collect();
-    Reading { extension: extension(last.as_ref()), accept, members: Vec::new(), ..of_archive.clone() }
+    Reading {
+        extension: extension(last.as_ref()),
+        accept,
+        members: Vec::new(),
+        sheets: Vec::new(),
+        ..of_archive.clone()
+    }
 }
 
 /// The first bytes of a member that must be read at any place, as a person says what it is.

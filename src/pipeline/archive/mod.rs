@@ -1,5 +1,7 @@
 //! Archives: each member goes through the pipeline under a rule of its own, and all of them into a new archive.
 //!
+//! A spreadsheet whose sheets have rules goes the same way: each is a member, and they come out as a zip archive.
+//!
 //! All or nothing: a member that is refused refuses the archive. Members stream through pipes; nothing of them lies
 //! anywhere in between. What the archive notes beside names, contents and times (owners, comments, extra fields) is not
 //! taken over.
@@ -19,7 +21,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use self::member::Side;
 use self::pack::Packer;
-use self::unpack::{Found, Kind};
+use self::unpack::Found;
 use super::drain::Outlet;
 use super::fault::of_file;
 use super::reading::MemberRule;
@@ -29,20 +31,23 @@ use super::tap::{Mishap, Tap};
 use super::verify::{Sum, Verified};
 use super::window::Window;
 use super::{
-    ColumnReport, Compress, DigestKind, Failure, Fault, Format, InputReport, Outgoing, OutputFormat, OutputReport,
-    Reading, Report, Writing,
+    ColumnReport, DigestKind, Failure, Fault, Format, InputReport, Outgoing, OutputFormat, OutputReport, Reading,
+    Report, Writing,
 };
 use crate::keys::MaskingKeys;
 use crate::pipeline::expansion::Expansion;
+use crate::pipeline::spreadsheet;
 use crate::policy::Policy;
 
-pub(super) use self::unpack::recognise;
+pub(super) use self::unpack::{Kind, recognise};
 
 /// An archive at work.
 struct Archive<'a> {
+    file: Arc<File>,
     window: Window,
     kind: Kind,
     reading: &'a Reading,
+    rules: &'a [MemberRule],
     matchers: Vec<GlobMatcher>,
     policies: Vec<Policy>,
     /// What members are converted to.
@@ -85,26 +90,40 @@ pub(super) fn process(
 ) -> Result<Report, Failure> {
     let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
     let file = Arc::new(file);
+    let rules = if kind.is_book() { &reading.sheets[..] } else { &reading.members[..] };
     let policies: Vec<Policy> = outputs.iter().map(|output| output.policy.clone()).collect();
     if policies
         .iter()
-        .chain(reading.members.iter().filter_map(|rule| rule.policy.as_ref()))
+        .chain(rules.iter().filter_map(|rule| rule.policy.as_ref()))
         .any(|policy| policy.anonymity.is_some())
     {
         return Err(Failure::Reject(not_anonymous()));
     }
-    let matchers = matchers(&reading.members).map_err(Failure::Reject)?;
+    let matchers = matchers(rules).map_err(Failure::Reject)?;
     let window = Window::new(file.clone(), len);
     let expansion = Expansion::of(len, reading.limits);
     let format = outputs.first().map(|output| output.writing.format).unwrap_or_default();
-    let archive = Archive { window, kind, reading, matchers, policies, format, keys, threads, progress, expansion };
+    let archive = Archive {
+        file: file.clone(),
+        window,
+        kind,
+        reading,
+        rules,
+        matchers,
+        policies,
+        format,
+        keys,
+        threads,
+        progress,
+        expansion,
+    };
     let (mut packers, mut mishaps) = (Vec::new(), Vec::new());
     for output in outputs {
         // Its members are what is looked at.
         let tap =
             Tap::new(Outlet::open_binary(output.sink, output.writing.compress.into(), kind.compression, Sum::off())?);
         mishaps.push(tap.mishap.clone());
-        packers.push(Packer::new(kind.format, tap));
+        packers.push(Packer::new(kind.made(), tap));
     }
     // A tar archive says a member's size before its content, so that all are made twice, and must come out the same.
     if kind.format == Format::Tar && archive.is_randomized() {
@@ -118,7 +137,7 @@ pub(super) fn process(
     for ((packer, mishap), ((columns, verify), suppressed)) in packers.into_iter().zip(&mishaps).zip(made) {
         let tap = packer.finish().map_err(|error| mishap.take().unwrap_or_else(|| retry("end the archive", &error)))?;
         let rows = Rows { suppressed, ..Rows::all(tally.rows - suppressed) };
-        reports.push(tap.outlet.finish(kind.format, rows, columns, verify)?);
+        reports.push(tap.outlet.finish(kind.made(), rows, columns, verify)?);
     }
     let format = kind.format.compressed(kind.compression);
     Ok(Report { input: InputReport { digest, digest_kind, bytes: len, format }, rows_in: tally.rows, outputs: reports })
@@ -147,12 +166,18 @@ impl Archive<'_> {
             sizes: vec![Vec::new(); count],
             ..Tally::default()
         };
-        unpack::walk(&self.window, self.kind, &self.expansion, &mut |found| {
-            self.member(found, &mut tally, &mut packing, mishaps)
-        })?;
+        let mut visit = |found: Found<'_>| self.member(found, &mut tally, &mut packing, mishaps);
+        if self.kind.is_book() {
+            let (format, progress) = (self.kind.format, self.progress);
+            spreadsheet::each(&self.file, format, self.reading, progress, &mut |name, content| {
+                visit(Found { name: name.to_owned(), modified: None, zip_time: None, content })
+            })?;
+        } else {
+            unpack::walk(&self.window, self.kind, &self.expansion, &mut visit)?;
+        }
         if tally.members == 0 {
-            let advice = "Ask the sender for the files that should be in it.";
-            return Err(Failure::Reject(of_file("empty_file", "the archive has no member", advice)));
+            let (advice, noun) = ("Ask the sender for what should be in it.", self.kind.noun());
+            return Err(Failure::Reject(of_file("empty_file", &format!("the file has no {noun}"), advice)));
         }
         Ok(tally)
     }
@@ -166,26 +191,28 @@ impl Archive<'_> {
     ) -> Result<(), Failure> {
         tally.members += 1;
         let number = tally.members;
-        let refused = |fault: Fault| Failure::Reject(of_member(fault, number));
+        let noun = self.kind.noun();
+        let refused = |fault: Fault| Failure::Reject(of_member(fault, noun, number));
         if number > self.reading.limits.max_members {
-            let sentence = format!("the archive has more than {} members", self.reading.limits.max_members);
+            let sentence = format!("the file has more than {} {noun}s", self.reading.limits.max_members);
             let fault = of_file("too_many_members", &sentence, "If it is right, raise `max_members` in the limits.");
             return Err(Failure::Reject(fault));
         }
         name::check(&found.name).map_err(refused)?;
         if !tally.names.insert(found.name.clone()) {
-            return Err(refused(of_file("duplicate_member", "another member has the same name", ADVICE)));
+            return Err(refused(of_file("duplicate_member", "another one has the same name", ADVICE)));
         }
         let is_match = |matcher: &GlobMatcher| matcher.is_match(&found.name);
-        let Some(rule) = self.matchers.iter().position(is_match).map(|index| &self.reading.members[index]) else {
-            let advice = "Add a `[[landing.member]]` for it, with `drop = true` if nobody needs it.";
-            return Err(refused(of_file("unlisted_member", "no member rule of the landing names it", advice)));
+        let Some(rule) = self.matchers.iter().position(is_match).map(|index| &self.rules[index]) else {
+            let advice = format!("Add a `[[landing.{noun}]]` for it, with `drop = true` if nobody needs it.");
+            let sentence = format!("no {noun} rule of the landing names it");
+            return Err(refused(of_file(&format!("unlisted_{noun}"), &sentence, &advice)));
         };
         if rule.drops {
             return unpack::pass_over(found, &mut tally.expanded, &self.expansion, &self.window)
-                .map_err(|failure| named(failure, number));
+                .map_err(|failure| named(failure, noun, number));
         }
-        if !tally.names_out.insert(name::of_output(&found.name, self.writing())) {
+        if !tally.names_out.insert(self.name_out(&found.name)) {
             return Err(refused(of_file("duplicate_member", "it would come out under the name of another", ADVICE)));
         }
         let mut sides = Vec::with_capacity(self.policies.len());
@@ -198,8 +225,8 @@ impl Archive<'_> {
             let size = sizes.and_then(|sizes| sizes[output].get(tally.sizes[output].len()).copied());
             sides.push(Side { policy, packer, size });
         }
-        let report =
-            member::pass(self, found, sides, &mut tally.expanded, mishaps).map_err(|failure| named(failure, number))?;
+        let report = member::pass(self, found, sides, &mut tally.expanded, mishaps)
+            .map_err(|failure| named(failure, noun, number))?;
         tally.rows += report.rows_in;
         for (output, made) in report.outputs.into_iter().enumerate() {
             tally.sizes[output].push(made.bytes);
@@ -210,13 +237,19 @@ impl Archive<'_> {
         Ok(())
     }
 
+    /// The name under which a member comes out; a sheet's is its own, as a file's.
+    fn name_out(&self, name: &str) -> String {
+        let of_file = if self.kind.is_book() { format!("{name}.csv") } else { name.to_owned() };
+        name::of_output(&of_file, self.writing())
+    }
+
     /// How members are written; what is around them all is written by itself.
     fn writing(&self) -> Writing {
-        Writing { format: self.format, compress: Compress::Same }
+        Writing { format: self.format, ..Writing::default() }
     }
 
     fn is_randomized(&self) -> bool {
-        let of_rules = self.reading.members.iter().filter_map(|rule| rule.policy.as_ref());
+        let of_rules = self.rules.iter().filter_map(|rule| rule.policy.as_ref());
         let mut columns = self.policies.iter().chain(of_rules).flat_map(|policy| &policy.columns);
         columns.any(|rule| rule.mask.is_randomized())
     }
@@ -247,16 +280,16 @@ impl Tally {
 }
 
 /// Says which member a fault is in, by its number: a member's name may be personal data.
-fn of_member(fault: Fault, number: usize) -> Fault {
+fn of_member(fault: Fault, noun: &str, number: usize) -> Fault {
     // The archive itself was recognised.
     let is_foreign = fault.code == super::UNRECOGNISED.0;
     let code = if is_foreign { "unrecognised_member".to_owned() } else { fault.code };
-    Fault { code, sentence: format!("member {number}: {}", fault.sentence), ..fault }
+    Fault { code, sentence: format!("{noun} {number}: {}", fault.sentence), ..fault }
 }
 
-fn named(failure: Failure, number: usize) -> Failure {
+fn named(failure: Failure, noun: &str, number: usize) -> Failure {
     match failure {
-        Failure::Reject(fault) => Failure::Reject(of_member(fault, number)),
+        Failure::Reject(fault) => Failure::Reject(of_member(fault, noun, number)),
         failure => failure,
     }
 }

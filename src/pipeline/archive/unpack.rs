@@ -33,6 +33,22 @@ pub(in crate::pipeline) struct Kind {
     pub compression: Option<Compression>,
 }
 
+impl Kind {
+    /// Whether it is a spreadsheet, whose members are its sheets.
+    pub(super) fn is_book(self) -> bool {
+        !self.format.is_archive()
+    }
+
+    /// The format of what it becomes.
+    pub(super) fn made(self) -> Format {
+        if self.is_book() { Format::Zip } else { self.format }
+    }
+
+    pub(super) fn noun(self) -> &'static str {
+        if self.is_book() { "sheet" } else { "member" }
+    }
+}
+
 /// One file in an archive.
 pub(super) struct Found<'a> {
     pub name: String,
@@ -211,7 +227,7 @@ impl<R: Read> Read for Ending<R> {
 }
 
 fn refused(fault: Fault, number: usize) -> Failure {
-    Failure::Reject(of_member(fault, number))
+    Failure::Reject(of_member(fault, "member", number))
 }
 
 /// A failure to read: the system's, or the file's.

@@ -117,6 +117,21 @@ pub(super) enum Book {
 /// What is done with each cell, by row and column; false ends the walk.
 pub(super) type Visit<'a> = &'a mut dyn FnMut((u32, u32), &Data) -> Result<bool, Failure>;
 
+/// The names of the sheets that can be seen.
+pub(super) fn names(window: &Window, format: Format) -> Result<Vec<String>, Failure> {
+    let broken = || unreadable(window);
+    let names = |sheets: &[Sheet]| {
+        let seen = sheets.iter().filter(|it| it.visible == SheetVisible::Visible && it.typ == SheetType::WorkSheet);
+        seen.map(|sheet| sheet.name.clone()).collect()
+    };
+    if format == Format::Xlsx {
+        let book: Xlsx<Bytes> = Xlsx::new(reader(window)).map_err(|_| broken())?;
+        return Ok(names(book.sheets_metadata()));
+    }
+    let book: Ods<Bytes> = Ods::new(reader(window)).map_err(|_| broken())?;
+    Ok(names(book.sheets_metadata()))
+}
+
 impl Book {
     pub(super) fn open(window: &Window, format: Format, sheet: Option<&str>) -> Result<Book, Failure> {
         let broken = || unreadable(window);
@@ -130,10 +145,8 @@ impl Book {
         Ok(Book::Ods(book.worksheet_range(&name).map_err(|_| broken())?))
     }
 
-    /// # Errors
-    ///
-    /// [`Failure::Reject`] for an empty sheet.
-    pub(super) fn bounds(&mut self, window: &Window) -> Result<Bounds, Failure> {
+    /// `None` for an empty sheet.
+    pub(super) fn bounds(&mut self, window: &Window) -> Result<Option<Bounds>, Failure> {
         let mut found: Option<Bounds> = None;
         self.cells(window, &mut |(row, column), _| {
             let bounds = found.get_or_insert(Bounds { first_row: row, first_column: column, last_column: column });
@@ -142,8 +155,7 @@ impl Book {
             bounds.last_column = bounds.last_column.max(column);
             Ok(true)
         })?;
-        let advice = "Ask the sender for the file, or name another `sheet` in the landing's configuration.";
-        found.ok_or_else(|| Failure::Reject(of_file("empty_file", "the sheet is empty", advice)))
+        Ok(found)
     }
 
     /// Visits the cells that hold something, row by row; false when a visit has ended the walk.
@@ -193,7 +205,7 @@ fn choose(sheets: &[Sheet], wanted: Option<&str>) -> Result<String, Failure> {
         (Some(_), others, _) => {
             let sentence =
                 format!("the spreadsheet has {} sheets, and the landing does not say which is read", others + 1);
-            let advice = "Name one by `sheet` in the landing's configuration, or have each sent as a file of its own.";
+            let advice = "Name one by `sheet` in the landing's configuration, or give them rules: `[[landing.sheet]]`.";
             Err(Failure::Reject(of_file("many_sheets", &sentence, advice)))
         }
     }

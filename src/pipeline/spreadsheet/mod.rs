@@ -1,4 +1,5 @@
-//! Spreadsheets: one sheet as delimited text, which then goes the way of all delimited text.
+//! Spreadsheets: one sheet as delimited text, which then goes the way of all delimited text, or each that can be seen as a
+//! member of an archive.
 //!
 //! The text is made in a thread and handed over in a pipe, so that it lies nowhere. Formulas count by the value that was
 //! saved with them, dates are ISO 8601, texts stay as they are written, leading zeros included.
@@ -14,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
-use self::book::Book;
+use self::book::{Book, Bounds};
 use super::expansion::Expansion;
 use super::fault::{internal, of_file};
 use super::source::{digest_of, retry};
@@ -60,12 +61,35 @@ pub(super) fn survey(file: File, format: Format, reading: &Reading, sample: Samp
     Ok(Surveyed { format: format.name().to_owned(), ..surveyed })
 }
 
+/// What is done with a sheet, given by its name and its text.
+pub(super) type Visit<'v> = &'v mut dyn FnMut(&str, &mut File) -> Result<(), Failure>;
+
+/// Visits each sheet that can be seen.
+pub(super) fn each(
+    file: &Arc<File>,
+    format: Format,
+    reading: &Reading,
+    progress: &(dyn Fn(u64) + Sync),
+    visit: Visit<'_>,
+) -> Result<(), Failure> {
+    let file = file.try_clone().map_err(|error| retry("look at the input", &error))?;
+    Sheet::open(file, format, reading, progress)?.each(reading, visit)
+}
+
 /// How the text of a sheet is read.
-fn as_text(reading: &Reading) -> Reading {
+pub(super) fn as_text(reading: &Reading) -> Reading {
     let Dialect { columns, preamble, .. } = reading.dialect.clone();
     let dialect = Dialect { delimiter: Some(b','), columns, preamble, ..Dialect::default() };
     let extension = Some("csv".to_owned());
-    Reading { accept: vec![Format::Csv], extension, charset: None, dialect, members: Vec::new(), ..reading.clone() }
+    Reading {
+        accept: vec![Format::Csv],
+        extension,
+        charset: None,
+        dialect,
+        members: Vec::new(),
+        sheets: Vec::new(),
+        ..reading.clone()
+    }
 }
 
 /// A file open for reading.
@@ -93,22 +117,44 @@ impl Sheet {
         let (text, pipe) = super::pipe()?;
         thread::scope(|scope| {
             let reader = scope.spawn(move || read(text));
-            // The library is not made for hostile files everywhere; a panic's payload is dropped, it may hold a value.
-            let written = catch_unwind(AssertUnwindSafe(|| self.write(reading, &pipe)));
-            let written = written.unwrap_or_else(|_| Err(Failure::Reject(malformed())));
-            if written.is_err() {
-                let _ = (&pipe).write_all(CUT_OFF); // a reader that has ended needs none
-            }
-            drop(pipe);
+            let written = contained(|| {
+                let mut book = Book::open(&self.window, self.format, reading.sheet.as_deref())?;
+                let bounds = book.bounds(&self.window)?.ok_or_else(|| Failure::Reject(empty()))?;
+                self.write((book, bounds), reading, &pipe)
+            });
+            end(written.is_ok(), pipe);
             let read = reader.join().unwrap_or_else(|_| Err(internal("the thread of a sheet panicked")));
             written?;
             read.map_err(in_sheet)
         })
     }
 
-    fn write(&self, reading: &Reading, pipe: &File) -> Result<(), Failure> {
-        let mut book = Book::open(&self.window, self.format, reading.sheet.as_deref())?;
-        let bounds = book.bounds(&self.window)?;
+    /// Hands the text of each sheet that can be seen and is not empty to a visitor.
+    fn each(&self, reading: &Reading, visit: Visit<'_>) -> Result<(), Failure> {
+        for name in contained(|| book::names(&self.window, self.format))? {
+            let opened = contained(|| {
+                let mut book = Book::open(&self.window, self.format, Some(&name))?;
+                Ok(book.bounds(&self.window)?.map(|bounds| (book, bounds)))
+            })?;
+            let Some(opened) = opened else { continue };
+            let (mut text, pipe) = super::pipe()?;
+            thread::scope(|scope| {
+                let writer = scope.spawn(move || {
+                    let written = contained(|| self.write(opened, reading, &pipe));
+                    end(written.is_ok(), pipe);
+                    written
+                });
+                let visited = visit(&name, &mut text);
+                // A visitor that has ended early reads no more; the writer must not wait for it.
+                drop(text);
+                writer.join().unwrap_or_else(|_| Err(internal("the thread of a sheet panicked")))?;
+                visited.map_err(in_sheet)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, (mut book, bounds): (Book, Bounds), reading: &Reading, pipe: &File) -> Result<(), Failure> {
         let (mut text, expansion) = (String::new(), Expansion::of(self.window.size(), reading.limits));
         let mut out = BufWriter::with_capacity(1 << 16, pipe);
         let (mut row, mut column) = (bounds.first_row, bounds.first_column);
@@ -141,8 +187,25 @@ impl Sheet {
     }
 }
 
+/// The library is not made for hostile files everywhere; a panic's payload is dropped, it may hold a value.
+fn contained<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Failure::Reject(malformed())))
+}
+
+/// Ends a text, well or so that nobody takes it for whole.
+fn end(is_whole: bool, pipe: File) {
+    if !is_whole {
+        let _ = (&pipe).write_all(CUT_OFF); // a reader that has ended needs none
+    }
+}
+
 fn push_separators(text: &mut String, count: u32) {
     text.extend(std::iter::repeat_n(',', count as usize));
+}
+
+fn empty() -> Fault {
+    let advice = "Ask the sender for the file, or name another `sheet` in the landing's configuration.";
+    of_file("empty_file", "the sheet is empty", advice)
 }
 
 fn malformed() -> Fault {

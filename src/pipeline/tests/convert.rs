@@ -27,7 +27,7 @@ use crate::pipeline::{
 use crate::policy::{OnUnlisted, Policy, RowRule, Verify};
 
 fn to(format: OutputFormat) -> Writing {
-    Writing { format, compress: Compress::Same }
+    Writing { format, ..Writing::default() }
 }
 
 fn keep_all() -> Policy {
@@ -98,7 +98,7 @@ fn delimited_text_keeps_every_text() {
     let same = run(PEOPLE.as_bytes(), &reading, &people(), Compress::Same).unwrap().0;
     assert_eq!(text(PEOPLE.as_bytes(), &reading, &people(), OutputFormat::Csv).as_bytes(), same);
 
-    let writing = Writing { format: OutputFormat::Ndjson, compress: Compress::Gzip };
+    let writing = Writing { format: OutputFormat::Ndjson, ..Writing::from(Compress::Gzip) };
     let (packed, report) = run(PEOPLE.as_bytes(), &reading, &people(), writing).unwrap();
     let mut unpacked = String::new();
     std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut unpacked).unwrap();

@@ -5,8 +5,10 @@ use std::io::{Cursor, Write};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use super::archive::unzipped;
 use super::{fault, policy, run};
-use crate::pipeline::{Compress, Dialect, Failure, Limits, Reading};
+use crate::pipeline::{Compress, Dialect, Failure, Limits, MemberRule, OutputFormat, Reading, Writing};
+use crate::policy::Policy;
 
 const WORKBOOK: &str = r#"<?xml version="1.0"?><workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets>SHEETS</sheets></workbook>"#;
 const RELATIONS: &str = r#"<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/><Relationship Id="r2" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet2.xml"/><Relationship Id="r3" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/styles" Target="styles.xml"/></Relationships>"#;
@@ -35,6 +37,10 @@ pub(in crate::pipeline) fn packed(files: &[(&str, &str)]) -> Vec<u8> {
 
 /// A workbook of two sheets; `second` says how the other one is seen.
 fn xlsx(cells: &str, second: &str) -> Vec<u8> {
+    xlsx_of(cells, second, &format!("<row r=\"1\">{}</row>", text("A1", "id")))
+}
+
+fn xlsx_of(cells: &str, second: &str, cells_of_second: &str) -> Vec<u8> {
     let sheets = format!(
         r#"<sheet name="People" sheetId="1" r:id="r1"/><sheet name="Old" sheetId="2" r:id="r2" state="{second}"/>"#
     );
@@ -44,7 +50,7 @@ fn xlsx(cells: &str, second: &str) -> Vec<u8> {
         ("xl/_rels/workbook.xml.rels", RELATIONS),
         ("xl/styles.xml", STYLES),
         ("xl/worksheets/sheet1.xml", &sheet(cells)),
-        ("xl/worksheets/sheet2.xml", &sheet(&format!("<row r=\"1\">{}</row>", text("A1", "id")))),
+        ("xl/worksheets/sheet2.xml", &sheet(cells_of_second)),
     ])
 }
 
@@ -72,7 +78,7 @@ fn people() -> String {
     format!(r#"<row r="2">{header}</row><row r="3">{}</row><row r="4"/><row r="5">{last}</row>"#, first.concat())
 }
 
-fn rules() -> crate::policy::Policy {
+fn rules() -> Policy {
     policy(&["id=keep", "name=redact", "born=date", "sum=keep"])
 }
 
@@ -120,6 +126,57 @@ fn one_sheet_is_read() {
     let dialect = Dialect { columns: vec!["a".to_owned()], ..Dialect::default() };
     let headless = Reading { dialect, ..named("Old") };
     assert_eq!(run(&input, &headless, &policy(&["a=redact"]), Compress::Same).unwrap().0, b"[REDACTED]\n");
+}
+
+#[test]
+fn each_sheet_goes_by_its_rule() {
+    let rule = |pattern: &str, policy: Option<Policy>, drops| MemberRule { pattern: pattern.to_owned(), policy, drops };
+    let each = |sheets: Vec<MemberRule>| Reading { sheets, ..Reading::default() };
+    let input = xlsx(&people(), "visible");
+    let both = each(vec![rule("OLD", Some(policy(&["id=keep"])), false), rule("*", None, false)]);
+    let (output, report) = run(&input, &both, &rules(), Compress::Same).unwrap();
+    let first = "id,name,born,sum\n007,\"[REDACTED]\",1987,2\n,,,\n8,,,0.5\n";
+    let of = |files: &[(&str, &str)]| -> Vec<(String, String)> {
+        files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+    };
+    assert_eq!(unzipped(&output), of(&[("People.csv", first), ("Old.csv", "id\n")]));
+    assert_eq!((report.input.format.as_str(), report.outputs[0].format.as_str(), report.rows_in), ("xlsx", "zip", 3));
+    let columns: Vec<&str> = report.outputs[0].columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(columns, ["*: id", "*: name", "*: born", "*: sum", "OLD: column 1"]);
+    let lines = Writing { format: OutputFormat::Ndjson, ..Writing::default() };
+    let (output, _) = run(&input, &both, &rules(), lines).unwrap();
+    assert_eq!(unzipped(&output)[1], ("Old.ndjson".to_owned(), String::new()));
+
+    let dropping = each(vec![rule("old", None, true), rule("*", None, false)]);
+    for (input, reading) in [
+        (&input, &dropping),
+        (&xlsx(&people(), "hidden"), &both),
+        (&xlsx_of(&people(), "visible", ""), &each(vec![rule("*", None, false)])),
+    ] {
+        let (output, _) = run(input, reading, &rules(), Compress::Same).unwrap();
+        assert_eq!(unzipped(&output), of(&[("People.csv", first)]));
+    }
+    // All or nothing, told by the sheet's number.
+    let refused = fault(&input, &each(vec![rule("People", None, false)]), &rules());
+    assert_eq!((refused.code.as_str(), &refused.sentence[..9]), ("unlisted_sheet", "sheet 2: "));
+    let refused = fault(&input, &each(vec![rule("*", None, false)]), &rules());
+    assert_eq!((refused.code.as_str(), &refused.sentence[..9]), ("missing_column", "sheet 2: "), "{refused:?}");
+    let leaky = Policy { verify: crate::policy::Verify::Block, ..policy(&["id=keep"]) };
+    let mail = format!("<row r=\"1\">{}</row><row r=\"2\">{}</row>", text("A1", "id"), text("A2", "alice@example.com"));
+    let refused = fault(
+        &xlsx_of(&people(), "visible", &mail),
+        &each(vec![rule("Old", Some(leaky), false), rule("*", None, false)]),
+        &rules(),
+    );
+    assert_eq!((refused.code.as_str(), &refused.sentence[..9]), ("leak", "sheet 2: "));
+    let empty = xlsx_of("", "visible", "");
+    assert_eq!(fault(&empty, &both, &rules()).code, "empty_file");
+    for at in (0..input.len()).step_by(29) {
+        let mut damaged = input.clone();
+        damaged[at] ^= 0x21;
+        let result = run(&damaged, &both, &rules(), Compress::Same);
+        assert!(!matches!(result, Err(Failure::Retry { .. } | Failure::Defect { .. })), "byte {at}: {result:?}");
+    }
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl Writer {
         let mishap = tap.mishap.clone();
         let failed = |_: ArrowError| mishap.take().unwrap_or_else(unwritable);
         let body = match tap.outlet.conversion(format) {
-            Some(Writing { format: OutputFormat::Parquet, compress }) => {
+            Some(Writing { format: OutputFormat::Parquet, compress, .. }) => {
                 let writer = ArrowWriter::try_new(tap, schema.clone(), Some(parquet_properties(compress)));
                 Body::Parquet(Box::new(writer.map_err(|error| unconvertible(&error, &mishap))?))
             }
