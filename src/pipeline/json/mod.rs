@@ -7,6 +7,7 @@
 #![allow(clippy::result_large_err, reason = "failures are rare, and their shape is the pipeline's contract")]
 
 mod cut;
+mod decision;
 mod fault;
 mod lex;
 mod pass;

@@ -9,8 +9,9 @@ use polars_arrow::array::{Utf8ViewArray, View};
 use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::Buffer;
 
+use super::decision::Instead;
 use super::lex::{push_string, unescape};
-use super::tree::{CellMask, Column, Instead};
+use super::tree::{CellMask, Column};
 use super::walk::{Cell, CellKind, Edit};
 use crate::mask::{Mistyped, REDACTED};
 use crate::pipeline::fault::{internal, of_cell};

@@ -2,11 +2,12 @@
 //!
 //! Nothing is decoded or copied here except keys that are met for the first time.
 
+use super::decision::{Act, Instead};
 use super::fault::{Broken, Kind, Why};
 use super::lex::{Data, Stop, Text, expected, unescape};
 use super::pass::Pass;
 use super::sift::Record;
-use super::tree::{Act, Instead, NodeId, ROOT, Tree};
+use super::tree::{NodeId, ROOT, Tree};
 
 /// Most outputs of one reading; they are the bits of a word.
 pub(super) const MAX_OUTPUTS: usize = 64;

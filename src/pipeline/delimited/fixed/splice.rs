@@ -130,28 +130,22 @@ impl Layout {
         };
         for (index, field) in records.fields.iter().enumerate() {
             let (row, slot) = (index / self.touched.len(), index % self.touched.len());
-            match &columns[slot] {
+            let cell = Cell::new(&text[field.clone()]);
+            let instead = match &columns[slot] {
                 Column::Kept => continue,
-                Column::Dropped => {
-                    copy(&mut out, from, field.start);
-                    if self.touched[slot] == 0 {
-                        beginnings.push((row, out.len()));
-                    }
-                }
-                Column::Masked(cells) => {
-                    let cell = Cell::new(&text[field.clone()]);
-                    let value = cells.get(row).unwrap_or("");
-                    if value == cell.value {
-                        continue;
-                    }
-                    copy(&mut out, from, field.start);
-                    if self.touched[slot] == 0 {
-                        beginnings.push((row, out.len()));
-                    }
-                    if !cell.replace(value, self.widths[self.touched[slot]], &mut out) {
-                        return Err(Failure::Reject(self.too_wide(block, records.rows[row], slot, field.start)));
-                    }
-                }
+                Column::Dropped => None,
+                Column::Masked(cells) => match cells.get(row).unwrap_or("") {
+                    value if value == cell.value => continue,
+                    value => Some(value),
+                },
+            };
+            copy(&mut out, from, field.start);
+            if self.touched[slot] == 0 {
+                beginnings.push((row, out.len()));
+            }
+            let width = self.widths[self.touched[slot]];
+            if instead.is_some_and(|value| !cell.replace(value, width, &mut out)) {
+                return Err(Failure::Reject(self.too_wide(block, records.rows[row], slot, field.start)));
             }
             from = field.end;
         }
