@@ -212,6 +212,7 @@ pub(super) fn passed(
     for place in (0..array.len()).filter(|place| there.as_ref().is_none_or(|there| there.is_valid(*place))) {
         cell.clear();
         if read(place, &mut cell) {
+            expansion.add(cell.len() as u64)?;
             texts.append_value(&cell);
             rows.push(row_of(place) as u32);
         }

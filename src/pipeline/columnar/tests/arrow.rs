@@ -17,6 +17,7 @@ use arrow_schema::{DataType, Field, Schema};
 use super::{CANARY, KEEP_ALL, holds, masked, people, rules};
 use crate::pipeline::tests::{fault, policy, run};
 use crate::pipeline::{Compress, Reading};
+use crate::policy::{Policy, Verify};
 
 fn options(compression: Option<CompressionType>) -> IpcWriteOptions {
     IpcWriteOptions::default().try_with_compression(compression).unwrap()
@@ -178,6 +179,9 @@ fn one_value_of_a_dictionary_a_million_times_is_bounded() {
     let input = stream(&[RecordBatch::try_from_iter([("n", array)]).unwrap()], Some(CompressionType::ZSTD));
     assert!(input.len() < 100_000);
     assert_eq!(fault(&input, &Reading::default(), &policy(&["n=partial"])).code, "expansion_exceeded");
+    // What is kept is read by the leak scan alone.
+    let scanned = Policy { verify: Verify::Block, ..policy(&["n=keep"]) };
+    assert_eq!(fault(&input, &Reading::default(), &scanned).code, "expansion_exceeded");
 }
 
 #[test]
