@@ -6,6 +6,7 @@
 mod batch;
 mod container;
 mod metadata;
+mod passage;
 mod records;
 mod sift;
 mod survey;
@@ -27,8 +28,9 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use polars::prelude::StringChunked;
 
-use self::batch::{Batch, Pace};
+use self::batch::Batch;
 use self::container::Container;
+use self::passage::{Part, Passage};
 use self::types::{Kind, Target};
 use super::fault::{mistyped, must_be_there, named};
 use super::plan::{Fate, Leaf, LeafMask, Sieving, plan, sieving};
@@ -221,36 +223,24 @@ impl Container {
         mishap: &Mishap,
         sum: &mut Sum,
     ) -> Result<(), Failure> {
-        let blame = |error| self.blame(error, Some(mishap), place, &leaf.public_path);
-        let unreadable = || Failure::Reject(unreadable(place, &leaf.public_path));
-        let chunk = self.metadata.row_group(place.group).column(place.column);
-        let column = chunk.column_descr_ptr();
+        let mut passage = Passage::open(self, (place, &leaf.public_path), left_out, mishap)?;
+        let column = passage.column.clone();
         let kind = Kind::of(column.self_type());
-        let rows = self.rows(place.group);
-        let mut reader = self.reader(place.group, place.column).map_err(blame)?;
         let mut beside = match mask.beside {
             None => None,
             Some(other) => {
                 let column = self.metadata.row_group(place.group).column(other).column_descr_ptr();
-                Some((self.reader(place.group, other).map_err(blame)?, column))
+                Some((self.reader(place.group, other).map_err(|error| passage.blame(error))?, column))
             }
         };
-        let writer = group.next_column().map_err(blame)?;
+        let writer = group.next_column().map_err(|error| passage.blame(error))?;
         let mut writer = writer.ok_or_else(|| internal("an output has fewer columns than its plan"))?;
-        let (mut done, mut pace) = (0, Pace::new());
-        loop {
-            let batch = Batch::read(&mut reader, &column, &pace).map_err(blame)?;
-            if batch.records == 0 {
-                break;
-            }
-            let (records, mut bytes) = (batch.records, batch.values.bytes());
-            self.add_expanded(bytes)?;
-            let here = left_out.map(|all| all.get(done..done + records).ok_or_else(unreadable)).transpose()?;
-            let batch = batch.left(here, column.max_def_level());
+        while let Some(part) = passage.next()? {
+            let Part { batch, records, mut bytes, left_out: here, before } = part;
             let beside = match &mut beside {
                 None => None,
                 Some((reader, other)) => {
-                    let there = Batch::read_records(reader, other, records).map_err(blame)?;
+                    let there = Batch::read_records(reader, other, records).map_err(|error| passage.blame(error))?;
                     self.add_expanded(there.values.bytes())?;
                     bytes = bytes.saturating_add(there.values.bytes());
                     let there = there.left(here, other.max_def_level());
@@ -261,23 +251,19 @@ impl Container {
             let mut see = |cells: &StringChunked, masked: &StringChunked| {
                 let rows = || batch.rows(column.max_def_level()).into_iter();
                 let rows = || rows().map(|row| place_among_all(here, row as usize) as u32).collect();
-                verify::see_masked(leaf, rows, (cells, masked), place.first_row + done as u64, sum);
+                verify::see_masked(leaf, rows, (cells, masked), place.first_row + before as u64, sum);
             };
             let masked = batch.masked(kind, &column, mask, beside.as_ref(), target, &mut see).map_err(|refused| {
                 let record = place_among_all(here, batch.record_of(refused.index, column.max_def_level()));
-                let row = place.first_row + (done + record) as u64;
+                let row = place.first_row + (before + record) as u64;
                 Failure::Reject(mistyped(refused.expected, row, &leaf.public_path))
             })?;
-            if masked.records > 0 && !masked.write(writer.untyped()).map_err(blame)? {
+            if masked.records > 0 && !masked.write(writer.untyped()).map_err(|error| passage.blame(error))? {
                 return Err(internal("a masked column has another type than its schema"));
             }
-            pace.adapt(bytes, records);
-            done += records;
+            passage.adapt(bytes, records);
         }
-        if done as u64 != rows {
-            return Err(unreadable());
-        }
-        writer.close().map_err(blame)
+        writer.close().map_err(|error| passage.blame(error))
     }
 
     fn reader(&self, group: usize, column: usize) -> Result<ColumnReader, ParquetError> {

@@ -5,6 +5,7 @@ use polars::prelude::StringChunked;
 
 use super::batch::{Batch, Pace};
 use super::container::Container;
+use super::passage::Passage;
 use super::types::Kind;
 use super::{Place, unreadable};
 use crate::pipeline::Failure;
@@ -60,31 +61,19 @@ impl Container {
         left_out: &[bool],
         mishap: &Mishap,
     ) -> Result<(), Failure> {
-        let blame = |error| self.blame(error, Some(mishap), place, public_path);
-        let column = self.metadata.row_group(place.group).column(place.column).column_descr_ptr();
-        let mut reader = self.reader(place.group, place.column).map_err(blame)?;
-        let writer = group.next_column().map_err(blame)?;
+        let mut passage = Passage::open(self, (place, public_path), Some(left_out), mishap)?;
+        let writer = group.next_column().map_err(|error| passage.blame(error))?;
         let mut writer = writer.ok_or_else(|| internal("an output has fewer columns than its plan"))?;
-        let (mut done, mut pace) = (0, Pace::new());
-        loop {
-            let batch = Batch::read(&mut reader, &column, &pace).map_err(blame)?;
-            if batch.records == 0 {
-                break;
-            }
-            let (bytes, records) = (batch.values.bytes(), batch.records);
-            self.add_expanded(bytes)?;
-            let here = left_out.get(done..done + records);
-            let here = here.ok_or_else(|| Failure::Reject(unreadable(place, public_path)))?;
-            let left = batch.without(here, column.max_def_level());
-            if left.records > 0 && !left.write(writer.untyped()).map_err(blame)? {
+        while let Some(part) = passage.next()? {
+            let is_written = part.batch.records == 0 || {
+                let written = part.batch.write(writer.untyped());
+                written.map_err(|error| passage.blame(error))?
+            };
+            if !is_written {
                 return Err(internal("a column has another type than its schema"));
             }
-            pace.adapt(bytes, records);
-            done += records;
+            passage.adapt(part.bytes, part.records);
         }
-        if done != left_out.len() {
-            return Err(Failure::Reject(unreadable(place, public_path)));
-        }
-        writer.close().map_err(blame)
+        writer.close().map_err(|error| passage.blame(error))
     }
 }
