@@ -3,7 +3,7 @@
 //! Nothing here decides anything; each function does one thing and says in its name what survives a power loss.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +37,27 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
     fn at(self, doing: &'static str, path: impl AsRef<Path>) -> Result<T, PathError> {
         self.map_err(|source| PathError { doing, path: path.as_ref().to_owned(), source: source.into() })
     }
+}
+
+/// Opens a regular file for reading, following no link and waiting for nothing.
+pub fn open_regular(path: &Path) -> Result<File, PathError> {
+    let file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).at("open", path)?;
+    if file.metadata().at("look at", path)?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::other("not a regular file")).at("open", path)
+}
+
+/// Reads a regular file of at most this size, likewise.
+pub fn read_regular(path: &Path, at_most: u64) -> Result<Vec<u8>, PathError> {
+    let file = open_regular(path)?;
+    if file.metadata().at("look at", path)?.len() > at_most {
+        return Err(io::Error::other("it is too large for what it should be")).at("read", path);
+    }
+    let mut content = Vec::new();
+    file.take(at_most).read_to_end(&mut content).at("read", path)?;
+    Ok(content)
 }
 
 /// Makes a directory's entries durable; the empty path, parent of a plain relative name, is the current directory.

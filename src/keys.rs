@@ -134,6 +134,16 @@ impl MaskingKeys {
         Ok(MaskingKeys { versions, active })
     }
 
+    /// The fingerprint of the highest version, in force or not.
+    fn newest(&self) -> String {
+        self.versions.last().map(KeyVersion::fingerprint).unwrap_or_default()
+    }
+
+    /// Version and fingerprint of what is in force, for audit records.
+    pub fn in_force(&self) -> (u32, String) {
+        (self.current().version, self.current().fingerprint())
+    }
+
     fn current(&self) -> &KeyVersion {
         // Never empty, and one of them is in force.
         &self.versions[self.active - 1]
@@ -193,10 +203,15 @@ pub fn generate_masking(path: &Path, now: Timestamp) -> Result<(), KeyError> {
 }
 
 /// Adds a new version to a masking key file, which becomes current, at once or from a time on; the older ones stay.
-/// Returns its number.
+/// Returns its number. `record` is told before it does, and when it refuses nothing has changed.
 ///
 /// The file keeps its mode and owner, and is at every moment the old one or the new one.
-pub fn rotate_masking(path: &Path, now: Timestamp, active_from: Option<Timestamp>) -> Result<u32, KeyError> {
+pub fn rotate_masking(
+    path: &Path,
+    now: Timestamp,
+    active_from: Option<Timestamp>,
+    record: impl FnOnce(&Rotation) -> Result<(), KeyError>,
+) -> Result<u32, KeyError> {
     let fail = |error: std::io::Error| KeyError(format!("cannot rotate {}: {error}", path.display()));
     // A link stays one: what it names is replaced.
     let path = &fs::canonicalize(path).map_err(fail)?;
@@ -212,6 +227,8 @@ pub fn rotate_masking(path: &Path, now: Timestamp, active_from: Option<Timestamp
     let metadata = fs::metadata(path).map_err(fail)?;
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let new = Zeroizing::new(format!("{}{end}{}", text.as_str(), new_version(version, now, active_from).as_str()));
+    let after = MaskingKeys::parse(&new)?;
+    let rotation = Rotation { version, before: keys.newest(), after: after.newest() };
     let temporary = with_suffix(path, ".rotating");
     let described = |error: fsutil::PathError| KeyError(format!("{error}: {}", error.source));
     fsutil::remove_if_there(&temporary).map_err(described)?; // of a rotation that was cut off
@@ -221,13 +238,23 @@ pub fn rotate_masking(path: &Path, now: Timestamp, active_from: Option<Timestamp
         .and_then(|()| std::os::unix::fs::fchown(&file, Some(metadata.uid()), Some(metadata.gid())))
         .and_then(|()| file.set_permissions(metadata.permissions()))
         .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path));
+        .map_err(fail)
+        .and_then(|()| record(&rotation))
+        .and_then(|()| fs::rename(&temporary, path).map_err(fail));
     if let Err(error) = placed {
         let _ = fs::remove_file(&temporary); // the error that matters is the other one
-        return Err(fail(error));
+        return Err(error);
     }
     fsutil::fsync_dir(path.parent().unwrap_or(Path::new("/"))).map_err(described)?;
     Ok(version)
+}
+
+/// What a rotation changes, by the fingerprints of the newest versions.
+#[derive(Clone)]
+pub struct Rotation {
+    pub version: u32,
+    pub before: String,
+    pub after: String,
 }
 
 /// A line for a masking key file.
@@ -348,6 +375,11 @@ impl VerifyingKey {
             (Err(error), KeySource::File(path)) => VerifyingKey::load(&with_suffix(path, ".pub")).map_err(|_| error),
             (Err(error), KeySource::Command(_)) => Err(error),
         }
+    }
+
+    /// As `ssh-keygen -l` shows it.
+    pub fn fingerprint(&self) -> String {
+        self.key.fingerprint(HashAlg::Sha256).to_string()
     }
 
     /// A line for `ssh-keygen -Y verify`.

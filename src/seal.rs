@@ -2,8 +2,9 @@
 //!
 //! Nothing here acts in `Drop`: a stream that was not finished lacks its last chunk and is refused by every reader.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
+use age::armor::ArmoredReader;
 use sha2::{Digest, Sha256};
 
 mod header;
@@ -134,9 +135,20 @@ pub fn open<R: Read + 'static>(sealed: R, identity_file: &[u8]) -> io::Result<Bo
     open_with(sealed, &Identities::parse(identity_file)?)
 }
 
-/// Opens a sealed stream.
+/// Opens a sealed stream, in binary form or with armour around it.
 pub fn open_with<R: Read + 'static>(sealed: R, identities: &Identities) -> io::Result<Box<dyn Read>> {
-    let decryptor = age::Decryptor::new(sealed).map_err(opening)?;
+    let mut sealed = BufReader::with_capacity(BUFFER, sealed);
+    let begins = sealed.fill_buf()?;
+    let behind_space = begins.trim_ascii_start();
+    let (space, is_armoured) = (begins.len() - behind_space.len(), behind_space.starts_with(b"-"));
+    let mut sealed: Box<dyn BufRead> = if is_armoured {
+        sealed.consume(space); // may stand around armour, and age's reader takes it behind it only
+        Box::new(ArmoredReader::new(sealed))
+    } else {
+        Box::new(sealed)
+    };
+    let header = header::read(&mut sealed)?;
+    let decryptor = age::Decryptor::new_buffered(io::Cursor::new(header).chain(sealed)).map_err(opening)?;
     let reader = decryptor.decrypt(identities.iter()).map_err(opening)?;
     Ok(Box::new(BufReader::with_capacity(BUFFER, reader)))
 }

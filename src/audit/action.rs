@@ -45,6 +45,8 @@ pub enum Action {
     VaultExported,
     #[serde(rename = "token.revealed")]
     TokenRevealed,
+    #[serde(rename = "token.mapped")]
+    TokenMapped,
     #[serde(rename = "key.generated")]
     KeyGenerated,
     #[serde(rename = "key.rotated")]
@@ -89,9 +91,8 @@ impl Action {
             FileSealed | AuditRotated => ("file", "creation"),
             FileQuarantined | FileRetried | VaultRewrapped | AuditRepaired => ("file", "change"),
             FileSkipped | FileDiscarded | VaultPruned | AuditPruned => ("file", "deletion"),
-            FileShown | FileReleased | VaultOpened | VaultVerified | VaultExported | TokenRevealed | AuditExported => {
-                ("file", "access")
-            }
+            FileShown | FileReleased | VaultOpened | VaultVerified | VaultExported | TokenRevealed | TokenMapped
+            | AuditExported => ("file", "access"),
             AuditCheckpoint => ("file", "info"),
             AuthSucceeded | AuthFailed => ("authentication", "start"),
             ApiCalled => ("api", "access"),

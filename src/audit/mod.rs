@@ -32,7 +32,8 @@ pub use stub::{Stub, Why, pruned_until};
 pub use verify::{Evidence, verify, verify_with};
 
 /// Newest version of the line format: every line names itself (`event.id`) and its host. Before it were 1, and 2 for
-/// checkpoints with an epoch.
+/// checkpoints with an epoch. A new key of `veild` takes no new version: readers pass over what they do not know, and do
+/// without what an older line does not have.
 pub const AUDIT_VERSION: u64 = 3;
 /// No line is longer than this, newline included; a longer record is shortened.
 pub const MAX_LINE: usize = 64 * 1024;

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::Usage;
+use crate::config::Config;
 use crate::fsutil::printable_path;
 use crate::seal::Identities;
 
@@ -26,10 +27,10 @@ pub struct Key {
 }
 
 impl Key {
-    /// What was given, if anything was.
-    pub fn read(&self) -> anyhow::Result<Option<Identities>> {
+    /// What was given, if anything was; that of a plugin where the configuration allows it.
+    pub fn read(&self, config: &Config) -> anyhow::Result<Option<Identities>> {
         match &self.identity {
-            Some(path) => read_file(path).map(Some),
+            Some(path) => read_file(path, config.daemon.allow_plugins).map(Some),
             None if self.passphrase => {
                 let asked = ask("Passphrase").context("no passphrase was given")?;
                 Ok(Some(Identities::of_passphrase(asked)))
@@ -39,17 +40,17 @@ impl Key {
     }
 
     /// What was given; something must be.
-    pub fn require(&self) -> anyhow::Result<Identities> {
+    pub fn require(&self, config: &Config) -> anyhow::Result<Identities> {
         let asks = || Usage("what opens it? Give `--identity FILE` or `--passphrase`").into();
-        self.read()?.ok_or_else(asks)
+        self.read(config)?.ok_or_else(asks)
     }
 }
 
-fn read_file(path: &Path) -> anyhow::Result<Identities> {
+fn read_file(path: &Path, plugins: bool) -> anyhow::Result<Identities> {
     let named = printable_path(path);
     let file = std::fs::read(path).map(Zeroizing::new);
     let file = file.with_context(|| format!("cannot read the identity {named}"))?;
-    Identities::read(&file, Terminal { of: named.clone() }).with_context(|| named)
+    Identities::read(&file, Terminal { of: named.clone() }, plugins).with_context(|| named)
 }
 
 /// Answers what an identity file, or the plugin that it names, asks for.
@@ -65,13 +66,12 @@ impl age::Callbacks for Terminal {
 
     fn confirm(&self, message: &str, yes: &str, no: Option<&str>) -> Option<bool> {
         eprintln!("{message}: {yes}{}? [y/n]", no.map(|no| format!(" or {no}")).unwrap_or_default());
-        let answer = line().ok()?;
-        Some(answer.trim().eq_ignore_ascii_case("y"))
+        Some(answer()?.eq_ignore_ascii_case("y"))
     }
 
     fn request_public_string(&self, description: &str) -> Option<String> {
         eprintln!("{description}: ");
-        line().ok().map(|line| line.trim_end_matches('\n').to_owned())
+        answer()
     }
 
     fn request_passphrase(&self, description: &str) -> Option<SecretString> {
@@ -90,6 +90,11 @@ fn ask(prompt: &str) -> io::Result<SecretString> {
         return Err(io::Error::other("a passphrase is needed: run this on a terminal, or give it on standard input"));
     }
     Ok(SecretString::from(passphrase.to_owned()))
+}
+
+/// What somebody answers, if there is anybody.
+fn answer() -> Option<String> {
+    line().ok().filter(|line| !line.is_empty()).map(|line| line.trim().to_owned())
 }
 
 fn line() -> io::Result<Zeroizing<String>> {

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::json;
-use sha2::Digest;
 
 use super::Problems;
 use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
-use crate::keys::{KeySource, MaskingKeys};
+use crate::keys::{KeyError, KeySource, MaskingKeys, Rotation, VerifyingKey};
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
@@ -26,9 +25,12 @@ pub enum Arguments {
         /// Time (RFC 3339) from which files are masked under it, so that several hosts change together
         #[arg(long, value_name = "TIME")]
         from: Option<Timestamp>,
-        /// Masking key, instead of the configuration's; then the audit trail has nothing of it
+        /// Masking key, instead of the configuration's
         #[arg(long)]
         masking_key: Option<PathBuf>,
+        /// Why, for the audit trail
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// What is wrong with the configuration's keys: where they come from, modes, owners, versions
     Check {
@@ -56,7 +58,9 @@ pub enum Kind {
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
         Arguments::Generate { kind, out } => generate(config, *kind, out),
-        Arguments::Rotate { from, masking_key } => rotate(config, *from, masking_key.as_deref()),
+        Arguments::Rotate { from, masking_key, reason } => {
+            rotate(config, *from, masking_key.as_deref(), reason.as_deref())
+        }
         Arguments::Check { json } => check(&Config::load(config)?, *json),
         Arguments::List { masking_key, json } => list(&super::masking_keys(config, masking_key.as_deref())?, *json),
     }
@@ -81,8 +85,8 @@ fn record_generated(config: &Path, kind: Kind, out: &Path) {
             ("masking", keys.and_then(|keys| Some(keys.versions().last()?.fingerprint())))
         }
         Kind::Signing => {
-            let public = std::fs::read(format!("{}.pub", out.display())).ok();
-            ("signing", public.map(|public| format!("{:x}", sha2::Sha256::digest(&public))))
+            let public = VerifyingKey::load(Path::new(&format!("{}.pub", out.display()))).ok();
+            ("signing", public.map(|public| public.fingerprint()))
         }
     };
     let record = Record::new(Timestamp::now(), Action::KeyGenerated, Outcome::Success)
@@ -108,9 +112,14 @@ fn check(config: &Config, json: bool) -> anyhow::Result<()> {
     }
 }
 
-fn rotate(config: &Path, from: Option<Timestamp>, masking_key: Option<&Path>) -> anyhow::Result<()> {
-    let (path, version) = match masking_key {
-        Some(path) => (path.to_owned(), crate::keys::rotate_masking(path, Timestamp::now(), from)?),
+fn rotate(
+    config: &Path,
+    from: Option<Timestamp>,
+    masking_key: Option<&Path>,
+    reason: Option<&str>,
+) -> anyhow::Result<()> {
+    let path = match masking_key {
+        Some(path) => path.to_owned(),
         None => {
             let config = Config::load(config)?;
             let KeySource::File(path) = &config.keys.masking else {
@@ -120,23 +129,30 @@ fn rotate(config: &Path, from: Option<Timestamp>, masking_key: Option<&Path>) ->
                 !path.starts_with("/run/credentials"),
                 "the masking key comes as a credential: give its source with `--masking-key`, then restart the service"
             );
-            let keys = MaskingKeys::load(path)?;
-            let next = keys.versions().last().map_or(1, |last| last.version.saturating_add(1));
-            let record = |outcome| {
-                Record::new(Timestamp::now(), Action::KeyRotated, outcome)
-                    .field("user", super::user())
-                    .field("file", json!({"path": path}))
-                    .veild("key_version", json!(next))
-            };
-            // Recorded first: there is no version that the trail does not know.
-            super::record(&config, record(Outcome::Success))?;
-            let rotated = crate::keys::rotate_masking(path, Timestamp::now(), from);
-            if rotated.is_err() {
-                super::record(&config, record(Outcome::Failure))?;
-            }
-            (path.clone(), rotated?)
+            path.clone()
         }
     };
+    let record = |rotation: &Rotation, outcome| {
+        let record = Record::new(Timestamp::now(), Action::KeyRotated, outcome)
+            .field("user", super::user())
+            .field("file", json!({"path": path}))
+            .veild("key_version", json!(rotation.version))
+            .veild("key", json!({"kind": "masking", "fingerprint": rotation.after}))
+            .veild("before", rotation.before.as_str())
+            .veild("reason", json!(reason));
+        super::record_on_site(config, record)
+    };
+    // Recorded first: there is no version that the trail does not know.
+    let mut recorded = None;
+    let rotated = crate::keys::rotate_masking(&path, Timestamp::now(), from, |rotation| {
+        record(rotation, Outcome::Success).map_err(|error| KeyError(format!("{error:#}")))?;
+        recorded = Some(rotation.clone());
+        Ok(())
+    });
+    if let (Err(_), Some(rotation)) = (&rotated, &recorded) {
+        record(rotation, Outcome::Failure)?;
+    }
+    let version = rotated?;
     let from = from.map(|from| format!(", in force from {from}")).unwrap_or_default();
     println!(
         "version {version} of {} is there{from}; back the file up, hand it to the hosts whose files shall join, and \

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use serde_json::Value;
 
 use crate::config::{Config, ConfigError, GROUP_PREFIX};
 use crate::keys::Passphrases;
@@ -33,6 +32,9 @@ mod token;
 mod unit;
 mod vault;
 mod when;
+mod who;
+
+use who::user;
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the check found problems; \
                           78 the configuration is wrong";
@@ -130,6 +132,9 @@ pub fn main() -> ExitCode {
             if text.contains("Permission denied") && !rustix::process::geteuid().is_root() {
                 let _ = writeln!(say, "veild: run it as root, or as the user that the daemon runs as");
             }
+            if ["No space left on device", "disk is full"].iter().any(|full| text.contains(full)) {
+                let _ = writeln!(say, "veild: make room there, and give the command again");
+            }
             if error.is::<Usage>() {
                 let _ = writeln!(say, "\nFor more information, try '--help'.");
             }
@@ -215,10 +220,22 @@ fn record(config: &Config, record: crate::audit::Record) -> anyhow::Result<()> {
     record_all(config, vec![record])
 }
 
+/// Records what may be done where a key lies and nothing else; where there is a site it has its record.
+fn record_on_site(config: &Path, what: crate::audit::Record) -> anyhow::Result<()> {
+    match Config::load(config) {
+        Ok(config) if config.daemon.state_dir.exists() => record(&config, what),
+        _ => Ok(()),
+    }
+}
+
 /// Records several in one go, or in as few as a request to the daemon has room for.
 fn record_all(config: &Config, records: Vec<crate::audit::Record>) -> anyhow::Result<()> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    for record in records {
+    let (mut batch, mut bytes, source) = (Vec::new(), 0, who::source());
+    for mut record in records {
+        // Records of a change have that of whoever wanted it.
+        if let (Some(source), false) = (&source, record.veild.contains_key("change")) {
+            record = record.field("source", source.clone());
+        }
         let size = serde_json::to_vec(&record)?.len();
         if bytes + size > MAX_BATCH_BYTES && !batch.is_empty() {
             record_batch(config, std::mem::take(&mut batch))?;
@@ -263,20 +280,6 @@ fn as_service<T: Send>(config: &Config, deed: impl FnOnce() -> anyhow::Result<T>
 fn verifying_key(config: &Config, given: Option<&Path>) -> anyhow::Result<crate::keys::VerifyingKey> {
     use crate::keys::VerifyingKey;
     Ok(given.map_or_else(|| VerifyingKey::of_signing_key(&config.keys.signing), VerifyingKey::load)?)
-}
-
-/// Who gave the command, for audit records: the user who logged in, and whom that user became.
-fn user() -> Value {
-    let named =
-        |uid: u32| serde_json::json!({"id": uid.to_string(), "name": crate::account::Account::numbered(uid).name});
-    let own = rustix::process::getuid().as_raw();
-    let number = |text: String| text.trim().parse::<u32>().ok().filter(|uid| *uid != u32::MAX);
-    // The kernel keeps the first of them from a login on, whatever sudo and su do; the other is sudo's word.
-    let login = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(number);
-    let sudo = || std::env::var("SUDO_UID").ok().filter(|_| own == 0).and_then(number);
-    let mut user = named(login.or_else(sudo).unwrap_or(own));
-    user["effective"] = named(own);
-    user
 }
 
 /// A count with its noun.

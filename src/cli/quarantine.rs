@@ -14,7 +14,7 @@ use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
 use crate::daemon::clerk::quarantine_dir;
 use crate::daemon::{control, event::Request};
-use crate::fsutil::{copy_in_kernel, create_new, fsync_dir};
+use crate::fsutil::{copy_in_kernel, create_new, fsync_dir, printable_path, rename_noreplace};
 use crate::job::JobId;
 use crate::quarantine::{self, Reason};
 use crate::seal::Identities;
@@ -31,6 +31,9 @@ pub enum Arguments {
     Show {
         /// Job, as `quarantine list` shows it
         job: JobId,
+        /// Why, for the audit trail
+        #[arg(long)]
+        reason: Option<String>,
         /// Answer in JSON
         #[arg(long)]
         json: bool,
@@ -71,14 +74,13 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let dir = quarantine_dir(&config);
     match arguments {
         Arguments::List { json } => list(&dir, *json),
-        Arguments::Show { job, json } => show(&config, *job, *json),
+        Arguments::Show { job, reason, json } => show(&config, *job, reason.as_deref(), *json),
         Arguments::Retry { job, reason, key } => retry(&config, *job, reason, key),
         Arguments::Release { job, to, reason } => {
             let _lock = quarantine::retry::lock(&dir, *job)?;
             let (entry, original) = find_undecided(&dir, *job)?;
-            let from = File::open(&original).with_context(|| format!("cannot open {}", original.display()))?;
-            place(&from, to)?;
-            super::record(&config, acted(Action::FileReleased, &entry, reason))?;
+            let record = acted(Action::FileReleased, &entry, reason).veild("released_to", json!(to));
+            hand_out(&original, to, || super::record(&config, record))?;
             quarantine::remove(&dir, *job)?;
             println!("released to {}", to.display());
             Ok(())
@@ -149,13 +151,14 @@ fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
     }
 }
 
-fn show(config: &Config, job: JobId, json: bool) -> anyhow::Result<()> {
+fn show(config: &Config, job: JobId, reason: Option<&str>, json: bool) -> anyhow::Result<()> {
     let (entry, original) = find(&quarantine_dir(config), job)?;
     let record = Record::new(Timestamp::now(), Action::FileShown, Outcome::Success)
         .field("user", super::user())
         .file(entry.original_name.as_str())
         .veild("job", json!(entry.job))
-        .veild("landing", json!(entry.landing));
+        .veild("landing", json!(entry.landing))
+        .veild("reason", json!(reason));
     super::record(config, record)?;
     if json {
         return super::print_json(&entry);
@@ -165,6 +168,26 @@ fn show(config: &Config, job: JobId, json: bool) -> anyhow::Result<()> {
     println!("next       {}", entry.fault.advice);
     println!("original   {}{}", original.display(), if entry.sealed { " (sealed)" } else { "" });
     Ok(())
+}
+
+/// Hands a copy out under its name once that is recorded; where it cannot be, nobody gets it.
+fn hand_out(original: &Path, to: &Path, record: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    anyhow::ensure!(to.symlink_metadata().is_err(), "{} is already there; nothing is overwritten", printable_path(to));
+    let mut name = to.file_name().context("`--to` names a file")?.to_owned();
+    name.push(".incoming");
+    let incoming = to.with_file_name(name);
+    let from = File::open(original).with_context(|| format!("cannot open {}", original.display()))?;
+    let placed = place(&from, &incoming).and_then(|()| {
+        crate::faults::point("release_ready");
+        record()?;
+        crate::faults::point("release_recorded");
+        Ok(rename_noreplace(&incoming, to)?)
+    });
+    if placed.is_err() {
+        let _ = fs::remove_file(&incoming); // half a file, or one that is not recorded, is worse than none
+    }
+    placed?;
+    Ok(fsync_dir(to.parent().unwrap_or(Path::new("")))?)
 }
 
 /// Puts a copy at a path that nothing stands at, durable.
@@ -178,7 +201,7 @@ fn place(from: &File, to: &Path) -> anyhow::Result<()> {
 /// Hands the original to its landing's spool as a job of its own. Given again after it was cut off, it finishes what the
 /// first one began.
 fn retry(config: &Config, job: JobId, reason: &str, key: &Key) -> anyhow::Result<()> {
-    let identities = key.read()?;
+    let identities = key.read(config)?;
     super::as_service(config, || retry_with(config, job, reason, identities.as_ref()))
 }
 

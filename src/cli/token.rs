@@ -51,6 +51,9 @@ pub enum Arguments {
         /// Where the sealed map goes
         #[arg(short, long)]
         output: PathBuf,
+        /// Why, for the audit trail
+        #[arg(long)]
+        reason: Option<String>,
     },
 }
 
@@ -84,11 +87,26 @@ struct Asked {
     namespace: String,
 }
 
+impl Asked {
+    /// What was asked for, by whom: never a value.
+    fn record(&self, arguments: &Pseudonyms, action: Action, outcome: Outcome) -> Record {
+        let record = Record::new(Timestamp::now(), action, outcome)
+            .field("user", super::user())
+            .veild("mask", json!(self.mask.name()))
+            .veild("namespace", json!(self.mask.namespace().unwrap_or(&self.namespace)));
+        match &arguments.file {
+            Some(file) => record.field("file", json!({"path": file})),
+            None => record,
+        }
+    }
+}
+
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
         Arguments::Reveal { pseudonyms, key_version, reason } => reveal(config, pseudonyms, *key_version, reason),
-        Arguments::Map { pseudonyms, originals, from, to, recipient, output } => {
-            map(config, pseudonyms, *originals, (*from, *to), recipient, output)
+        Arguments::Map { pseudonyms, originals, from, to, recipient, output, reason } => {
+            let reason = reason.as_deref();
+            map(config, pseudonyms, *originals, (*from, *to), recipient, output, reason)
         }
     }
 }
@@ -106,11 +124,9 @@ fn reveal(config: &Path, arguments: &Pseudonyms, key_version: Option<u32>, reaso
     let versions: BTreeSet<u32> = revealed.iter().flatten().map(|(_, version)| *version).collect();
     let count = revealed.iter().flatten().count();
     let outcome = if count == revealed.len() { Outcome::Success } else { Outcome::Failure };
-    let record = Record::new(Timestamp::now(), Action::TokenRevealed, outcome)
-        .field("user", super::user())
+    let record = asked
+        .record(arguments, Action::TokenRevealed, outcome)
         .veild("reason", json!(reason))
-        .veild("mask", json!(asked.mask.name()))
-        .veild("namespace", json!(asked.mask.namespace().unwrap_or(&asked.namespace)))
         .veild("asked", json!(revealed.len()))
         .veild("revealed", json!(count))
         .veild("key_versions", json!(versions));
@@ -131,10 +147,11 @@ fn map(
     (from, to): (u32, u32),
     recipients: &[String],
     output: &Path,
+    reason: Option<&str>,
 ) -> anyhow::Result<()> {
     let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
     let (old, new) = (as_of(&keys, from)?, as_of(&keys, to)?);
-    let (_, recipients) = super::find_recipients(config, recipients)?;
+    let (readers, recipients) = super::find_recipients(config, recipients)?;
     let asked = ask(config, arguments)?;
     let [earlier, later] = [&old, &new].map(|keys| asked.mask.prepare(&asked.namespace, keys));
     anyhow::ensure!(
@@ -143,14 +160,23 @@ fn map(
         asked.mask.name()
     );
     let values = match originals {
-        true => asked.lines,
+        true => asked.lines.clone(),
         false => reveal_all(&asked, &old, from)?,
     };
     let of = |masker: &Prepared| masker.apply_to(values.iter().map(|value| value.as_str()), OnMistyped::Reject);
     let unreadable = |error: Mistyped| anyhow::anyhow!("number {}: {error}", error.index + 1);
     let pairs = of(&earlier).map_err(unreadable)?.into_iter().zip(of(&later).map_err(unreadable)?);
+    let record = asked
+        .record(arguments, Action::TokenMapped, Outcome::Success)
+        .veild("mapped", json!(values.len()))
+        .veild("originals", originals)
+        .veild("key_versions", json!([from, to]))
+        .veild("recipients", json!(readers))
+        .veild("reason", json!(reason));
     let file = create_new(output, 0o600)?;
-    if let Err(error) = write_map(pairs, Sealer::new(&recipients, file)?) {
+    let written =
+        super::record_on_site(config, record).and_then(|()| write_map(pairs, Sealer::new(&recipients, file)?));
+    if let Err(error) = written {
         let _ = std::fs::remove_file(output); // half a map is worse than none
         return Err(error.context(format!("cannot write {}", output.display())));
     }

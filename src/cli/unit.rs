@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub mod network;
+
+use network::Network;
+
 /// Where systemd looks for units, most important first.
 const UNIT_DIRS: [&str; 5] = [
     "etc/systemd/system",
@@ -24,6 +28,7 @@ pub struct Unit {
     pub config: Option<PathBuf>,
     pub ambient: Vec<String>,
     pub private_users: bool,
+    pub network: Network,
     writable: Vec<PathBuf>,
     bound: Vec<PathBuf>,
     strict: bool,
@@ -123,7 +128,7 @@ impl Unit {
             "LogsDirectory" => extend(&mut self.writable, value, |word| Path::new("/var/log").join(word)),
             "CacheDirectory" => extend(&mut self.writable, value, |word| Path::new("/var/cache").join(word)),
             "RuntimeDirectory" => extend(&mut self.writable, value, |word| Path::new("/run").join(word)),
-            _ => {}
+            _ => self.network.set(key, value),
         }
     }
 

@@ -108,7 +108,7 @@ pub struct Daemon {
     pub max_attempts: Option<Spanned<u32>>,
     /// Time to drain after SIGTERM.
     pub shutdown_grace: Option<Span>,
-    /// Lets age plugins (programs `age-plugin-NAME` on PATH) run, for recipients of theirs.
+    /// Lets age plugins (programs `age-plugin-NAME` on PATH) run, for recipients and identities of theirs.
     #[serde(default)]
     pub allow_plugins: bool,
     /// A landing's intake pauses when its file system has less.

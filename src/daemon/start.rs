@@ -83,7 +83,7 @@ pub fn open(config: &Arc<Config>) -> Result<Opened, DaemonError> {
     let _lock = lock_state(config)?;
     crate::vault::prepare(&config.vault.dir)?;
     let mut clerk = open_clerk(config)?;
-    clerk.owe(started(config));
+    clerk.owe(started(config, &clerk));
     clerk.recover().map_err(|error| DaemonError::Start(clerk.obstacle(&error)))?;
     let landings: Vec<_> = config.landings.iter().cloned().map(Arc::new).collect();
     let passphrases = Passphrases::load(config).map_err(cannot_start)?;
@@ -177,9 +177,13 @@ fn is_in_trouble(landing: &Landing, obstacle: &Obstacle, config: &Config) -> boo
     }
 }
 
-fn started(config: &Config) -> Record {
+/// With what is in force from now on: a key that was changed while nothing ran shows here.
+fn started(config: &Config, clerk: &Clerk) -> Record {
+    let (version, fingerprint) = clerk.keys.in_force();
     Record::new(Timestamp::now(), Action::DaemonStarted, Outcome::Success)
         .field("process", json!({"pid": std::process::id()}))
         .veild("version", json!(env!("CARGO_PKG_VERSION")))
+        .veild("key_version", version)
+        .veild("keys", json!({"masking": fingerprint, "signing": clerk.signing.verifying().fingerprint()}))
         .veild("config", json!({"path": config.path, "sha256": config.sha256}))
 }

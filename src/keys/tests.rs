@@ -25,7 +25,7 @@ fn a_rotation_adds_a_version_and_keeps_the_old_ones() {
     generate_masking(&path, Timestamp::UNIX_EPOCH).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     let old = MaskingKeys::load(&path).unwrap();
-    assert_eq!(rotate_masking(&path, Timestamp::UNIX_EPOCH, None).unwrap(), 2);
+    assert_eq!(rotate_masking(&path, Timestamp::UNIX_EPOCH, None, |_| Ok(())).unwrap(), 2);
     let new = MaskingKeys::load(&path).unwrap();
     assert_eq!(new.versions().iter().map(|known| known.version).collect::<Vec<_>>(), [1, 2]);
     assert_ne!(new.derive("p", "n"), old.derive("p", "n"));
@@ -33,10 +33,16 @@ fn a_rotation_adds_a_version_and_keeps_the_old_ones() {
     assert_eq!(new.versions()[0].fingerprint(), old.versions()[0].fingerprint());
     assert_ne!(new.versions()[0].fingerprint(), new.versions()[1].fingerprint());
     assert!(new.as_of(3).is_none());
+    let text = fs::read_to_string(&path).unwrap();
+    let refused = rotate_masking(&path, Timestamp::UNIX_EPOCH, None, |rotation| {
+        assert_eq!((rotation.version, &rotation.before), (3, &new.versions()[1].fingerprint()));
+        Err(KeyError("it cannot be recorded".to_owned()))
+    });
+    assert!(refused.is_err() && fs::read_to_string(&path).unwrap() == text);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     fs::write(dir.path().join("masking.key.rotating"), "half").unwrap();
-    assert_eq!(rotate_masking(&path, Timestamp::UNIX_EPOCH, None).unwrap(), 3);
+    assert_eq!(rotate_masking(&path, Timestamp::UNIX_EPOCH, None, |_| Ok(())).unwrap(), 3);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
@@ -91,14 +97,14 @@ fn a_version_comes_into_force_at_its_time() {
     let at = |second| Timestamp::from_second(second).unwrap();
     generate_masking(&path, at(0)).unwrap();
     let future = at(4_000_000_000);
-    assert_eq!(rotate_masking(&path, at(0), Some(future)).unwrap(), 2);
+    assert_eq!(rotate_masking(&path, at(0), Some(future), |_| Ok(())).unwrap(), 2);
     let keys = MaskingKeys::load(&path).unwrap();
     assert_eq!((keys.current_version(), keys.versions().len()), (1, 2));
     let later = keys.at(future).unwrap();
     assert_eq!(later.current_version(), 2);
     assert_ne!(*keys.derive("mask/hash", "x"), *later.derive("mask/hash", "x"));
     assert_eq!(keys.at(at(3_999_999_999)).unwrap().current_version(), 1);
-    assert!(rotate_masking(&path, at(0), None).is_err(), "it would be in force before version 2");
+    assert!(rotate_masking(&path, at(0), None, |_| Ok(())).is_err(), "it would be in force before version 2");
     let text = fs::read_to_string(&path).unwrap();
     let without_first: String =
         text.lines().filter(|line| !line.starts_with("1 ")).map(|line| format!("{line}\n")).collect();

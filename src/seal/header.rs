@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
 use age_core::format::{FileKey, Stanza};
 use age_core::primitives::hkdf;
@@ -22,8 +22,31 @@ use super::{Identities, Recipients, invalid, opening};
 
 /// Columns of a stanza's body.
 const COLUMNS: usize = 64;
-/// Length of the nonce between header and payload.
-const NONCE_BYTES: u64 = 16;
+/// Largest header, which is held in memory: that of some thousand readers.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Reads a stream up to the end of its header, as it is there. What is no header is left for age to refuse, except one thing
+/// that age lets pass: early versions of rage left out the last line of a stanza where it was empty, which the format
+/// forbids (<https://c2sp.org/age#encoding>).
+pub(super) fn read(sealed: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut sealed = sealed.take(MAX_BYTES);
+    let (mut header, mut in_body) = (Vec::new(), false);
+    loop {
+        let began = header.len();
+        sealed.read_until(b'\n', &mut header)?;
+        let Some(line) = header[began..].strip_suffix(b"\n") else {
+            let is_cut_off = sealed.limit() > 0 || began == 0;
+            return if is_cut_off { Ok(header) } else { Err(invalid("its header is larger than 16 MiB")) };
+        };
+        match in_body {
+            true if line.starts_with(b"-") => return Err(invalid("a stanza of its header lacks its last line")),
+            true => in_body = line.len() >= COLUMNS,
+            false if began > 0 && !line.starts_with(b"-> ") => return Ok(header),
+            false if began == 0 && !line.starts_with(b"age-encryption.org/") => return Ok(header),
+            false => in_body = began > 0,
+        }
+    }
+}
 
 /// What stands in the place of an object's header.
 pub struct Rewrapped {
@@ -64,13 +87,13 @@ pub fn rewrap(
     identities: &Identities,
     recipients: &Recipients,
 ) -> io::Result<Rewrapped> {
-    let decryptor = age::Decryptor::new(&mut *sealed).map_err(opening)?;
+    let old = read(&mut BufReader::new(&mut *sealed))?;
+    let old_bytes = sealed.seek(SeekFrom::Start(old.len() as u64))?;
+    let decryptor = age::Decryptor::new(io::Cursor::new(old).chain(sealed)).map_err(opening)?;
     let found = RefCell::new(None);
     let finders: Vec<Finder<'_>> = identities.iter().map(|identity| Finder { identity, found: &found }).collect();
     decryptor.decrypt(finders.iter().map(|finder| finder as &dyn age::Identity)).map_err(opening)?;
     let key = found.take().ok_or_else(|| invalid("it opens without a file key"))?;
-    // The decryptor reads no further than the nonce.
-    let old_bytes = sealed.stream_position()?.checked_sub(NONCE_BYTES).ok_or_else(|| invalid("it has no nonce"))?;
     Ok(Rewrapped { header: header(&key, recipients)?, old_bytes })
 }
 

@@ -3,13 +3,17 @@
 
 use std::io::{self, BufReader, Read};
 
+use age_core::format::{FileKey, Stanza};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use super::plugin::{self, NOT_ALLOWED};
 use super::{canonical, invalid, opening};
 
 /// Largest identity file, sealed or not.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+/// What an identity begins with that a plugin keeps, or knows where to find.
+const OF_PLUGIN: &[u8] = b"AGE-PLUGIN-";
 /// Most work that a passphrase may ask for (log2 of scrypt's N), as the `age` command has it.
 const MAX_WORK_FACTOR: u8 = 22;
 
@@ -22,7 +26,7 @@ pub struct Identities {
 impl Identities {
     /// Reads identities that ask for nothing.
     pub fn parse(file: &[u8]) -> io::Result<Identities> {
-        Identities::read(file, age::NoCallbacks)
+        Identities::read(file, age::NoCallbacks, false)
     }
 
     /// What opens objects that are sealed to a passphrase.
@@ -33,40 +37,54 @@ impl Identities {
     }
 
     /// Reads identities in age's or OpenSSH's file format. Where they are under a passphrase, `asking` is asked for it,
-    /// once. Those of plugins are refused: veild starts no program that an identity file names.
+    /// once; a plugin may ask more whenever it opens something. Those of plugins are refused unless these are allowed: no
+    /// program runs because an identity file names it.
     ///
     /// # Errors
     ///
     /// `PermissionDenied` for a wrong passphrase, `InvalidData` for a file that holds no identity; never anything of it.
-    pub fn read(file: &[u8], asking: impl age::Callbacks) -> io::Result<Identities> {
+    pub fn read(file: &[u8], asking: impl age::Callbacks, plugins: bool) -> io::Result<Identities> {
         let text = file.trim_ascii_start();
         if text.starts_with(b"age-encryption.org/") || text.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
             let plain = unsealed(text, &asking)?;
-            return Identities::of_age(&plain, asking);
+            return Identities::of_age(&plain, asking, plugins);
         }
         match text.starts_with(b"-----BEGIN ") {
             true => Identities::of_ssh(text, &asking),
-            false => Identities::of_age(text, asking),
+            false => Identities::of_age(text, asking, plugins),
         }
     }
 
-    fn of_age(text: &[u8], asking: impl age::Callbacks) -> io::Result<Identities> {
-        if text.split(|byte| *byte == b'\n').any(|line| line.trim_ascii().starts_with(b"AGE-PLUGIN-")) {
-            return Err(invalid(
-                "an identity of a plugin is not used here: open the object with `age -d` and the plugin",
-            ));
+    fn of_age(text: &[u8], asking: impl age::Callbacks, plugins: bool) -> io::Result<Identities> {
+        let (mut of_plugins, mut others) = (Vec::<OfPlugin<_>>::new(), Zeroizing::new(Vec::with_capacity(text.len())));
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            if !line.trim_ascii().starts_with(OF_PLUGIN) {
+                others.extend_from_slice(line);
+                continue;
+            }
+            if !plugins {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, NOT_ALLOWED));
+            }
+            let (plugin, identity) = of_plugin(line).ok_or_else(|| invalid("an identity of a plugin is mistyped"))?;
+            match of_plugins.iter_mut().find(|it| it.plugin == plugin) {
+                Some(known) => known.identities.push(identity),
+                None => of_plugins.push(OfPlugin { plugin, identities: vec![identity], person: asking.clone() }),
+            }
         }
-        let parsed = age::IdentityFile::from_buffer(text)?.with_callbacks(asking).into_identities().map_err(opening)?;
-        if parsed.is_empty() {
-            return Err(invalid("the identity file holds no identity"));
-        }
-        let lines = Zeroizing::new(String::from_utf8_lossy(text).into_owned());
+        let file = age::IdentityFile::from_buffer(others.as_slice())?.with_callbacks(asking);
+        let mut all = file.into_identities().map_err(opening)?;
+        let lines = Zeroizing::new(String::from_utf8_lossy(&others).into_owned());
         let secrets = lines.lines().filter_map(|line| line.trim().parse::<age::x25519::Identity>().ok());
         let mut recipients: Vec<String> = secrets.map(|identity| identity.to_public().to_string()).collect();
-        if recipients.len() < parsed.len() {
+        // The others first: a plugin may want somebody's hand.
+        all.extend(of_plugins.into_iter().map(|it| Box::new(it) as _));
+        if all.is_empty() {
+            return Err(invalid("the identity file holds no identity"));
+        }
+        if recipients.len() < all.len() {
             recipients.clear(); // of other kinds only age knows
         }
-        Ok(Identities { all: parsed, recipients })
+        Ok(Identities { all, recipients })
     }
 
     fn of_ssh(text: &[u8], asking: &impl age::Callbacks) -> io::Result<Identities> {
@@ -94,6 +112,30 @@ impl Identities {
     pub fn recipients(&self) -> &[String] {
         &self.recipients
     }
+}
+
+/// What one plugin opens with.
+struct OfPlugin<C> {
+    plugin: String,
+    identities: Vec<Zeroizing<String>>,
+    person: C,
+}
+
+impl<C: age::Callbacks> age::Identity for OfPlugin<C> {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        self.unwrap_stanzas(std::slice::from_ref(stanza))
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
+        plugin::unwrap(&self.plugin, &self.identities, stanzas, &self.person).map_err(age::DecryptError::Io).transpose()
+    }
+}
+
+/// A line's identity and its plugin's name.
+fn of_plugin(line: &[u8]) -> Option<(String, Zeroizing<String>)> {
+    let text = std::str::from_utf8(line.trim_ascii()).ok()?;
+    let identity: age::plugin::Identity = text.parse().ok()?;
+    Some((identity.plugin().to_owned(), Zeroizing::new(text.to_owned())))
 }
 
 /// The plain text of an identity file that `age -p` has sealed.
@@ -148,12 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn no_identity_file_starts_a_plugin() {
+    fn no_identity_file_starts_a_plugin_by_itself() {
         let (identity, _) = pair();
         for line in ["AGE-PLUGIN-EVIL-1QQQQ", "  AGE-PLUGIN-EVIL-1QQQQ\r"] {
             let file = format!("# made by somebody\n{identity}\n{line}\n");
             let error = Identities::parse(file.as_bytes()).err().unwrap();
-            assert!(error.to_string().contains("plugin") && !error.to_string().contains("EVIL"), "{error}");
+            assert!(error.to_string().contains("allow_plugins") && !error.to_string().contains("EVIL"), "{error}");
+            let error = Identities::read(file.as_bytes(), age::NoCallbacks, true).err().unwrap();
+            assert!(error.to_string().contains("mistyped") && !error.to_string().contains("EVIL"), "{error}");
         }
     }
 
@@ -188,11 +232,11 @@ mod tests {
         for armoured in [false, true] {
             let file = under_passphrase(format!("# a comment\n{secret}\n").as_bytes(), "correct horse", armoured);
             let answer = Answer::of("correct horse");
-            let identities = Identities::read(&file, answer.clone()).unwrap();
+            let identities = Identities::read(&file, answer.clone(), false).unwrap();
             assert!(opens(&identities, &sealed) && opens(&identities, &sealed));
             assert_eq!(answer.1.load(std::sync::atomic::Ordering::Relaxed), 1);
             assert_eq!(identities.recipients(), [public.as_str()]);
-            let wrong = Identities::read(&file, Answer::of("wrong")).err().unwrap();
+            let wrong = Identities::read(&file, Answer::of("wrong"), false).err().unwrap();
             assert_eq!(wrong.kind(), io::ErrorKind::PermissionDenied);
             assert_eq!(wrong.to_string(), "the passphrase is wrong");
             assert!(Identities::parse(&file).err().unwrap().to_string().contains("nobody has entered it"));
@@ -212,7 +256,7 @@ mod tests {
         let (public, secret) = pair();
         let (file, _) = seal(&[public], secret.as_bytes());
         let answer = Answer::of("p");
-        let error = Identities::read(&file, answer.clone()).err().unwrap();
+        let error = Identities::read(&file, answer.clone(), false).err().unwrap();
         assert!(error.to_string().contains("open it first"), "{error}");
         assert_eq!(answer.1.load(std::sync::atomic::Ordering::Relaxed), 0);
     }
@@ -223,10 +267,10 @@ mod tests {
         for kind in ["ed25519", "rsa"] {
             let Some((public, private)) = ssh_pair(dir.path(), kind, "secret") else { return };
             let (sealed, _) = seal(std::slice::from_ref(&public), b"x");
-            let identities = Identities::read(&private, Answer::of("secret")).unwrap();
+            let identities = Identities::read(&private, Answer::of("secret"), false).unwrap();
             assert!(opens(&identities, &sealed));
             assert_eq!(identities.recipients(), [canonical(&public)]);
-            let wrong = Identities::read(&private, Answer::of("wrong")).err().unwrap();
+            let wrong = Identities::read(&private, Answer::of("wrong"), false).err().unwrap();
             assert_eq!(wrong.to_string(), "the passphrase is wrong");
         }
     }
@@ -242,7 +286,7 @@ mod tests {
             ("-----BEGIN AGE ENCRYPTED FILE-----\nhunter2".to_owned(), "hunter2"),
             (String::new(), "AGE-SECRET"),
         ] {
-            let error = Identities::read(file.as_bytes(), Answer::of("p")).err().unwrap();
+            let error = Identities::read(file.as_bytes(), Answer::of("p"), false).err().unwrap();
             assert!(!format!("{error:?}").contains(word), "{error:?}");
         }
     }

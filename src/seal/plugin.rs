@@ -1,31 +1,29 @@
-//! age plugins: programs called `age-plugin-NAME` that wrap a file key for recipients of their own kind
-//! (<https://c2sp.org/age-plugin>).
+//! age plugins: programs called `age-plugin-NAME` that wrap a file key for recipients of their own kind, and unwrap it with
+//! what they keep (<https://c2sp.org/age-plugin>).
 //!
 //! A plugin is foreign code. It runs below a child of ours (`veild plugin`) that is killed with all that it has
-//! started when no answer comes, and leaves nobody unwaited for. It gets the file key of one object, none of this
-//! process' files or capabilities, and nobody whom it could ask.
+//! started when no answer comes, and leaves nobody unwaited for. It gets the file key or the stanzas of one object, none of
+//! this process' files or capabilities, and whom it may ask is for its caller to say ([`talk`]).
 
 use std::collections::HashSet;
-use std::io::{self, Read, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use age::{NoCallbacks, Recipient};
+use age::{Callbacks, NoCallbacks, Recipient};
 use age_core::format::{FileKey, Stanza};
 use age_core::secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// A plugin that has not answered after this is killed.
-const LASTS: Duration = Duration::from_secs(30);
-/// Most that a plugin's answer may be; a post-quantum stanza takes 1.5 KiB.
-const MAX_ANSWER_BYTES: u64 = 1 << 20;
+mod talk;
+
+use talk::{Relay, words};
+
 /// Time that a plugin has to end by itself.
 const ENDS_WITHIN_MS: u32 = 500;
-/// What is passed on of a plugin's own words.
-const MAX_WORDS: usize = 300;
+/// Said of a plugin that is not installed.
+const NOT_THERE: &str = "there is no such program on PATH";
 
 /// How plugins are run.
 pub type Runner = Arc<dyn Fn(&Call) -> io::Result<Wrapped> + Send + Sync>;
@@ -38,12 +36,50 @@ pub struct Call {
     file_key: Zeroizing<Vec<u8>>,
 }
 
+/// Tag, arguments, body.
+type Parts = (String, Vec<String>, Vec<u8>);
+
 /// A file key as a plugin has wrapped it.
 #[derive(Serialize, Deserialize)]
 pub struct Wrapped {
-    /// Tag, arguments, body.
-    stanzas: Vec<(String, Vec<String>, Vec<u8>)>,
+    stanzas: Vec<Parts>,
     labels: Vec<String>,
+}
+
+/// An object's stanzas, one of which a plugin may be able to unwrap.
+#[derive(Serialize, Deserialize)]
+struct Unwrapping {
+    plugin: String,
+    identities: Vec<Zeroizing<String>>,
+    stanzas: Vec<Parts>,
+}
+
+/// What the child is asked.
+#[derive(Serialize, Deserialize)]
+enum Question {
+    Wrap(Call),
+    Unwrap(Unwrapping),
+}
+
+/// What comes of it.
+#[derive(Serialize, Deserialize)]
+enum Answer {
+    Wrapped(Wrapped),
+    /// The file key, if one of the stanzas is for the plugin's identities.
+    Unwrapped(Option<Zeroizing<Vec<u8>>>),
+}
+
+/// A plugin that could not do its part, which says nothing about the object.
+#[derive(Debug, thiserror::Error)]
+#[error("age-plugin-{plugin}: {why}")]
+struct PluginFailed {
+    plugin: String,
+    why: String,
+}
+
+/// Whether an object was not opened because a plugin failed.
+pub fn has_failed(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<PluginFailed>())
 }
 
 impl Call {
@@ -55,15 +91,25 @@ impl Call {
 
 impl Wrapped {
     pub(super) fn into_parts(self) -> (Vec<Stanza>, HashSet<String>) {
-        let stanza = |(tag, args, body)| Stanza { tag, args, body };
         (self.stanzas.into_iter().map(stanza).collect(), self.labels.into_iter().collect())
     }
 }
 
+fn stanza((tag, args, body): Parts) -> Stanza {
+    Stanza { tag, args, body }
+}
+
+fn parts(stanza: Stanza) -> Parts {
+    (stanza.tag, stanza.args, stanza.body)
+}
+
 /// Runs no plugin.
 pub fn refuse() -> Runner {
-    Arc::new(|_| Err(io::Error::other("plugins are not allowed: `allow_plugins = true` in [daemon] lets them run")))
+    Arc::new(|_| Err(io::Error::other(NOT_ALLOWED)))
 }
+
+/// Said where the configuration lets no plugin run.
+pub(super) const NOT_ALLOWED: &str = "plugins are not allowed: `allow_plugins = true` in [daemon] lets them run";
 
 /// Runs plugins where they are allowed.
 pub fn runner(allowed: bool) -> Runner {
@@ -72,53 +118,46 @@ pub fn runner(allowed: bool) -> Runner {
 
 /// Has a plugin wrap a file key.
 pub fn run(call: &Call) -> io::Result<Wrapped> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("veild").arg("plugin").env_clear().process_group(0);
-    let kept = ["PATH", "HOME", "LANG", "TMPDIR"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-    command.envs(kept).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = Group(command.spawn()?);
-    let pipe = || io::Error::other("a pipe is missing");
-    let (mut to, from) = child.0.stdin.take().zip(child.0.stdout.take()).ok_or_else(pipe)?;
-    let question = Zeroizing::new(serde_json::to_vec(call)?);
-    let (sender, answer) = std::sync::mpsc::channel();
-    // Ends with the pipe, which ends with the group.
-    std::thread::Builder::new().name("plugin".to_owned()).spawn(move || {
-        let mut text = Vec::new();
-        let read = from.take(MAX_ANSWER_BYTES).read_to_end(&mut text).map(|_| text);
-        let _ = sender.send(read); // too late, perhaps
-    })?;
-    let lasts = crate::faults::limit("PLUGIN_LASTS", LASTS);
-    let until = Instant::now() + lasts;
-    to.write_all(&question)?; // at most a few KiB: the pipe takes it whole
-    drop(to);
-    let silent = || io::Error::new(io::ErrorKind::TimedOut, format!("it has not answered after {lasts:?}"));
-    let text = answer.recv_timeout(until.saturating_duration_since(Instant::now())).map_err(|_| silent())??;
-    let answer: Result<Wrapped, String> = serde_json::from_slice(&text).map_err(|_| io::Error::other("it ended"))?;
-    answer.map_err(io::Error::other)
-}
-
-/// A child with all that it has started, which end with it.
-struct Group(Child);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let group = rustix::process::Pid::from_child(&self.0);
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL); // it may be empty by now
-        let _ = self.0.wait();
+    match talk::ask(&Question::Wrap(call.clone()), &call.plugin, &NoCallbacks)? {
+        Answer::Wrapped(wrapped) => Ok(wrapped),
+        Answer::Unwrapped(_) => Err(io::Error::other("it has answered something else")),
     }
 }
 
-/// The child's side: one call on standard input, one answer on standard output.
+/// Has a plugin look for a stanza that is for one of its identities; it may ask a person.
+pub(super) fn unwrap(
+    plugin: &str,
+    identities: &[Zeroizing<String>],
+    stanzas: &[Stanza],
+    person: &impl Callbacks,
+) -> io::Result<Option<FileKey>> {
+    let failed =
+        |kind: io::ErrorKind, why: String| io::Error::new(kind, PluginFailed { plugin: plugin.to_owned(), why });
+    let stanzas = stanzas.iter().map(|it| (it.tag.clone(), it.args.clone(), it.body.clone())).collect();
+    let question = Unwrapping { plugin: plugin.to_owned(), identities: identities.to_vec(), stanzas };
+    let answer = talk::ask(&Question::Unwrap(question), plugin, person);
+    match answer.map_err(|error| failed(error.kind(), error.to_string()))? {
+        Answer::Unwrapped(None) => Ok(None),
+        Answer::Unwrapped(Some(key)) => match <[u8; 16]>::try_from(key.as_slice()) {
+            Ok(key) => Ok(Some(FileKey::new(Box::new(key)))),
+            Err(_) => Err(failed(io::ErrorKind::Other, "a file key has 16 bytes".to_owned())),
+        },
+        Answer::Wrapped(_) => Err(failed(io::ErrorKind::Other, "it has answered something else".to_owned())),
+    }
+}
+
+/// The child's side: one question on standard input, one answer on standard output, and what the plugin asks in between.
 pub fn serve() -> io::Result<()> {
     crate::plaintext::guard()?;
     // Without capabilities to inherit a plugin can do what the user can, and no more.
     let _ = rustix::thread::clear_ambient_capability_set(); // where there are none there is nothing to clear
-    let mut question = Zeroizing::new(Vec::new());
-    io::stdin().take(MAX_ANSWER_BYTES).read_to_end(&mut question)?;
-    let call: Call = serde_json::from_slice(&question).map_err(|_| io::Error::other("this is no call"))?;
-    let answer = wrap(&call);
+    talk::end_with_the_asker()?;
+    let answer = match talk::hear()? {
+        Question::Wrap(call) => wrap(&call).map(Answer::Wrapped),
+        Question::Unwrap(asked) => unwrap_below(asked).map(Answer::Unwrapped),
+    };
     wait_for_plugin();
-    io::stdout().write_all(&serde_json::to_vec(&answer)?)
+    talk::answer(answer)
 }
 
 /// The plugin ends with its pipes; where this process is gone first, the daemon might be the one who has to bury it.
@@ -138,15 +177,21 @@ fn wrap(call: &Call) -> Result<Wrapped, String> {
     let recipients = recipients.map_err(str::to_owned)?;
     let key: [u8; 16] = call.file_key.as_slice().try_into().map_err(|_| "a file key has 16 bytes".to_owned())?;
     let plugin = age::plugin::RecipientPluginV1::new(&call.plugin, &recipients, &[], NoCallbacks);
-    let plugin = plugin.map_err(|_| "there is no such program on PATH".to_owned())?;
+    let plugin = plugin.map_err(|_| NOT_THERE.to_owned())?;
     let (stanzas, labels) =
         plugin.wrap_file_key(&FileKey::new(Box::new(key))).map_err(|error| words(&error.to_string()))?;
-    let stanzas = stanzas.into_iter().map(|stanza| (stanza.tag, stanza.args, stanza.body)).collect();
-    Ok(Wrapped { stanzas, labels: labels.into_iter().collect() })
+    Ok(Wrapped { stanzas: stanzas.into_iter().map(parts).collect(), labels: labels.into_iter().collect() })
 }
 
-/// Foreign words, on one line and not many.
-fn words(text: &str) -> String {
-    let plain = text.chars().map(|character| if character.is_control() { ' ' } else { character });
-    plain.take(MAX_WORDS).collect()
+fn unwrap_below(asked: Unwrapping) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
+    let identities: Result<Vec<age::plugin::Identity>, _> = asked.identities.iter().map(|text| text.parse()).collect();
+    let identities = identities.map_err(str::to_owned)?;
+    let plugin = age::plugin::IdentityPluginV1::new(&asked.plugin, &identities, Relay);
+    let plugin = plugin.map_err(|_| NOT_THERE.to_owned())?;
+    let stanzas: Vec<Stanza> = asked.stanzas.into_iter().map(stanza).collect();
+    match age::Identity::unwrap_stanzas(&plugin, &stanzas) {
+        None => Ok(None),
+        Some(Ok(key)) => Ok(Some(Zeroizing::new(key.expose_secret().to_vec()))),
+        Some(Err(error)) => Err(words(&error.to_string())),
+    }
 }

@@ -1,8 +1,7 @@
 //! What stands at a path or behind a descriptor, never followed, never read.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, StatxTimestamp, statx};
@@ -78,16 +77,6 @@ fn nanoseconds(time: StatxTimestamp) -> i128 {
 /// The stamp of an open file.
 pub fn stamp(file: &File, path: &Path) -> Result<Stamp, PathError> {
     Ok(look_at(file, path)?.into())
-}
-
-/// Opens a regular file for reading, following no link and waiting for nothing.
-pub fn open_regular(path: &Path) -> Result<File, PathError> {
-    let file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).at("open", path)?;
-    if file.metadata().at("look at", path)?.is_file() {
-        return Ok(file);
-    }
-    Err(std::io::Error::other("not a regular file")).at("open", path)
 }
 
 /// Asks the kernel for a read lease, which it grants only while nobody has the file open for writing, and gives it

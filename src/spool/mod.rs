@@ -18,7 +18,7 @@ mod look;
 mod recovery;
 
 pub use claim::{Claimed, NotClaimed, Taken, settle, take};
-pub use look::{Stamp, Writers, look, open_regular, stamp, writers};
+pub use look::{Stamp, Writers, look, stamp, writers};
 pub use recovery::{count, find, place, recover, remove, spooled};
 
 /// Name of the spool inside a landing.

@@ -21,7 +21,8 @@ use crate::audit::hold::{self, Hold};
 use crate::audit::{Action, AuditError, Outcome, Record, lines_after};
 use crate::fsutil::{self, At, PathError, fsync_dir, remove_if_there};
 
-const CHANGE_VERSION: u32 = 1;
+/// 2: with `source` in the cause.
+const CHANGE_VERSION: u32 = 2;
 
 /// Who wants a change and why, for its records.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ const CHANGE_VERSION: u32 = 1;
 pub struct Cause {
     /// ECS `user`; absent for the daemon itself.
     pub user: Option<Value>,
+    /// ECS `source`: another host, if they came from one.
+    #[serde(default)]
+    pub source: Option<Value>,
     pub reason: Option<String>,
 }
 
@@ -129,8 +133,10 @@ impl Change {
                 .veild("change", self.id.as_str())
                 .veild("object", path)
                 .veild("reason", json!(self.cause.reason));
-            if let Some(user) = &self.cause.user {
-                record = record.field("user", user.clone());
+            for (key, value) in [("user", &self.cause.user), ("source", &self.cause.source)] {
+                if let Some(value) = value {
+                    record = record.field(key, value.clone());
+                }
             }
             if let Value::Object(fields) = fields {
                 record.veild.extend(fields);

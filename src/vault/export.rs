@@ -12,10 +12,11 @@ use sha2::{Digest, Sha256};
 
 use super::list::Entry;
 use super::lock::Lock;
+use super::receipt::MAX_RECEIPT_BYTES;
 use super::tombstone;
 use super::verify::Problem;
 use super::{PRUNED, Receipt, siblings};
-use crate::fsutil::{At, PathError};
+use crate::fsutil::{At, PathError, open_regular, read_regular};
 use crate::job::JobId;
 
 /// Directory of everything in the archive.
@@ -64,9 +65,16 @@ pub fn export(
         // Its three files must be of one time.
         let _lock = Lock::shared(dir)?;
         let problem = |what: &str| Problem { path: entry.path.clone(), what: what.to_owned() };
-        if !dir.join(&entry.path).exists() {
-            exported.problems.push(problem("has gone meanwhile"));
-            continue;
+        match std::fs::symlink_metadata(dir.join(&entry.path)) {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => {
+                exported.problems.push(problem("is not a regular file, and left out"));
+                continue;
+            }
+            Err(_) => {
+                exported.problems.push(problem("has gone meanwhile"));
+                continue;
+            }
         }
         exported.problems.extend(tar.object(dir, &entry.path)?.map(problem));
         exported.objects += 1;
@@ -74,7 +82,7 @@ pub fn export(
     for path in tombstone::of(dir, jobs)? {
         for path in [path.with_extension("json.sig"), path] {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let file = File::open(&path).at("open", &path)?;
+            let file = open_regular(&path)?;
             tar.file(&file, &path, &format!("{PRUNED}/{name}"), 0, &|_| {})?;
         }
         exported.tombstones += 1;
@@ -99,15 +107,15 @@ impl<W: Write> Tar<'_, W> {
     fn object(&mut self, dir: &Path, relative: &Path) -> Result<Option<&'static str>, PathError> {
         let object = dir.join(relative);
         let (receipt, signature) = siblings(&object).unwrap_or_default();
-        let said = std::fs::read(&receipt).ok().and_then(|text| Receipt::parse(&text).ok());
+        let said = read_regular(&receipt, MAX_RECEIPT_BYTES).ok().and_then(|text| Receipt::parse(&text).ok());
         let time = said.as_ref().map_or(0, |receipt| receipt.sealed_at.as_second().max(0).unsigned_abs());
         let named = |path: &Path| format!("vault/{}", path.strip_prefix(dir).unwrap_or(path).display());
-        let file = File::open(&object).at("open", &object)?;
+        let file = open_regular(&object)?;
         let (done, progress) = (self.done, self.progress);
         let sha256 = self.file(&file, &object, &named(&object), time, &|read| progress(done + read))?;
         self.done += file.metadata().at("stat", &object)?.len();
         for path in [receipt, signature].iter().filter(|path| path.exists()) {
-            let file = File::open(path).at("open", path)?;
+            let file = open_regular(path)?;
             self.file(&file, path, &named(path), time, &|_| {})?;
         }
         Ok(match said {
@@ -144,8 +152,11 @@ impl<W: Write> Tar<'_, W> {
         Ok(sha256)
     }
 
+    /// As `sha256sum` spells names that would break a line.
     fn note(&mut self, name: &str, sha256: &str) {
-        self.sums.push_str(&format!("{sha256}  {name}\n"));
+        let spelled = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+        let mark = if spelled == name { "" } else { "\\" };
+        self.sums.push_str(&format!("{mark}{sha256}  {spelled}\n"));
     }
 }
 

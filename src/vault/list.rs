@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
+use super::receipt::MAX_RECEIPT_BYTES;
 use super::{APART, ARCHIVE, Receipt, siblings};
-use crate::fsutil::{At, PathError};
+use crate::fsutil::{At, PathError, read_regular};
 use crate::job::JobId;
 
 /// One object.
@@ -95,7 +96,7 @@ fn landings(top: &Path) -> Result<Vec<String>, PathError> {
 }
 
 fn list_of(dir: &Path, paths: Vec<PathBuf>) -> Result<Vec<Entry>, PathError> {
-    let read = |path: &Path| Receipt::parse(&fs::read(siblings(&dir.join(path))?.0).ok()?).ok();
+    let read = |path: &Path| Receipt::parse(&read_regular(&siblings(&dir.join(path))?.0, MAX_RECEIPT_BYTES).ok()?).ok();
     let paths = paths.into_iter().filter(|path| is_object(path));
     let mut entries: Vec<Entry> = paths.map(|path| Entry { receipt: read(&path), path }).collect();
     entries.sort_by_cached_key(|entry| {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fsutil::{At, PathError, create_dir_durable, fsync_dir, remove_if_there};
 use crate::job::JobId;
-use crate::keys::SigningKey;
+use crate::keys::{SigningKey, VerifyingKey};
 
 pub mod change;
 pub mod export;
@@ -140,6 +140,11 @@ pub fn receipt_files(path: &Path) -> Option<(PathBuf, PathBuf)> {
     }
 }
 
+/// Tells whether receipts and tombstones carry this key's signature.
+fn signed_by(key: &VerifyingKey) -> impl Fn(&[u8], &str) -> bool {
+    move |message, armoured| key.verify(NAMESPACE, message, armoured).is_ok()
+}
+
 /// Publishes the outputs of several jobs, each job's main output first: objects, receipts and signatures durable first,
 /// then receipts and signatures under their final names, the objects' renames last, directories durable. All or an
 /// error; what an error leaves behind is found again by the next attempt, which returns it with its own receipt.
@@ -149,8 +154,7 @@ pub fn publish(
     key: &SigningKey,
 ) -> Result<Vec<Vec<(Receipt, Published)>>, PathError> {
     let verifying = key.verifying();
-    let signed = |message: &[u8], armoured: &str| verifying.verify(NAMESPACE, message, armoured).is_ok();
-    publish::publish(dir, jobs, &|message: &[u8]| key.sign(NAMESPACE, message), &signed)
+    publish::publish(dir, jobs, &|message: &[u8]| key.sign(NAMESPACE, message), &signed_by(&verifying))
 }
 
 /// Takes back an output that was not published, with all that was staged for it.
@@ -165,9 +169,9 @@ pub fn find(
     dir: &Path,
     landing: &str,
     jobs: &BTreeSet<JobId>,
-    key: &crate::keys::VerifyingKey,
+    key: &VerifyingKey,
 ) -> Result<BTreeMap<JobId, Vec<(Receipt, Published)>>, PathError> {
-    let signed = |message: &[u8], armoured: &str| key.verify(NAMESPACE, message, armoured).is_ok();
+    let signed = signed_by(key);
     let days: BTreeSet<PathBuf> = jobs.iter().map(|job| path::day(landing, *job)).collect();
     let mut found: BTreeMap<JobId, Vec<(Receipt, Published)>> = BTreeMap::new();
     for below in days.iter().flat_map(|day| [day.clone(), Path::new(ARCHIVE).join(day)]) {

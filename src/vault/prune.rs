@@ -22,7 +22,7 @@ use super::receipt::Signed;
 use super::tombstone::TOMBSTONE_VERSION;
 pub use super::tombstone::{Pruned, Tombstone, Why};
 use super::verify::Problem;
-use super::{NAMESPACE, PRUNED, siblings};
+use super::{NAMESPACE, PRUNED, siblings, signed_by};
 use crate::audit::AuditError;
 use crate::audit::hold::{self, Hold};
 use crate::fsutil::{self, At, PathError, fsync_dir, remove_if_there};
@@ -163,7 +163,11 @@ fn candidate(
     if receipt.sealed_at >= before {
         return Ok(None);
     }
-    let bytes = fs::metadata(dir.join(path)).map_err(|error| error.to_string())?.len();
+    let metadata = fs::symlink_metadata(dir.join(path)).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let bytes = metadata.len();
     if bytes != receipt.output.bytes {
         return Err(format!("size is {bytes}, the receipt says {}", receipt.output.bytes));
     }
@@ -190,7 +194,7 @@ pub fn survey(
     holds: &[Hold],
     note: &mut dyn FnMut(&Pruned),
 ) -> Result<Outcome, PathError> {
-    let signed = |message: &[u8], armoured: &str| key.verify(NAMESPACE, message, armoured).is_ok();
+    let signed = signed_by(key);
     let (mut outcome, mut problems) = (Outcome::default(), Vec::new());
     each_due::<PathError>(dir, retention, now, &signed, &mut problems, |batch| {
         let (held, due): (Vec<_>, Vec<_>) = batch.into_iter().partition(|object| is_held(object, holds));
@@ -221,7 +225,7 @@ pub fn prune<E: From<PathError> + From<AuditError>>(
 ) -> Result<Outcome, E> {
     change::recover(dir, &Lock::alone(dir)?, books)?;
     let verifying = key.verifying();
-    let signed = |message: &[u8], armoured: &str| verifying.verify(NAMESPACE, message, armoured).is_ok();
+    let signed = signed_by(&verifying);
     let recorded_after = change::last_seq(books.trail)?;
     let (mut outcome, mut problems) = (Outcome::default(), Vec::new());
     each_due::<E>(dir, retention, now, &signed, &mut problems, |mut batch| {

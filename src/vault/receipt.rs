@@ -1,6 +1,5 @@
 //! The receipt of one object: what was done to a file, signed by the host that did it.
 
-use std::fs;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -10,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::siblings;
 use crate::anonymity::AnonymityReport;
+use crate::fsutil::read_regular;
 use crate::job::JobId;
 use crate::pipeline::{ColumnReport, InputReport, Verified};
 use crate::policy::Verify;
@@ -18,6 +18,8 @@ use crate::policy::Verify;
 ///
 /// 2: `verify` is an object, and `rows_suppressed` and `anonymity` are there; in version 1 `verify` was the word `off`.
 pub const RECEIPT_VERSION: u32 = 2;
+/// Largest receipt: one of some hundred thousand columns.
+pub(super) const MAX_RECEIPT_BYTES: u64 = 64 << 20;
 /// That of amended ones.
 const AMENDED_VERSION: u32 = 3;
 
@@ -174,8 +176,12 @@ impl Signed {
     /// The receipt of an object below the vault, if it is the object's own and signed.
     pub(super) fn read(dir: &Path, relative: &Path, signed: &impl Fn(&[u8], &str) -> bool) -> Result<Signed, String> {
         let (receipt, signature) = siblings(&dir.join(relative)).ok_or("not an object's name")?;
-        let json = fs::read(&receipt).map_err(|error| format!("missing receipt: {error}"))?;
-        let armoured = fs::read_to_string(&signature).map_err(|error| format!("missing signature: {error}"))?;
+        let read = |path: &Path, what: &str| {
+            read_regular(path, MAX_RECEIPT_BYTES).map_err(|error| format!("{what}: {}", error.source))
+        };
+        let json = read(&receipt, "missing receipt")?;
+        let armoured = String::from_utf8(read(&signature, "missing signature")?);
+        let armoured = armoured.map_err(|_| "bad signature of the receipt".to_owned())?;
         if !signed(&json, &armoured) {
             return Err("bad signature of the receipt".to_owned());
         }

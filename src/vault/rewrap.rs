@@ -19,12 +19,12 @@ use super::lock::Lock;
 use super::publish::{is_inside, sync_up_to, write_fresh};
 use super::receipt::{Amendment, Receipt, Signed};
 use super::verify::Problem;
-use super::{CHANGES, NAMESPACE, siblings};
+use super::{CHANGES, NAMESPACE, siblings, signed_by};
 use crate::audit::AuditError;
-use crate::fsutil::{At, PathError, create_new, fsync_dir, rename_noreplace};
+use crate::fsutil::{At, PathError, create_new, fsync_dir, open_regular, rename_noreplace};
 use crate::job::JobId;
 use crate::keys::SigningKey;
-use crate::seal::{Identities, Recipients, canonical};
+use crate::seal::{Identities, Recipients, canonical, plugin};
 
 /// Most objects that change together, and most bytes of them that are made ready before.
 const MAX_BATCH: usize = 64;
@@ -150,7 +150,7 @@ fn swap<E: From<PathError>>(
     crate::faults::point("rewrap_ready");
     let lock = Lock::alone(dir)?;
     let verifying = key.verifying();
-    let signed = |message: &[u8], armoured: &str| verifying.verify(NAMESPACE, message, armoured).is_ok();
+    let signed = signed_by(&verifying);
     // Somebody else may have been quicker.
     ready.retain(|object| {
         let now = Signed::read(dir, Path::new(&object.path), &signed);
@@ -176,7 +176,7 @@ fn make_ready(
     progress: &dyn Fn(u64),
 ) -> Result<Ready, PathError> {
     let verifying = key.verifying();
-    let signed = |message: &[u8], armoured: &str| verifying.verify(NAMESPACE, message, armoured).is_ok();
+    let signed = signed_by(&verifying);
     let before = match Signed::read(dir, path, &signed) {
         Ok(before) => before,
         Err(what) => return Ok(Ready::Damaged(what)),
@@ -185,10 +185,15 @@ fn make_ready(
         return Ok(Ready::Unchanged);
     }
     let object = dir.join(path);
-    let mut sealed = File::open(&object).at("open", &object)?;
+    let mut sealed = match open_regular(&object) {
+        Ok(sealed) => sealed,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+        Err(error) => return Ok(Ready::Damaged(crate::fsutil::chain(&error))),
+    };
     let made = match crate::seal::rewrap(&mut sealed, readers.identities, readers.recipients) {
         Ok(made) => made,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Ready::SealedToOthers),
+        Err(error) if plugin::has_failed(&error) => return Err(error).at("open", &object),
         Err(error) => return Ok(Ready::Damaged(error.to_string())),
     };
     let staged = index.to_string();

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::PRUNED;
 use super::verify::Problem;
-use crate::fsutil::{At, PathError};
+use crate::fsutil::{At, PathError, read_regular};
 use crate::job::JobId;
 
 pub(super) const TOMBSTONE_VERSION: u32 = 1;
+/// Largest tombstone; some hundred objects take less than 1 MiB.
+const MAX_TOMBSTONE_BYTES: u64 = 16 << 20;
 
 /// Why an object went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,9 +104,11 @@ fn read(path: &Path, signed: &impl Fn(&[u8], &str) -> bool) -> Result<Tombstone,
     struct Version {
         tombstone_version: u32,
     }
-    let text = fs::read(path).map_err(|error| format!("cannot read the tombstone: {error}"))?;
-    let signature = fs::read_to_string(path.with_extension("json.sig"));
+    let read = |path: &Path| read_regular(path, MAX_TOMBSTONE_BYTES).map_err(|error| error.source);
+    let text = read(path).map_err(|error| format!("cannot read the tombstone: {error}"))?;
+    let signature = read(&path.with_extension("json.sig"));
     let signature = signature.map_err(|error| format!("missing signature of the tombstone: {error}"))?;
+    let signature = String::from_utf8(signature).map_err(|_| "bad signature of the tombstone".to_owned())?;
     if !signed(&text, &signature) {
         return Err("bad signature of the tombstone".to_owned());
     }

@@ -1,7 +1,6 @@
 //! Checks objects against their signed receipts, and the vault against the audit trail.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,11 +11,11 @@ use sha2::{Digest, Sha256};
 use super::list::{archived, files, is_object};
 use super::lock::Lock;
 use super::told::Told;
-use super::{Published, RECEIPT_SUFFIX, Receipt, Signed, change, is_archived, siblings, tombstone};
+use super::{Published, RECEIPT_SUFFIX, Receipt, Signed, change, is_archived, siblings, signed_by, tombstone};
 use crate::audit::AuditError;
-use crate::fsutil::PathError;
+use crate::fsutil::{At, PathError, open_regular};
 use crate::keys::VerifyingKey;
-use crate::seal::Identities;
+use crate::seal::{Identities, plugin};
 
 /// Bytes read at once.
 const BLOCK: usize = 1 << 20;
@@ -80,7 +79,7 @@ pub fn verify(
     evidence: Evidence<'_>,
     progress: &dyn Fn(u64, u64),
 ) -> Result<VaultVerdict, VerifyError> {
-    let signed = |message: &[u8], armoured: &str| key.verify(super::NAMESPACE, message, armoured).is_ok();
+    let signed = signed_by(key);
     verify_with(dir, &signed, evidence, progress)
 }
 
@@ -151,14 +150,14 @@ struct Check<'a, S> {
 
 impl<S: Fn(&[u8], &str) -> bool> Check<'_, S> {
     fn object(&mut self, path: &Path, progress: &dyn Fn(u64)) -> Result<(), PathError> {
-        let mut found = self.look_at(path, progress);
+        let mut found = self.look_at(path, progress)?;
         if !found.problems.is_empty() {
             // Somebody may have been replacing or removing it.
             let _lock = Lock::shared(self.dir)?;
             if is_gone(self.dir, path) {
                 return Ok(());
             }
-            found = self.look_at(path, progress);
+            found = self.look_at(path, progress)?;
         }
         *(if is_archived(path) { &mut self.verdict.archived } else { &mut self.verdict.objects }) += 1;
         self.verdict.sealed_to_others += u64::from(found.is_others);
@@ -174,7 +173,7 @@ impl<S: Fn(&[u8], &str) -> bool> Check<'_, S> {
         Ok(())
     }
 
-    fn look_at(&self, path: &Path, progress: &dyn Fn(u64)) -> Looked {
+    fn look_at(&self, path: &Path, progress: &dyn Fn(u64)) -> Result<Looked, PathError> {
         let (mut checked, mut problems) = (None, Vec::new());
         let bytes = match check(self.dir, path, self.signed, progress) {
             Ok(found) => {
@@ -194,6 +193,9 @@ impl<S: Fn(&[u8], &str) -> bool> Check<'_, S> {
             is_others = !own.is_empty() && receipt.is_some_and(|receipt| !is_sealed_to(receipt, own));
             if !is_others && let Err(error) = decrypts(&self.dir.join(path), identities, &|read| progress(bytes + read))
             {
+                if plugin::has_failed(&error) {
+                    return Err(error).at("open", self.dir.join(path));
+                }
                 // Without a word on whose it is, it may be anybody's.
                 is_others = own.is_empty() && error.kind() == io::ErrorKind::PermissionDenied;
                 if !is_others {
@@ -201,7 +203,7 @@ impl<S: Fn(&[u8], &str) -> bool> Check<'_, S> {
                 }
             }
         }
-        Looked { checked, problems, is_others }
+        Ok(Looked { checked, problems, is_others })
     }
 
     /// Says what could not be said before, with nobody changing anything meanwhile.
@@ -276,7 +278,8 @@ fn object_of(path: &Path) -> Option<String> {
 }
 
 fn decrypts(object: &Path, identities: &Identities, progress: &dyn Fn(u64)) -> io::Result<()> {
-    copy(&mut crate::seal::open_with(File::open(object)?, identities)?, &mut io::sink(), progress).map(drop)
+    let sealed = open_regular(object).map_err(|error| error.source)?;
+    copy(&mut crate::seal::open_with(sealed, identities)?, &mut io::sink(), progress).map(drop)
 }
 
 /// Keeps reading to a rate.
@@ -330,7 +333,8 @@ pub(super) fn check(
 ) -> Result<(Receipt, Published), String> {
     let Signed { receipt, sha256: receipt_sha256 } = Signed::read(dir, relative, signed)?;
     let mut hash = Sha256::new();
-    let bytes = File::open(dir.join(relative))
+    let bytes = open_regular(&dir.join(relative))
+        .map_err(|error| error.source)
         .and_then(|mut file| copy(&mut file, &mut hash, progress))
         .map_err(|error| format!("cannot read: {error}"))?;
     if bytes != receipt.output.bytes {

@@ -11,12 +11,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use super::message::{Hello, Masked, Reply, Task, receive, send};
+use crate::fsutil::open_regular;
 use crate::fsutil::{PathError, create_new, remove_if_there};
 use crate::job::JobId;
 use crate::keys::MaskingKeys;
 use crate::pipeline::Failure;
 use crate::seal::{canonical, plugin, plugin_of};
-use crate::spool::open_regular;
 
 /// A task with the paths whose descriptors the worker gets.
 pub struct Assignment {

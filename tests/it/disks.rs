@@ -30,7 +30,7 @@ impl Drop for Stopped<'_> {
 }
 
 /// Takes all room that is left in a directory's file system; gives it back when removed.
-fn fill(dir: &Path) -> PathBuf {
+pub fn fill(dir: &Path) -> PathBuf {
     let path = dir.join("filler");
     let mut file = fs::File::create(&path).unwrap();
     for size in [1 << 20, 4096, 1] {

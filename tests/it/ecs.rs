@@ -56,6 +56,7 @@ fn is_of_type(value: &Value, kind: &str) -> bool {
         "long" => value.is_i64() || value.is_u64(),
         "boolean" => value.is_boolean(),
         "date" => value.as_str().is_some_and(|text| text.parse::<jiff::Timestamp>().is_ok()),
+        "ip" => value.as_str().is_some_and(|text| text.parse::<std::net::IpAddr>().is_ok()),
         "flattened" => value.is_object(),
         _ => false,
     }
@@ -163,6 +164,37 @@ fn a_fault_is_told() {
     assert!(fault(|it| it["file"]["size"] = "1".into()).contains("file.size is long"));
 }
 
+/// Runs a command as somebody does who has logged in over SSH.
+fn from_elsewhere(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_veild"));
+    command.env("SSH_CONNECTION", "192.0.2.7 50000 192.0.2.1 22").stdin(std::process::Stdio::null());
+    command.arg("--config").arg(sandbox.site("config.toml")).args(arguments).output().unwrap()
+}
+
+/// Every record of a command says who, from where, what, with what outcome and why.
+fn assert_answers(sandbox: &Sandbox) {
+    let own = rustix::process::getuid().as_raw();
+    let by_commands: Vec<Value> = sandbox.audit().into_iter().filter(|it| it["user"].is_object()).collect();
+    assert!(by_commands.len() >= 19, "{}", by_commands.len());
+    for record in by_commands {
+        assert_eq!(record["user"]["effective"]["id"], own.to_string(), "{record}");
+        assert!(record["source"]["address"].is_string(), "{record}");
+        assert_eq!(record["veild"]["peer_uid"], own, "{record}");
+        assert!(record["event"]["outcome"].is_string(), "{record}");
+        let is_said = record["veild"]["reason"] == "r" || record["event"]["action"] == "key.generated";
+        assert!(is_said, "{record}");
+    }
+    let of = |action: &str| sandbox.audit().into_iter().find(|it| it["event"]["action"] == action).unwrap();
+    let (started, rotated, mapped) = (of("daemon.started"), of("key.rotated"), of("token.mapped"));
+    assert_eq!(rotated["veild"]["before"], started["veild"]["keys"]["masking"]);
+    assert_ne!(rotated["veild"]["key"]["fingerprint"], rotated["veild"]["before"]);
+    assert!(started["veild"]["keys"]["signing"].as_str().unwrap().starts_with("SHA256:"), "{started}");
+    assert_eq!((&mapped["veild"]["mapped"], &mapped["veild"]["originals"]), (&1.into(), &true.into()));
+    assert_eq!(of("file.released")["veild"]["released_to"], sandbox.path("released").to_str().unwrap());
+    let text = sandbox.audit().iter().map(Value::to_string).collect::<String>();
+    assert!(!text.contains("ann@example.com"));
+}
+
 /// Everything that veild itself and its commands do about files, keys, holds and the trail.
 #[test]
 fn every_kind_of_record_keeps_to_the_schema() {
@@ -185,8 +217,12 @@ fn every_kind_of_record_keeps_to_the_schema() {
     let tar = sandbox.path("export.tar");
     let tar = tar.to_str().unwrap();
     let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let originals = sandbox.path("originals.csv");
+    fs::write(&originals, "email\nann@example.com\n").unwrap();
+    let (originals, map) = (originals.to_str().unwrap(), sandbox.path("map.age"));
+    let mapping = ["token", "map", "--originals", "--column", "email", "--from", "1", "--to", "2", "-r", recipient];
     for arguments in [
-        vec!["quarantine", "show", &jobs[0]],
+        vec!["quarantine", "show", &jobs[0], "--reason", "r"],
         vec!["quarantine", "release", &jobs[0], "--to", out, "--reason", "r"],
         vec!["quarantine", "discard", &jobs[1], "--reason", "r"],
         vec!["quarantine", "retry", &jobs[2], "--reason", "r"],
@@ -202,10 +238,15 @@ fn every_kind_of_record_keeps_to_the_schema() {
         vec!["audit", "hold", "add", "case-7", "--from", "2020-01-01", "--reason", "r"],
         vec!["audit", "hold", "remove", "case-7", "--reason", "r"],
         vec!["audit", "export", "--from", "2020-01-01", "--action", "file.sealed", "--reason", "r"],
+        vec!["key", "rotate", "--reason", "r"],
+        [&mapping[..], &["-o", map.to_str().unwrap(), "--reason", "r", originals]].concat(),
     ] {
-        let done = sandbox.veild(&arguments);
+        let done = from_elsewhere(&sandbox, &arguments);
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     }
+    let revealed = from_elsewhere(&sandbox, &["token", "reveal", "--column", "email", "--reason", "r", originals]);
+    assert_eq!(revealed.status.code(), Some(3), "what was no pseudonym");
+    assert_answers(&sandbox);
     let config = fs::read_to_string(sandbox.site("config.toml")).unwrap();
     for (text, code) in [("nonsense", "config_rejected"), (&format!("{config}# more\n"), "config_loaded")] {
         fs::write(sandbox.site("config.toml"), text).unwrap();
@@ -213,7 +254,6 @@ fn every_kind_of_record_keeps_to_the_schema() {
         sandbox.wait_for(code, || sandbox.log_lines(code) == 1);
     }
     daemon.stop();
-    assert!(sandbox.veild(&["key", "rotate"]).status.success());
     let segment = crate::sandbox::files_below(&sandbox.site("audit")).pop().unwrap();
     fs::write(&segment, [fs::read(&segment).unwrap().as_slice(), b"{\"torn"].concat()).unwrap();
     sandbox.run_until_idle();
@@ -221,7 +261,7 @@ fn every_kind_of_record_keeps_to_the_schema() {
         sandbox.audit().iter().map(|it| it["event"]["action"].as_str().unwrap().to_owned()).collect();
     let wanted = "audit.checkpoint audit.exported audit.hold_added audit.hold_removed audit.repaired config.loaded \
         config.rejected daemon.recovered daemon.started daemon.stopped file.discarded file.quarantined file.released \
-        file.retried file.sealed file.shown file.skipped key.generated key.rotated vault.exported vault.opened vault.pruned \
+        file.retried file.sealed file.shown file.skipped key.generated key.rotated token.mapped token.revealed vault.exported vault.opened vault.pruned \
         vault.rewrapped vault.verified";
     let missing: Vec<&str> = wanted.split_whitespace().filter(|action| !seen.contains(*action)).collect();
     assert!(missing.is_empty(), "no record of {missing:?}");

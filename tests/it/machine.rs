@@ -75,6 +75,18 @@ impl Machine {
         fs::write(path, content).unwrap();
     }
 
+    /// Does something with the machine's network around it, such as opening a socket.
+    pub fn in_its_network<T: Send>(&self, deed: impl FnOnce() -> T + Send) -> T {
+        let network = fs::File::open(format!("/proc/{}/ns/net", self.leader)).unwrap();
+        let enter = || {
+            use rustix::thread::LinkNameSpaceType;
+            use std::os::fd::AsFd;
+            rustix::thread::move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            deed()
+        };
+        std::thread::scope(|scope| scope.spawn(enter).join().unwrap())
+    }
+
     fn output(&self, script: &str) -> Output {
         let mut nsenter = Command::new("nsenter");
         nsenter.args(["--all", "--target", &self.leader.to_string(), "env", "-i", "LC_ALL=C"]);

@@ -19,7 +19,7 @@
 //! - `peers.rs`: what the other age implementations open and seal; `tests/peers/prepare` installs them.
 //! - `vectors.rs`: the published test vectors for age.
 //! - `passphrase.rs`: sealing with a secret that this host holds.
-//! - `plugins.rs`: recipients of age plugins.
+//! - `plugins.rs`: recipients and identities of age plugins.
 //! - `names.rs`: names that do harm to whoever reads of them.
 //! - `trail.rs`: the audit trail in an auditor's hands.
 //! - `ecs.rs`: every audit record against Elastic Common Schema.
@@ -30,6 +30,7 @@
 //! - `objects.rs`: vaults full of objects of any age; no tests.
 //! - `prune.rs`: objects that were kept long enough; kills at every step.
 //! - `rewrap.rs`: objects for other readers; kills at every step.
+//! - `full_vault.rs`: pruning, rewrapping and exporting where a disk is full.
 //! - `vault_use.rs`: opening, checking and exporting what is in the vault.
 //! - `soak.rs`: everything at random for a while, for as long as one likes.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
@@ -74,6 +75,7 @@ mod ecs;
 mod expiry;
 mod fidelity;
 mod formats;
+mod full_vault;
 mod generalize;
 mod generated;
 mod groups;

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::machine::Machine;
+use crate::receivers::{Authority, Store};
 use crate::sandbox::Sandbox;
 
 const GOOD: &str = "id,name,ssn,email,dob,country,notes\n1,Ann,123-45-6789,a@example.com,1987-04-12,US,x\n";
@@ -194,8 +195,31 @@ fn init_sets_the_service_up_under_systemd() {
         let taken = machine.path("/var/lib/veild/vault");
         machine.wait_for("the file", |_| veild::vault::list(&taken).is_ok_and(|objects| objects.len() > index));
     }
+    carries_its_trail_to_a_server(&mut machine);
     machine.run("systemctl stop veild && veild audit verify");
     assert!(!machine.journal().contains("lease_unavailable"), "{}", machine.journal());
+}
+
+/// The unit has no network until `init --drop-in` gives it what the trail's target needs.
+fn carries_its_trail_to_a_server(machine: &mut Machine) {
+    let authority = Authority::new();
+    let config = authority.server(None);
+    let store = machine.in_its_network(|| Store::syslog(config));
+    machine.write("/etc/veild/logs-ca.pem", &authority.pem);
+    machine.run("chgrp veild /etc/veild/logs-ca.pem && chmod 640 /etc/veild/logs-ca.pem");
+    machine.run("grep -q localhost /etc/hosts || echo '127.0.0.1 localhost' >> /etc/hosts");
+    let port = store.address.port();
+    let target =
+        format!("[audit.ship.central]\nto = \"syslog+tls://localhost:{port}\"\nca = \"/etc/veild/logs-ca.pem\"\n");
+    let config = fs::read_to_string(machine.path("/etc/veild/config.toml")).unwrap();
+    machine.write("/etc/veild/config.toml", &config.replacen("[[landing]]", &format!("{target}\n[[landing]]"), 1));
+    let before = machine.run("veild check 2>&1 || true");
+    let wanted = "[audit.ship.central]: PrivateNetwork= of the unit keeps veild from ";
+    assert!(before.contains(wanted) && before.contains("mend it: veild init --drop-in"), "{before}");
+    machine.run("veild init --drop-in && systemctl daemon-reload && systemctl restart veild");
+    let after = machine.run("veild check");
+    assert!(!after.contains("mend it: "), "{after}");
+    machine.wait_for("the records", |_| store.records() > 3);
 }
 
 /// A site with one fault, and the command that mends it.

@@ -65,6 +65,16 @@ pub struct Target {
     pub alert_after: Duration,
 }
 
+impl Target {
+    /// The host that is reached by network, if one is.
+    pub fn host(&self) -> Option<&str> {
+        match &self.to {
+            To::Journald => None,
+            To::SyslogTls { host, .. } => Some(host),
+        }
+    }
+}
+
 /// Why records do not get through.
 #[derive(Debug, thiserror::Error)]
 pub enum ShipError {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::audit::{Action, Outcome, Record, each_line};
 use crate::cli::when::Window;
 use crate::config::Config;
-use crate::fsutil::create_new;
+use crate::fsutil::{At, create_new};
 
 /// What is handed on; the lines are byte for byte those of the trail.
 #[derive(clap::Args)]
@@ -63,7 +63,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(out.flush()?);
     };
     let file = create_new(path, 0o600)?;
-    let written = crate::cli::record(config, record).and_then(|()| write_all(config, arguments, &file));
+    let written = crate::cli::record(config, record).and_then(|()| write_all(config, arguments, &file, path));
     match written {
         Ok(count) => {
             println!("wrote {} to {}", crate::cli::plural(count, "record", "records"), path.display());
@@ -76,11 +76,11 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-fn write_all(config: &Config, arguments: &Arguments, file: &File) -> anyhow::Result<u64> {
+fn write_all(config: &Config, arguments: &Arguments, file: &File, path: &Path) -> anyhow::Result<u64> {
     let mut out = BufWriter::new(file);
     let count = hand_out(config, arguments, &mut out)?;
-    out.flush()?;
-    file.sync_all()?;
+    out.flush().at("write", path)?;
+    file.sync_all().at("write", path)?;
     Ok(count)
 }
 

@@ -52,7 +52,7 @@ pub struct SystemArguments {
     /// Make everything below this folder, which holds another system
     #[arg(long, value_name = "PREFIX")]
     root: Option<PathBuf>,
-    /// Only write the unit's drop-in for directories of the configuration that the unit does not reach
+    /// Only write the unit's drop-ins for directories and hosts of the configuration that the unit does not reach
     #[arg(long)]
     drop_in: bool,
 }

@@ -14,7 +14,7 @@ use crate::cli::progress::Progress;
 use crate::cli::when::Window;
 use crate::cli::{Problems, plural};
 use crate::config::Config;
-use crate::fsutil::{create_new, fsync_dir, printable_path, rename_noreplace};
+use crate::fsutil::{At, create_new, fsync_dir, printable_path, rename_noreplace};
 use crate::job::JobId;
 use crate::vault::Entry;
 use crate::vault::export::{Beside, Exported, export};
@@ -73,9 +73,9 @@ fn make(config: &Config, arguments: &Arguments, entries: &[Entry], incoming: &Pa
     let mut out = BufWriter::new(&file);
     let report = |done| progress.set(done, total);
     let exported = export(&config.vault.dir, entries, &jobs, &beside, &mut out, &report)?;
-    out.flush()?;
+    out.flush().at("write", incoming)?;
     drop(out);
-    file.sync_all()?;
+    file.sync_all().at("write", incoming)?;
     drop(progress);
     crate::cli::record_all(config, records(arguments, entries, &exported.sha256))?;
     rename_noreplace(incoming, &arguments.out)?;
@@ -92,7 +92,7 @@ fn about(config: &Config, jobs: &BTreeSet<JobId>, path: &Path) -> anyhow::Result
     crate::audit::each_line(&config.audit.dir, |line, value| {
         if is_one(&value["veild"]["job"]) { lines.write_all(line) } else { Ok(()) }
     })?;
-    lines.flush()?;
+    lines.flush().at("write", path)?;
     drop(lines);
     Ok(file)
 }

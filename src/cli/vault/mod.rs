@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::vault::change::{self, Books};
+use crate::vault::change::{self, Books, Cause};
 use crate::vault::lock::Lock;
 
 mod export;
@@ -28,6 +28,11 @@ pub enum Arguments {
     Rewrap(rewrap::Arguments),
     /// Hand objects, receipts and the audit records about them to an auditor, as one tar
     Export(export::Arguments),
+}
+
+/// Who wants a change and why.
+fn cause(reason: Option<&str>) -> Cause {
+    Cause { user: Some(crate::cli::user()), source: crate::cli::who::source(), reason: reason.map(str::to_owned) }
 }
 
 /// Completes a change that was cut off: its objects may be out of sight.

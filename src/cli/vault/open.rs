@@ -12,7 +12,7 @@ use super::find::Which;
 use crate::audit::{Action, Outcome, Record};
 use crate::cli::identity::Key;
 use crate::config::Config;
-use crate::fsutil::{create_new, printable_path};
+use crate::fsutil::{create_new, open_regular, printable_path};
 use crate::vault::lock::Lock;
 
 #[derive(clap::Args)]
@@ -34,7 +34,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let sealed = open(config, path).map_err(|error| {
         anyhow::anyhow!("cannot open {}: {error}; `veild vault list` shows what the vault holds", printable_path(path))
     })?;
-    let identities = arguments.key.require();
+    let identities = arguments.key.require(config);
     let named = || printable_path(path);
     let opened = identities.and_then(|identities| crate::seal::open_with(sealed, &identities).with_context(named));
     let outcome = if opened.is_ok() { Outcome::Success } else { Outcome::Failure };
@@ -44,12 +44,20 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     copy(&mut plain, arguments.output.as_deref())
 }
 
+/// What stands in the vault is a file or nothing: whoever may write there must not have other files opened from here.
+fn open_once(config: &Config, path: &Path) -> io::Result<File> {
+    if path.starts_with(&config.vault.dir) {
+        return open_regular(path).map_err(|error| error.source);
+    }
+    File::open(path)
+}
+
 /// An object that is being replaced just now is there in a moment; it stays readable once it is open.
 fn open(config: &Config, path: &Path) -> io::Result<File> {
-    match File::open(path) {
+    match open_once(config, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let _lock = Lock::shared(&config.vault.dir).map_err(|error| error.source)?;
-            File::open(path)
+            open_once(config, path)
         }
         opened => opened,
     }

@@ -6,12 +6,12 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::audit::hold;
+use crate::audit::{self, Action, Record, hold};
 use crate::cli::{Problems, plural};
 use crate::config::Config;
 use crate::fsutil::printable_path;
 use crate::keys::SigningKey;
-use crate::vault::change::{Books, Cause};
+use crate::vault::change::Books;
 use crate::vault::prune::{Outcome, Pruned, Retention, prune, survey};
 
 #[derive(clap::Args)]
@@ -52,6 +52,9 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
             false => do_prune(config, arguments, &retention, &mut note),
         }?
     };
+    if !outcome.problems.is_empty() && !arguments.dry_run {
+        crate::cli::record(config, in_vain(arguments, &outcome))?;
+    }
     let Outcome { objects, bytes, held, problems } = &outcome;
     if arguments.json {
         let dry_run = arguments.dry_run;
@@ -71,6 +74,15 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
+/// What should have gone and did not; each object that went has a record of its own.
+fn in_vain(arguments: &Arguments, outcome: &Outcome) -> Record {
+    Record::new(Timestamp::now(), Action::VaultPruned, audit::Outcome::Failure)
+        .field("user", crate::cli::user())
+        .veild("landing", json!(arguments.landing))
+        .veild("problems", json!(outcome.problems.len()))
+        .veild("reason", json!(arguments.reason))
+}
+
 fn would_prune(config: &Config, retention: &Retention, note: &mut dyn FnMut(&Pruned)) -> anyhow::Result<Outcome> {
     let holds = hold::list(&config.audit.dir)?;
     let key = crate::cli::verifying_key(config, None)?;
@@ -83,7 +95,7 @@ fn do_prune(
     retention: &Retention,
     note: &mut (dyn FnMut(&Pruned) + Send),
 ) -> anyhow::Result<Outcome> {
-    let cause = Cause { user: Some(crate::cli::user()), reason: arguments.reason.clone() };
+    let cause = super::cause(arguments.reason.as_deref());
     crate::cli::as_service(config, || {
         let key = SigningKey::from_source(&config.keys.signing).context("tombstones are signed by this host")?;
         let mut append = |records| crate::cli::record_all(config, records);

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use jiff::Timestamp;
+use serde_json::json;
 
 use super::list::Selection;
+use crate::audit::{self, Action, Record};
 use crate::cli::identity::Key;
 use crate::cli::progress::Progress;
 use crate::cli::when::Sealed;
@@ -12,7 +15,7 @@ use crate::cli::{Problems, Usage, plural};
 use crate::config::{Config, GROUP_PREFIX};
 use crate::fsutil::printable_path;
 use crate::keys::SigningKey;
-use crate::vault::change::{Books, Cause};
+use crate::vault::change::Books;
 use crate::vault::rewrap::{Outcome, Readers, rewrap};
 
 #[derive(clap::Args)]
@@ -44,13 +47,13 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
         return Err(Usage("who shall open them? Give `--to GROUP` or `--recipient age1…`").into());
     }
     let (names, recipients) = crate::cli::find_recipients(&config.path, &named)?;
-    let identities = arguments.key.require()?;
+    let identities = arguments.key.require(config)?;
     super::complete_changes(config)?;
     let objects: Vec<PathBuf> =
         arguments.selection.find(config, arguments.sealed.into())?.into_iter().map(|entry| entry.path).collect();
     let size = |path: &PathBuf| config.vault.dir.join(path).metadata().map_or(0, |metadata| metadata.len());
     let total = objects.iter().map(size).sum();
-    let cause = Cause { user: Some(crate::cli::user()), reason: Some(arguments.reason.clone()) };
+    let cause = super::cause(Some(&arguments.reason));
     let progress = Progress::start("rewrapping".to_owned());
     let readers = Readers { identities: &identities, recipients: &recipients, names: &names };
     let outcome = crate::cli::as_service(config, || {
@@ -61,7 +64,20 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
         rewrap(&config.vault.dir, &objects, &readers, &key, &cause, &mut books, &report)
     })?;
     drop(progress);
+    if outcome.sealed_to_others > 0 || !outcome.problems.is_empty() {
+        crate::cli::record(config, in_vain(arguments, &outcome))?;
+    }
     say(&outcome, arguments.json)
+}
+
+/// What was tried and not done; each object that was done has a record of its own.
+fn in_vain(arguments: &Arguments, outcome: &Outcome) -> Record {
+    Record::new(Timestamp::now(), Action::VaultRewrapped, audit::Outcome::Failure)
+        .field("user", crate::cli::user())
+        .veild("filter", arguments.selection.described(arguments.sealed.into()))
+        .veild("sealed_to_others", json!(outcome.sealed_to_others))
+        .veild("problems", json!(outcome.problems.len()))
+        .veild("reason", arguments.reason.as_str())
 }
 
 fn say(outcome: &Outcome, json: bool) -> anyhow::Result<()> {

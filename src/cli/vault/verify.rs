@@ -36,7 +36,7 @@ pub struct Arguments {
 pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { identity, public_key, rate, reason, json } = arguments;
     let key = crate::cli::verifying_key(config, public_key.as_deref())?;
-    let identities = identity.read()?;
+    let identities = identity.read(config)?;
     let progress = Progress::start("verifying the vault".to_owned());
     let report = |done, total| progress.set(done, total);
     // Before the vault is looked at: what is audited is visible.

@@ -253,6 +253,6 @@ impl Clerk {
 /// Whether the source is still what was claimed, and nobody writes to it any more.
 fn is_unchanged(job: &Job) -> Result<bool, PathError> {
     let path: &Path = &job.claimed.path;
-    let file = spool::open_regular(path)?;
+    let file = crate::fsutil::open_regular(path)?;
     Ok(spool::stamp(&file, path)? == job.claimed.stamp && spool::writers(&file) != Writers::Some)
 }

@@ -214,7 +214,7 @@ impl Porter {
                 }
             }
             Errand::Revisit { landing, job, path } => {
-                let found = spool::open_regular(&path)
+                let found = crate::fsutil::open_regular(&path)
                     .and_then(|file| Ok((spool::stamp(&file, &path)?, spool::writers(&file))));
                 self.events.blocking_send(Event::Revisited { landing, job, found })
             }
