@@ -210,15 +210,19 @@ impl Trail {
         checkpoint
     }
 
-    /// One write, one fdatasync; the state moves on only when both succeeded.
+    /// One write, one fdatasync; the state moves on only when both succeeded. Else no line of it stays: whoever has to give
+    /// up now has not done what they say.
     fn write(&mut self, pending: Pending, now: Timestamp) -> Result<(), AuditError> {
         let segment = match &mut self.segment {
             Some(segment) => segment,
             empty => empty.insert(create(&self.options.dir, self.head.seq + 1, now)?),
         };
         self.poisoned = true;
-        segment.file.write_all(&pending.bytes).at("write", &segment.path)?;
-        segment.file.sync_data().at("make durable", &segment.path)?;
+        let written = segment.file.write_all(&pending.bytes).at("write", &segment.path);
+        if let Err(error) = written.and_then(|()| segment.file.sync_data().at("make durable", &segment.path)) {
+            self.poisoned = cut(segment).is_err(); // the next write tries again
+            return Err(error.into());
+        }
         segment.len += pending.bytes.len() as u64;
         self.head = pending.head;
         self.poisoned = false;
@@ -344,16 +348,7 @@ mod tests {
         let key_path = dir.path().join("k");
         crate::keys::generate_signing(&key_path).unwrap();
         let key = SigningKey::load(&key_path).unwrap();
-        let options = TrailOptions {
-            dir: dir.path().join("audit"),
-            rotate_size: 1 << 20,
-            rotate_daily: false,
-            compress_after: Duration::ZERO,
-            keep: Duration::from_secs(400 * 86_400),
-            total_size: 1 << 30,
-            epoch_key: PathBuf::new(),
-            checkpoint_every: Duration::from_secs(600),
-        };
+        let options = TrailOptions::keeping_all(dir.path().join("audit"), 1 << 20);
         let mut trail = Trail::open(options, key.clone(), Timestamp::UNIX_EPOCH).unwrap();
         let record = Record::new(Timestamp::UNIX_EPOCH, Action::FileSealed, Outcome::Success);
         let segment = trail.segment.as_mut().unwrap();
