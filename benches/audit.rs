@@ -4,7 +4,7 @@
 //! `TMPDIR` names: let it be on a disk, not a tmpfs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,16 +29,7 @@ fn written_and_verified(bytes: u64) {
     let key = dir.path().join("signing.key");
     veild::keys::generate_signing(&key).expect("there is room");
     let key = SigningKey::load(&key).expect("it was just made");
-    let options = TrailOptions {
-        dir: dir.path().join("audit"),
-        rotate_size: 64 << 20,
-        rotate_daily: false,
-        compress_after: Duration::ZERO,
-        keep: Duration::MAX,
-        total_size: u64::MAX,
-        epoch_key: PathBuf::new(),
-        checkpoint_every: Duration::from_secs(600),
-    };
+    let options = TrailOptions::keeping_all(dir.path().join("audit"), 64 << 20);
     let audit = options.dir.clone();
     let mut trail = Trail::open(options, key.clone(), Timestamp::now()).expect("there is room");
     let (began, mut spent) = (Instant::now(), Duration::ZERO);

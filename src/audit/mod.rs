@@ -116,6 +116,22 @@ pub struct TrailOptions {
     pub checkpoint_every: Duration,
 }
 
+impl TrailOptions {
+    /// A trail in segments of this size that keeps everything, seals nothing and compresses what is closed.
+    pub fn keeping_all(dir: PathBuf, rotate_size: u64) -> TrailOptions {
+        TrailOptions {
+            dir,
+            rotate_size,
+            rotate_daily: false,
+            compress_after: Duration::ZERO,
+            keep: Duration::MAX,
+            epoch_key: PathBuf::new(),
+            total_size: u64::MAX,
+            checkpoint_every: Duration::from_secs(600),
+        }
+    }
+}
+
 /// A trail that cannot be written or read; intake must stop.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {

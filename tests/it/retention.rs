@@ -18,14 +18,10 @@ const PRUNED: usize = 5;
 pub fn long_trail(sandbox: &Sandbox) {
     let key = SigningKey::load(&sandbox.site("signing.key")).unwrap();
     let options = TrailOptions {
-        dir: sandbox.site("audit"),
-        rotate_size: 1 << 30,
         rotate_daily: true,
-        checkpoint_every: Duration::from_secs(600),
         compress_after: Duration::MAX,
-        keep: Duration::MAX,
-        total_size: u64::MAX,
         epoch_key: sandbox.site("state/audit-epoch.key"),
+        ..TrailOptions::keeping_all(sandbox.site("audit"), 1 << 30)
     };
     let now = Timestamp::now();
     let ago = |days: i64| now.checked_sub(SignedDuration::from_hours(24 * days)).unwrap();

@@ -63,16 +63,7 @@ impl Writer {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("signing.key");
         veild::keys::generate_signing(&path).unwrap();
-        let options = TrailOptions {
-            dir: dir.path().join("audit"),
-            rotate_size: 30_000,
-            rotate_daily: false,
-            compress_after: Duration::ZERO,
-            keep: Duration::MAX,
-            total_size: u64::MAX,
-            epoch_key: PathBuf::new(),
-            checkpoint_every: Duration::from_secs(600),
-        };
+        let options = TrailOptions::keeping_all(dir.path().join("audit"), 30_000);
         let trail = Trail::open(options, SigningKey::load(&path).unwrap(), Timestamp::now()).unwrap();
         Writer { dir, trail, written: 0 }
     }

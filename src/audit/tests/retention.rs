@@ -7,14 +7,12 @@ const DAY: i64 = 86_400;
 impl Fixture {
     fn keeping(&self, keep_days: u64, total_size: u64) -> Trail {
         let options = TrailOptions {
-            dir: self.trail_dir(),
-            rotate_size: 2000,
             rotate_daily: true,
-            checkpoint_every: Duration::from_secs(600),
             compress_after: Duration::from_secs(DAY as u64 / 2),
             keep: Duration::from_secs(keep_days * DAY as u64),
             total_size,
             epoch_key: self.epoch_key(),
+            ..TrailOptions::keeping_all(self.trail_dir(), 2000)
         };
         Trail::open(options, self.key.clone(), at(0)).unwrap()
     }

@@ -42,7 +42,7 @@ impl Sealed {
     }
 
     /// Everything that is left, from a record on, written anew by whoever has the host's current keys.
-    fn rewrite_from(&self, seq: u64) {
+    pub fn rewrite_from(&self, seq: u64) {
         let dir = self.fixture.trail_dir();
         let all = lines_after(&dir, 0).unwrap();
         let (first, mut prev) = segment::link(&all[0]).map(|(first, prev)| (first, prev.to_owned())).unwrap();
@@ -119,6 +119,12 @@ fn a_trail_written_anew_with_the_hosts_keys_is_found_by_secret_or_old_checkpoint
     assert_eq!(sealed.against(Some(&kept)).problems, []);
     fs::write(&kept, format!("INFO checkpoint code=\"x\" checkpoint={}\n", last["veild"]["checkpoint"])).unwrap();
     assert_eq!(sealed.against(Some(&kept)).problems, []);
+    // A log of the whole time, which has some lines twice.
+    let points = lines.iter().filter_map(|line| line["veild"].get("checkpoint")).map(Value::to_string);
+    let points: Vec<String> = points.collect();
+    fs::write(&kept, [points.as_slice(), &points[1..]].concat().join("\n")).unwrap();
+    assert_eq!(sealed.against(Some(&kept)).problems, []);
+    fs::write(&kept, last["veild"]["checkpoint"].to_string()).unwrap();
     sealed.rewrite_from(2);
     assert_eq!(sealed.fixture.verify().problems, [], "the host's keys alone vouch for it");
     let problems = sealed.problems();

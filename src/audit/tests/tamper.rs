@@ -53,6 +53,14 @@ impl Pages {
         }
     }
 
+    /// The segment and line before one.
+    fn before(&self, (index, line): (usize, usize)) -> Option<(usize, usize)> {
+        match line {
+            0 => index.checked_sub(1).map(|index| (index, self.segments[index].1.len() - 1)),
+            line => Some((index, line - 1)),
+        }
+    }
+
     /// Where verification finds something.
     fn found(&self, problems: &[Problem]) -> BTreeSet<(usize, usize)> {
         let index = |name: &str| self.segments.iter().position(|(segment, _)| segment == name);
@@ -64,14 +72,11 @@ fn long_trail() -> (Sealed, Pages) {
     let sealed = Sealed::new();
     let day = |number: usize| at(86_400 * (number as i64 / 400) + number as i64 % 400);
     let options = |keep: u64| TrailOptions {
-        dir: sealed.fixture.trail_dir(),
-        rotate_size: 40_000,
         rotate_daily: true,
         checkpoint_every: Duration::from_secs(60),
-        compress_after: Duration::ZERO,
         keep: Duration::from_secs(keep),
-        total_size: u64::MAX,
         epoch_key: sealed.fixture.epoch_key(),
+        ..TrailOptions::keeping_all(sealed.fixture.trail_dir(), 40_000)
     };
     let mut trail = Trail::open(options(u64::MAX), sealed.fixture.key.clone(), at(0)).unwrap();
     for number in 0..RECORDS {
@@ -135,17 +140,17 @@ fn every_flip_removal_insertion_and_exchange_is_found_in_its_place() {
             assert!(found.contains(&(*index, line + more + 1)), "a line inserted behind {index}, {line}");
         }
 
+        // With the next record, which may be the first of the next segment.
         pages.write(|index, line, bytes| {
-            let lines = &pages.segments[index].1;
-            match line {
-                _ if places.contains(&(index, line)) => lines.get(line + 1).cloned().unwrap_or_else(|| bytes.to_vec()),
-                1.. if places.contains(&(index, line - 1)) => lines[line - 1].clone(),
-                _ => bytes.to_vec(),
-            }
+            let other = match places.contains(&(index, line)) {
+                true => pages.after((index, line)),
+                false => pages.before((index, line)).filter(|before| places.contains(before)),
+            };
+            other.map_or_else(|| bytes.to_vec(), |(index, line)| pages.segments[index].1[line].clone())
         });
         let found = pages.found(&sealed.problems());
-        for (index, line) in places.iter().filter(|(index, line)| line + 1 < pages.segments[*index].1.len()) {
-            assert!(found.contains(&(*index, *line)), "lines exchanged at {index}, {line}");
+        for place in places.iter().filter(|place| **place != the_last) {
+            assert!(found.contains(place), "records exchanged at {place:?}");
         }
     }
 }
@@ -169,6 +174,27 @@ fn every_end_that_was_cut_off_is_found() {
             assert!(found.contains(&(index + 1, 0)), "segment {index} cut at line {keep}");
         }
         assert!(!is_cut(last) || problems.iter().any(|it| it.what.contains("cut off")), "the trail cut at {keep}");
+    }
+}
+
+#[test]
+fn a_long_trail_that_was_written_anew_is_found_by_its_secret_or_by_any_old_checkpoint() {
+    let (sealed, pages) = long_trail();
+    let lines = pages.segments.iter().flat_map(|(_, lines)| lines);
+    let lines: Vec<Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
+    let first = lines[0]["veild"]["seq"].as_u64().unwrap();
+    let checkpoints: Vec<&Value> = lines.iter().filter_map(|line| line["veild"].get("checkpoint")).collect();
+    assert!(checkpoints.len() > 50, "{}", checkpoints.len());
+    // All that is left, with the keys that the host has now.
+    sealed.rewrite_from(first);
+    assert_eq!(sealed.fixture.verify().problems, [], "the host's keys alone vouch for it");
+    let problems = sealed.problems();
+    assert!(problems[0].what.contains("written anew later"), "{problems:?}");
+    let kept = sealed.fixture.dir.path().join("kept");
+    for checkpoint in checkpoints.iter().step_by(10).chain(checkpoints.last()) {
+        fs::write(&kept, checkpoint.to_string()).unwrap();
+        let problems = sealed.against(Some(&kept)).problems;
+        assert!(problems.len() == 1 && problems[0].what.contains("was rewritten"), "{checkpoint}: {problems:?}");
     }
 }
 

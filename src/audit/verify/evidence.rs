@@ -1,5 +1,6 @@
 //! What was kept elsewhere, or on the host beside the trail: secrets, checkpoints, and the host's own epoch key.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::super::checkpoint::Checkpoint;
@@ -11,7 +12,8 @@ use super::Check;
 #[derive(Default)]
 pub struct Evidence {
     pub(super) secrets: Vec<Secret>,
-    checkpoints: Vec<Checkpoint>,
+    /// What they say of which record; a log may hold one of them twice.
+    checkpoints: BTreeMap<u64, BTreeSet<String>>,
     /// The host's key; compared with the secrets.
     epoch_key: PathBuf,
     /// The newest record that was compared with one of the checkpoints.
@@ -33,7 +35,9 @@ impl Evidence {
 
     /// Takes checkpoints that were copied from the trail or the operational log.
     pub fn checkpoints(mut self, file: &Path) -> Result<Evidence, AuditError> {
-        self.checkpoints.extend(Checkpoint::load(file)?);
+        for checkpoint in Checkpoint::load(file)? {
+            self.checkpoints.entry(checkpoint.seq).or_default().insert(checkpoint.head);
+        }
         Ok(self)
     }
 }
@@ -41,11 +45,9 @@ impl Evidence {
 impl Check<'_> {
     /// Compares a record with the checkpoints that were kept elsewhere.
     pub(super) fn compare(&mut self, seq: u64, hash: &str) -> Option<String> {
-        let known = &mut self.evidence.checkpoints;
-        let index = known.iter().position(|known| known.seq == seq)?;
-        let known = known.swap_remove(index);
+        let known = self.evidence.checkpoints.remove(&seq)?;
         self.evidence.compared = self.evidence.compared.max(seq);
-        (known.head != hash)
+        (!known.iter().all(|head| head == hash))
             .then(|| format!("record {seq} is not the one of the given checkpoint: it or one before it was rewritten"))
     }
 
@@ -56,18 +58,14 @@ impl Check<'_> {
         let last = self.verdict.last_seq;
         let pruned = |seq: u64| self.stubs.iter().any(|stub| (stub.first_seq..=stub.last_seq).contains(&seq));
         let mut problems = Vec::new();
-        for known in &self.evidence.checkpoints {
-            if known.seq > last {
+        for seq in self.evidence.checkpoints.keys().copied() {
+            if seq > last {
+                problems.push(missing(format!("it ends at {last}, and the given checkpoint is of {seq}: rolled back")));
+            } else if !pruned(seq) {
+                problems.push(missing(format!("record {seq} of the given checkpoint is missing")));
+            } else if seq > self.evidence.compared {
                 problems.push(missing(format!(
-                    "it ends at {last}, and the given checkpoint is of {}: rolled back",
-                    known.seq
-                )));
-            } else if !pruned(known.seq) {
-                problems.push(missing(format!("record {} of the given checkpoint is missing", known.seq)));
-            } else if known.seq > self.evidence.compared {
-                problems.push(missing(format!(
-                    "record {} of the given checkpoint was pruned, so it says nothing of what is left: give a later one",
-                    known.seq
+                    "record {seq} of the given checkpoint was pruned, so it says nothing of what is left: give a later one"
                 )));
             }
         }
