@@ -89,6 +89,9 @@ pub fn is_name(name: &str) -> bool {
     (1..=63).contains(&name.len()) && name.bytes().all(plain)
 }
 
+/// Largest hold: one of some ten thousand jobs.
+const MAX_BYTES: u64 = 1 << 20;
+
 /// All holds of a trail, by name.
 pub fn list(dir: &Path) -> Result<Vec<Hold>, PathError> {
     let holds = dir.join(HOLDS);
@@ -102,7 +105,7 @@ pub fn list(dir: &Path) -> Result<Vec<Hold>, PathError> {
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        let hold: Hold = serde_json::from_slice(&fs::read(&path).at("read", &path)?).at("read", &path)?;
+        let hold: Hold = serde_json::from_slice(&fsutil::read_regular(&path, MAX_BYTES)?).at("read", &path)?;
         if hold.hold_version > HOLD_VERSION {
             return Err(io::Error::other("it was written by a newer veild; upgrade veild")).at("use", &path);
         }

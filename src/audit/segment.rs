@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{AUDIT_VERSION, AuditError, MAX_LINE, Record};
-use crate::fsutil::At;
+use crate::fsutil::{At, open_regular};
 
 /// `veild.prev` of the very first record.
 pub(super) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -131,13 +131,13 @@ impl Lines {
 
 /// Opens a segment under the name that it has now.
 pub(super) fn open_file(path: &Path) -> Result<(File, PathBuf), AuditError> {
-    match File::open(path) {
+    match open_regular(path) {
         // It was compressed meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound && !is_compressed(path) => {
             let path = compressed(path);
-            Ok((File::open(&path).at("open", &path)?, path))
+            Ok((open_regular(&path)?, path))
         }
-        opened => Ok((opened.at("open", path)?, path.to_owned())),
+        opened => Ok((opened?, path.to_owned())),
     }
 }
 

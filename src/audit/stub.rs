@@ -3,7 +3,6 @@
 //! `DIR/audit-<first-seq>.pruned.json` stands in the place of the segment. It is durable before the trail says
 //! `audit.pruned`, and the segment goes last; where both are there, the segment counts.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -61,6 +60,9 @@ pub struct Stub {
     pub signature: String,
 }
 
+/// Largest stub: it holds one line of the trail.
+const MAX_BYTES: u64 = 1 << 20;
+
 impl Stub {
     fn message(&self) -> Vec<u8> {
         format!(
@@ -99,7 +101,7 @@ impl Stub {
     }
 
     pub fn read(path: &Path) -> Result<Stub, AuditError> {
-        let json = fs::read(path).at("read", path)?;
+        let json = fsutil::read_regular(path, MAX_BYTES)?;
         let stub: Stub = serde_json::from_slice(&json).map_err(|_| broken(path, "it is no stub of a known version"))?;
         match stub.stub_version {
             1..=STUB_VERSION => Ok(stub),

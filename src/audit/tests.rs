@@ -30,16 +30,8 @@ impl Fixture {
     }
 
     pub(super) fn open(&self, rotate_size: u64) -> Result<Trail, AuditError> {
-        let options = TrailOptions {
-            dir: self.trail_dir(),
-            rotate_size,
-            rotate_daily: true,
-            compress_after: Duration::ZERO,
-            keep: Duration::from_secs(400 * 86_400),
-            total_size: 1 << 30,
-            epoch_key: self.epoch_key(),
-            checkpoint_every: Duration::from_secs(600),
-        };
+        let all = TrailOptions::keeping_all(self.trail_dir(), rotate_size);
+        let options = TrailOptions { rotate_daily: true, epoch_key: self.epoch_key(), ..all };
         Trail::open(options, self.key.clone(), at(0))
     }
 

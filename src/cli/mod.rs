@@ -15,6 +15,7 @@ mod check;
 mod completions;
 mod demo;
 mod detect;
+mod hand_out;
 mod identity;
 mod init;
 mod key;

@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Problems;
+use super::hand_out::hand_out;
 use super::identity::Key;
 use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
 use crate::daemon::clerk::quarantine_dir;
 use crate::daemon::{control, event::Request};
-use crate::fsutil::{copy_in_kernel, create_new, fsync_dir, printable_path, rename_noreplace};
+use crate::fsutil::{copy_in_kernel, create_new, fsync_dir, open_regular};
 use crate::job::JobId;
 use crate::quarantine::{self, Reason};
 use crate::seal::Identities;
@@ -80,7 +81,9 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
             let _lock = quarantine::retry::lock(&dir, *job)?;
             let (entry, original) = find_undecided(&dir, *job)?;
             let record = acted(Action::FileReleased, &entry, reason).veild("released_to", json!(to));
-            hand_out(&original, to, || super::record(&config, record))?;
+            let from = open_regular(&original)?;
+            let copy = |file: &File, path: &Path| Ok(copy_in_kernel(&from, file, path)?);
+            hand_out(to, copy, |_| super::record(&config, record))?;
             quarantine::remove(&dir, *job)?;
             println!("released to {}", to.display());
             Ok(())
@@ -170,26 +173,6 @@ fn show(config: &Config, job: JobId, reason: Option<&str>, json: bool) -> anyhow
     Ok(())
 }
 
-/// Hands a copy out under its name once that is recorded; where it cannot be, nobody gets it.
-fn hand_out(original: &Path, to: &Path, record: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    anyhow::ensure!(to.symlink_metadata().is_err(), "{} is already there; nothing is overwritten", printable_path(to));
-    let mut name = to.file_name().context("`--to` names a file")?.to_owned();
-    name.push(".incoming");
-    let incoming = to.with_file_name(name);
-    let from = File::open(original).with_context(|| format!("cannot open {}", original.display()))?;
-    let placed = place(&from, &incoming).and_then(|()| {
-        crate::faults::point("release_ready");
-        record()?;
-        crate::faults::point("release_recorded");
-        Ok(rename_noreplace(&incoming, to)?)
-    });
-    if placed.is_err() {
-        let _ = fs::remove_file(&incoming); // half a file, or one that is not recorded, is worse than none
-    }
-    placed?;
-    Ok(fsync_dir(to.parent().unwrap_or(Path::new("")))?)
-}
-
 /// Puts a copy at a path that nothing stands at, durable.
 fn place(from: &File, to: &Path) -> anyhow::Result<()> {
     let copy = create_new(to, 0o600)?;
@@ -236,7 +219,7 @@ fn retry_with(config: &Config, job: JobId, reason: &str, identities: Option<&Ide
 fn make_ready(landing: &Path, entry: &Reason, original: &Path, identities: Option<&Identities>) -> anyhow::Result<()> {
     crate::spool::check(landing)?;
     let ready = quarantine::retry::ready_path(landing, entry.job);
-    let from = File::open(original).with_context(|| format!("cannot open {}", original.display()))?;
+    let from = open_regular(original)?;
     crate::fsutil::remove_if_there(&ready)?; // of a retry that was cut off
     if !entry.sealed {
         return place(&from, &ready);

@@ -1,6 +1,5 @@
 //! `veild receipt`
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -10,12 +9,12 @@ use super::Problems;
 use super::vault::find::Which;
 use crate::anonymity::AnonymityReport;
 use crate::config::Config;
-use crate::fsutil::printable_path;
+use crate::fsutil::{chain, printable_path, read_regular};
 use crate::keys::VerifyingKey;
 use crate::pipeline::{ColumnReport, DigestKind, InputReport, Verified};
 use crate::policy::Verify;
 use crate::vault::lock::Lock;
-use crate::vault::{Amendment, NAMESPACE, Receipt, is_archived, receipt_files};
+use crate::vault::{Amendment, MAX_RECEIPT_BYTES, NAMESPACE, Receipt, is_archived, receipt_files};
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
@@ -53,7 +52,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     // Receipt and signature must be of one time.
     let vault = Config::load(config).ok().map(|config| config.vault.dir);
     let _lock = vault.filter(|dir| path.starts_with(dir)).map(|dir| Lock::shared(&dir)).transpose()?;
-    let text = fs::read(&receipt).with_context(|| format!("cannot read {}", printable_path(&receipt)))?;
+    let text = read_regular(&receipt, MAX_RECEIPT_BYTES)?;
     let signature = check(config, public_key.as_deref(), &text, &armoured);
     let receipt = Receipt::parse(&text).map_err(|what| anyhow::anyhow!("{}: {what}", printable_path(&path)))?;
     if *json {
@@ -83,11 +82,11 @@ fn check(config: &Path, public_key: Option<&Path>, text: &[u8], armoured: &Path)
         Ok(key) => key,
         Err(why) => return Signature::Unchecked(why),
     };
-    let armoured = match fs::read_to_string(armoured) {
+    let armoured = match read_regular(armoured, MAX_RECEIPT_BYTES) {
         Ok(armoured) => armoured,
-        Err(error) => return Signature::Wrong(format!("cannot read {}: {error}", printable_path(armoured))),
+        Err(error) => return Signature::Wrong(chain(&error)),
     };
-    match key.verify(NAMESPACE, text, &armoured) {
+    match key.verify(NAMESPACE, text, &String::from_utf8_lossy(&armoured)) {
         Ok(()) => Signature::Holds,
         Err(error) => Signature::Wrong(error.to_string()),
     }

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::hand_out::hand_out;
 use super::{Problems, Usage};
 use crate::audit::{Action, Outcome, Record};
 use crate::config::Config;
-use crate::fsutil::{create_new, fsync_dir};
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, MaskParams, Mistyped, OnMistyped, Prepared};
 use crate::policy::normalise;
@@ -173,14 +173,9 @@ fn map(
         .veild("key_versions", json!([from, to]))
         .veild("recipients", json!(readers))
         .veild("reason", json!(reason));
-    let file = create_new(output, 0o600)?;
-    let written =
-        super::record_on_site(config, record).and_then(|()| write_map(pairs, Sealer::new(&recipients, file)?));
-    if let Err(error) = written {
-        let _ = std::fs::remove_file(output); // half a map is worse than none
-        return Err(error.context(format!("cannot write {}", output.display())));
-    }
-    fsync_dir(output.parent().unwrap_or(Path::new(".")))?;
+    let write = |file: &File, _: &Path| write_map(pairs, Sealer::new(&recipients, file)?);
+    let written = hand_out(output, write, |()| super::record_on_site(config, record));
+    written.with_context(|| format!("cannot write {}", output.display()))?;
     let pairs = super::plural(values.len() as u64, "pseudonym", "pseudonyms");
     eprintln!("{pairs} of version {from} and their successors sealed as {}", output.display());
     Ok(())
@@ -197,15 +192,15 @@ fn reveal_all(asked: &Asked, keys: &MaskingKeys, version: u32) -> anyhow::Result
     Ok(revealed.into_iter().flatten().map(|(value, _)| value).collect())
 }
 
-fn write_map(pairs: impl Iterator<Item = (String, String)>, sealer: Sealer<File>) -> anyhow::Result<()> {
+fn write_map(pairs: impl Iterator<Item = (String, String)>, sealer: Sealer<&File>) -> anyhow::Result<()> {
     let mut out = csv::Writer::from_writer(sealer);
     out.write_record(["old", "new"])?;
     for (old, new) in pairs {
         out.write_record([old, new])?;
     }
     let sealer = out.into_inner().map_err(|error| anyhow::anyhow!("{}", error.error()))?;
-    let (file, _) = sealer.finish()?;
-    Ok(file.sync_all()?)
+    sealer.finish()?;
+    Ok(())
 }
 
 fn as_of(keys: &MaskingKeys, version: u32) -> anyhow::Result<MaskingKeys> {

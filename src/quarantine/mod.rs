@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fsutil::{
-    At, PathError, copy_in_kernel, create_dir_durable, create_new, fsync_dir, remove_if_there, write_new_synced,
+    At, PathError, copy_in_kernel, create_dir_durable, create_new, fsync_dir, read_regular, remove_if_there,
+    write_new_synced,
 };
 use crate::job::JobId;
 use crate::pipeline::Fault;
@@ -175,13 +176,16 @@ pub fn list(dir: &Path) -> Result<Vec<Reason>, PathError> {
     Ok(reasons)
 }
 
+/// Largest `reason.json`.
+const MAX_REASON_BYTES: u64 = 1 << 20;
+
 /// One entry with the path of its original, or `None` when there is none that is complete.
 pub fn show(dir: &Path, job: JobId) -> Result<Option<(Reason, PathBuf)>, PathError> {
     let entry = dir.join(job.to_string());
     let path = entry.join("reason.json");
-    let json = match fs::read(&path) {
+    let json = match read_regular(&path, MAX_REASON_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.at("read", &path)?,
+        other => other?,
     };
     #[derive(Deserialize)]
     struct Version {

@@ -19,10 +19,13 @@ use super::rewrap::Rewrapped;
 use super::{CHANGES, prune, rewrap};
 use crate::audit::hold::{self, Hold};
 use crate::audit::{Action, AuditError, Outcome, Record, lines_after};
-use crate::fsutil::{self, At, PathError, fsync_dir, remove_if_there};
+use crate::fsutil::{self, At, PathError, fsync_dir, read_regular, remove_if_there};
 
 /// 2: with `source` in the cause.
 const CHANGE_VERSION: u32 = 2;
+
+/// Largest journal: one of some hundred objects with all that is said of them.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Who wants a change and why, for its records.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -239,9 +242,9 @@ fn journals(dir: &Path) -> Result<Vec<Change>, PathError> {
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        let text = match fs::read(&path) {
+        let text = match read_regular(&path, MAX_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // it was closed meanwhile
-            read => read.at("read", &path)?,
+            read => read?,
         };
         #[derive(Deserialize)]
         struct Version {

@@ -114,11 +114,15 @@ impl<W: Write> Tar<'_, W> {
         let (done, progress) = (self.done, self.progress);
         let sha256 = self.file(&file, &object, &named(&object), time, &|read| progress(done + read))?;
         self.done += file.metadata().at("stat", &object)?.len();
-        for path in [receipt, signature].iter().filter(|path| path.exists()) {
-            let file = open_regular(path)?;
-            self.file(&file, path, &named(path), time, &|_| {})?;
+        let mut left_out = false;
+        for path in [receipt, signature].iter().filter(|path| path.symlink_metadata().is_ok()) {
+            match path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+                true => drop(self.file(&open_regular(path)?, path, &named(path), time, &|_| {})?),
+                false => left_out = true,
+            }
         }
         Ok(match said {
+            _ if left_out => Some("has a receipt or signature that is not a regular file, and left out"),
             None => Some("has no readable receipt"),
             Some(receipt) if receipt.output.sha256 != sha256 => Some("digest differs from the receipt's"),
             Some(_) => None,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::CHANGES;
-use crate::fsutil::{At, PathError, create_dir_durable};
+use crate::fsutil::{At, PathError, create_dir_durable, open_regular};
 
 /// Held until it is dropped.
 pub struct Lock {
@@ -37,9 +37,9 @@ impl Lock {
     /// With other readers; waits for whoever is changing something. `None` where nothing was ever changed.
     pub fn shared(vault: &Path) -> Result<Option<Lock>, PathError> {
         let path = path(vault);
-        let file = match File::open(&path) {
+        let file = match open_regular(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.at("open", &path)?,
+            opened => opened?,
         };
         retry(|| flock(&file, FlockOperation::LockShared)).at("lock", path)?;
         Ok(Some(Lock { _file: file }))

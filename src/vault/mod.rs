@@ -32,7 +32,7 @@ mod tombstone;
 mod verify;
 
 pub use list::{Entry, list, list_archive, of_job};
-pub use receipt::{Amendment, RECEIPT_VERSION, Receipt, ReceiptOutput, ReceiptPolicy, Signed};
+pub use receipt::{Amendment, MAX_RECEIPT_BYTES, RECEIPT_VERSION, Receipt, ReceiptOutput, ReceiptPolicy, Signed};
 pub use told::Told;
 pub use verify::{Evidence, Problem, VaultVerdict, VerifyError, verify};
 

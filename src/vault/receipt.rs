@@ -19,7 +19,7 @@ use crate::policy::Verify;
 /// 2: `verify` is an object, and `rows_suppressed` and `anonymity` are there; in version 1 `verify` was the word `off`.
 pub const RECEIPT_VERSION: u32 = 2;
 /// Largest receipt: one of some hundred thousand columns.
-pub(super) const MAX_RECEIPT_BYTES: u64 = 64 << 20;
+pub const MAX_RECEIPT_BYTES: u64 = 64 << 20;
 /// That of amended ones.
 const AMENDED_VERSION: u32 = 3;
 

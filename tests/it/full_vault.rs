@@ -35,7 +35,7 @@ fn until_it_gets_through(sandbox: &Sandbox, full: &Path, arguments: &[&str], mut
         let file = fs::File::options().write(true).open(&filler).unwrap();
         file.set_len(size.saturating_sub((pages + 1) * PAGE)).unwrap();
     }
-    panic!("{arguments:?} never got through");
+    panic!("{arguments:?} never got through: {}", said(sandbox, arguments).1);
 }
 
 /// Nothing is under way, and all that was recorded is true.

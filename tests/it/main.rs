@@ -32,6 +32,7 @@
 //! - `rewrap.rs`: objects for other readers; kills at every step.
 //! - `full_vault.rs`: pruning, rewrapping and exporting where a disk is full.
 //! - `vault_use.rs`: opening, checking and exporting what is in the vault.
+//! - `sabotage.rs`: a vault in the hands of somebody who may write there.
 //! - `soak.rs`: everything at random for a while, for as long as one likes.
 //! - `order.rs`: the order of write, fsync, rename and removal, as the kernel saw it.
 //! - `retention.rs`: old audit records: compressed, pruned, held, handed on; kills at every step of it.
@@ -102,6 +103,7 @@ mod reload;
 mod retention;
 mod retry;
 mod rewrap;
+mod sabotage;
 mod sandbox;
 mod sealed;
 mod seeds;

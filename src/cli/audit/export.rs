@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::audit::{Action, Outcome, Record, each_line};
+use crate::cli::hand_out::hand_out;
 use crate::cli::when::Window;
 use crate::config::Config;
-use crate::fsutil::{At, create_new};
+use crate::fsutil::At;
 
 /// What is handed on; the lines are byte for byte those of the trail.
 #[derive(clap::Args)]
@@ -59,32 +60,23 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let Some(path) = &arguments.output else {
         crate::cli::record(config, record)?;
         let mut out = BufWriter::new(io::stdout().lock());
-        hand_out(config, arguments, &mut out)?;
+        pass_on(config, arguments, &mut out)?;
         return Ok(out.flush()?);
     };
-    let file = create_new(path, 0o600)?;
-    let written = crate::cli::record(config, record).and_then(|()| write_all(config, arguments, &file, path));
-    match written {
-        Ok(count) => {
-            println!("wrote {} to {}", crate::cli::plural(count, "record", "records"), path.display());
-            Ok(())
-        }
-        Err(error) => {
-            let _ = std::fs::remove_file(path); // half an export is worse than none
-            Err(error)
-        }
-    }
+    let write = |file: &File, path: &Path| write_all(config, arguments, file, path);
+    let count = hand_out(path, write, |_| crate::cli::record(config, record))?;
+    println!("wrote {} to {}", crate::cli::plural(count, "record", "records"), path.display());
+    Ok(())
 }
 
 fn write_all(config: &Config, arguments: &Arguments, file: &File, path: &Path) -> anyhow::Result<u64> {
     let mut out = BufWriter::new(file);
-    let count = hand_out(config, arguments, &mut out)?;
+    let count = pass_on(config, arguments, &mut out)?;
     out.flush().at("write", path)?;
-    file.sync_all().at("write", path)?;
     Ok(count)
 }
 
-fn hand_out(config: &Config, arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<u64> {
+fn pass_on(config: &Config, arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<u64> {
     let mut count = 0;
     each_line(&config.audit.dir, |line, value| {
         if is_wanted(arguments, value) {

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use super::list::Selection;
 use crate::audit::{Action, Outcome, Record};
+use crate::cli::hand_out::hand_out;
 use crate::cli::progress::Progress;
 use crate::cli::when::Window;
 use crate::cli::{Problems, plural};
 use crate::config::Config;
-use crate::fsutil::{At, create_new, fsync_dir, printable_path, rename_noreplace};
+use crate::fsutil::{At, create_new, printable_path};
 use crate::job::JobId;
 use crate::vault::Entry;
 use crate::vault::export::{Beside, Exported, export};
@@ -33,20 +34,16 @@ pub struct Arguments {
     reason: String,
 }
 
-/// Written beside its place first: nobody gets what is not recorded.
 pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let out = &arguments.out;
-    anyhow::ensure!(!out.exists(), "{} is already there; an export overwrites nothing", printable_path(out));
     super::complete_changes(config)?;
     let entries = arguments.selection.find(config, arguments.sealed)?;
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(".incoming");
-    let incoming = out.with_file_name(name);
-    let made = make(config, arguments, &entries, &incoming);
-    if made.is_err() {
-        let _ = std::fs::remove_file(&incoming); // half an export is worse than none
-    }
-    let Exported { objects, tombstones, problems, .. } = made?;
+    let made = hand_out(
+        out,
+        |file, path| write(config, arguments, &entries, file, path),
+        |exported| crate::cli::record_all(config, records(arguments, &entries, &exported.sha256)),
+    )?;
+    let Exported { objects, tombstones, problems, .. } = made;
     let and =
         if tombstones > 0 { format!(" and {}", plural(tombstones, "tombstone", "tombstones")) } else { String::new() };
     println!("wrote {}{and} to {}", plural(objects, "object", "objects"), printable_path(out));
@@ -61,25 +58,24 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-fn make(config: &Config, arguments: &Arguments, entries: &[Entry], incoming: &Path) -> anyhow::Result<Exported> {
-    let file = create_new(incoming, 0o600)?;
+fn write(
+    config: &Config,
+    arguments: &Arguments,
+    entries: &[Entry],
+    file: &File,
+    path: &Path,
+) -> anyhow::Result<Exported> {
     let jobs = arguments.selection.jobs(entries);
-    let audit = about(config, &jobs, &incoming.with_extension("audit"))?;
+    let audit = about(config, &jobs, &path.with_extension("audit"))?;
     let allowed_signers = crate::cli::verifying_key(config, None)?.allowed_signers();
     let beside = Beside { audit: &audit, allowed_signers: &allowed_signers };
     let size = |entry: &Entry| config.vault.dir.join(&entry.path).metadata().map_or(0, |metadata| metadata.len());
     let total = entries.iter().map(size).sum();
     let progress = Progress::start("exporting".to_owned());
-    let mut out = BufWriter::new(&file);
+    let mut out = BufWriter::new(file);
     let report = |done| progress.set(done, total);
     let exported = export(&config.vault.dir, entries, &jobs, &beside, &mut out, &report)?;
-    out.flush().at("write", incoming)?;
-    drop(out);
-    file.sync_all().at("write", incoming)?;
-    drop(progress);
-    crate::cli::record_all(config, records(arguments, entries, &exported.sha256))?;
-    rename_noreplace(incoming, &arguments.out)?;
-    fsync_dir(arguments.out.parent().unwrap_or(Path::new("")))?;
+    out.flush().at("write", path)?;
     Ok(exported)
 }
 

@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::find::Which;
 use crate::audit::{Action, Outcome, Record};
+use crate::cli::hand_out::hand_out;
 use crate::cli::identity::Key;
 use crate::config::Config;
-use crate::fsutil::{create_new, open_regular, printable_path};
+use crate::fsutil::{open_regular, printable_path};
 use crate::vault::lock::Lock;
 
 #[derive(clap::Args)]
@@ -86,12 +87,10 @@ fn record(config: &Config, path: &Path, outcome: Outcome, reason: Option<&str>) 
 fn copy(plain: &mut dyn Read, output: Option<&Path>) -> anyhow::Result<()> {
     match output {
         Some(path) => {
-            let mut file = create_new(path, 0o600)?;
-            if let Err(error) = io::copy(plain, &mut file) {
-                let _ = std::fs::remove_file(path); // half a file is worse than none
-                return Err(error).context("the object does not decrypt to its end");
-            }
-            file.sync_all()?;
+            let write = |mut file: &File, _: &Path| {
+                io::copy(plain, &mut file).context("the object does not decrypt to its end").map(drop)
+            };
+            hand_out(path, write, |()| Ok(()))?;
         }
         None => {
             io::copy(plain, &mut io::stdout().lock()).context("the object does not decrypt to its end")?;

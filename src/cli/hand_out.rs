@@ -1,0 +1,35 @@
+//! Files that a command leaves for somebody: whole and recorded, or not there.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::fsutil::{At, create_new, fsync_dir, printable_path, rename_noreplace};
+
+/// Writes a new file beside its place, records it, and shows it under its name. What a kill leaves ends in `.incoming`.
+pub fn hand_out<T>(
+    to: &Path,
+    write: impl FnOnce(&File, &Path) -> anyhow::Result<T>,
+    record: impl FnOnce(&T) -> anyhow::Result<()>,
+) -> anyhow::Result<T> {
+    anyhow::ensure!(to.symlink_metadata().is_err(), "{} is already there; nothing is overwritten", printable_path(to));
+    let mut name = to.file_name().with_context(|| format!("{} names no file", printable_path(to)))?.to_owned();
+    name.push(".incoming");
+    let incoming = to.with_file_name(name);
+    let file = create_new(&incoming, 0o600)?;
+    let shown = write(&file, &incoming).and_then(|written| {
+        file.sync_all().at("write", &incoming)?;
+        crate::faults::point("handout_ready");
+        record(&written)?;
+        crate::faults::point("handout_recorded");
+        rename_noreplace(&incoming, to)?;
+        Ok(written)
+    });
+    if shown.is_err() {
+        let _ = std::fs::remove_file(&incoming); // half a file, or one that is not recorded, is worse than none
+    }
+    let written = shown?;
+    fsync_dir(to.parent().unwrap_or(Path::new("")))?;
+    Ok(written)
+}
