@@ -2,14 +2,14 @@
 
 mod page;
 mod risk;
+mod suggest;
 
 use std::path::{Path, PathBuf};
 
 use super::Problems;
 use super::mask::Rejected;
 use super::reading::ReadingArguments;
-use crate::detect::suggest;
-use crate::fsutil::{printable_name, printable_path};
+use crate::fsutil::printable_path;
 use crate::pipeline::Sink;
 use crate::policy::Verify;
 
@@ -47,43 +47,12 @@ pub enum Arguments {
 
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     match arguments {
-        Arguments::Suggest { file, all_rows, reading } => print_suggestion(config, file, reading, *all_rows),
+        Arguments::Suggest { file, all_rows, reading } => suggest::run(config, file, reading, *all_rows),
         Arguments::Risk(arguments) => risk::run(config, arguments),
         Arguments::Test { file, policy, masking_key, reading, json } => {
             test(config, file, policy, masking_key.as_deref(), reading, *json)
         }
     }
-}
-
-fn print_suggestion(config: &Path, file: &Path, reading: &ReadingArguments, all_rows: bool) -> anyhow::Result<()> {
-    let surveyed = super::detect::survey_file(config, file, reading, all_rows)?;
-    let (rows, looked_at) = (surveyed.rows, surveyed.rows_looked_at);
-    let name = printable_name(file.file_name().unwrap_or_default());
-    println!("# A policy for files like {name}: {looked_at} of {rows} rows looked at.");
-    println!(
-        "# Read every rule before you trust it: what was not recognised is kept. Save it as NAME.toml and try it with"
-    );
-    println!("# `veild policy test FILE --policy NAME.toml`, or put it under [policy.NAME] in the configuration.");
-    println!();
-    println!("unlisted = \"reject\"");
-    if surveyed.is_rectangular {
-        println!("missing = \"reject\"");
-    } else {
-        println!("missing = \"ignore\"   # not every record has every path");
-        println!("mistyped = \"redact\"  # objects and arrays where single values were seen, too");
-    }
-    let mut columns: Vec<_> = surveyed.columns.into_iter().map(|column| (column.name, column.survey)).collect();
-    let suggestions = suggest(&mut columns, surveyed.is_rectangular);
-    for ((name, _), suggestion) in columns.into_iter().zip(suggestions) {
-        println!();
-        println!("[[column]]  # {}", suggestion.why);
-        println!("name = {}", toml::Value::String(name));
-        println!("mask = {:?}", suggestion.mask);
-        for (name, value) in suggestion.parameters {
-            println!("{name} = {value}");
-        }
-    }
-    Ok(())
 }
 
 fn test(

@@ -249,9 +249,14 @@ impl Config {
 /// Reads a file that holds the keys of one policy.
 pub fn load_policy_file(path: &Path) -> Result<Policy, ConfigError> {
     let text = read(path, "--policy takes the name of a policy in the configuration, or the path of a TOML file")?;
-    let mut findings = Findings::new(path, &text);
+    policy_of(path, &text)
+}
+
+/// The policy that such a file's text makes.
+pub fn policy_of(path: &Path, text: &str) -> Result<Policy, ConfigError> {
+    let mut findings = Findings::new(path, text);
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let policy = check::policy(&name, parse(path, &text)?, &mut findings);
+    let policy = check::policy(&name, parse(path, text)?, &mut findings);
     if findings.is_empty() { Ok(policy) } else { Err(ConfigError(findings.report())) }
 }
 

@@ -111,6 +111,26 @@ fn the_policy_suggested_passes_its_test_as_it_stands() {
     }
 }
 
+#[test]
+fn a_column_that_would_repeat_a_masked_one_is_redacted() {
+    let sandbox = Sandbox::new();
+    let cities = ["Berlin", "Hamburg", "Dresden", "Leipzig", "Bremen", "Hannover", "Dortmund", "Stuttgart", "Nürnberg"];
+    let more = ["Augsburg", "Potsdam", "Rostock", "Würzburg"];
+    let file = sandbox.path("routes.csv");
+    let row = |row: usize| {
+        let city = cities.iter().chain(&more).nth(row % 13).unwrap();
+        format!("{row},{city},KZ-{row} from {city} at {row}\n")
+    };
+    fs::write(&file, format!("id,Wohnort,route\n{}", (0..200).map(row).collect::<String>())).unwrap();
+    let suggested = sandbox.veild(&["policy", "suggest", file.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&suggested.stdout).into_owned();
+    assert!(text.contains("keep would leak: row 1, route: values of the masked Wohnort"), "{text}");
+    let policy = sandbox.path("suggested.toml");
+    fs::write(&policy, &suggested.stdout).unwrap();
+    let tested = sandbox.veild(&["policy", "test", file.to_str().unwrap(), "--policy", policy.to_str().unwrap()]);
+    assert!(tested.status.success(), "{text}\n{}", String::from_utf8_lossy(&tested.stderr));
+}
+
 /// `.ci/run` makes the corpus: `benches/detection/corpus.py`.
 #[test]
 fn what_is_suggested_for_fifty_locales_passes_its_test() {

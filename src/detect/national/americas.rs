@@ -19,7 +19,7 @@ pub(super) const TABLE: &[Identifier] = &[
     },
     Identifier {
         class: Class::BrCnpj,
-        forms: &["##.###.###/####-##", "??.???.???/????-##", "##############"],
+        forms: &["##.###.###/####-##", "??.???.???/????-##", "##############", "????????????##"],
         one_in: 100,
         valid: cnpj,
     },
@@ -30,7 +30,12 @@ pub(super) const TABLE: &[Identifier] = &[
         one_in: 11,
         valid: rut,
     },
-    Identifier { class: Class::CoNit, forms: &["###.###.###-#", "#########-#", "##########"], one_in: 11, valid: nit },
+    Identifier {
+        class: Class::CoNit,
+        forms: &["###.###.###-#", "#########-#", "########-#", "##########", "#########"],
+        one_in: 11,
+        valid: nit,
+    },
     Identifier { class: Class::EcCedula, forms: &["##########", "#########-#"], one_in: 55, valid: cedula_ec },
     Identifier { class: Class::DoCedula, forms: &["###-#######-#", "###########"], one_in: 10, valid: luhn },
     Identifier { class: Class::VeRif, forms: &["@-########-#", "@-#########", "@#########"], one_in: 54, valid: rif },
