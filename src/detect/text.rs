@@ -127,6 +127,10 @@ fn marked(text: &[u8], wanted: &Wanted, found: &mut Vec<Span>) {
             }
         }
     }
+    // The only one whose writing may have neither digit nor capital.
+    if wanted.has(Class::MacAddress) && network::mac_at(text) == Some(text.len()) {
+        found.push(Span { start: 0, end: text.len(), class: Class::MacAddress });
+    }
     let mut at_signs = memchr::memchr_iter(b'@', text).peekable();
     if at_signs.peek().is_none() {
         return;
@@ -192,8 +196,13 @@ impl Walk<'_> {
         let bytes = self.text.as_bytes();
         let free_from = self.found.get(self.taken..).and_then(<[Span]>::last).map_or(0, |span| span.end);
         let before = leading_word(bytes, word).filter(|&start| start >= free_from);
-        if let Some(span) = before.and_then(|start| self.identifier(start)) {
-            return Some(span);
+        if let Some(start) = before {
+            // `AB.CDE.FGH/0001-59` has two.
+            let dotted = start.checked_sub(1).filter(|&at| at >= free_from && bytes[at] == b'.');
+            let earlier = dotted.and_then(|_| leading_word(bytes, start)).filter(|&start| start >= free_from);
+            if let Some(span) = earlier.into_iter().chain([start]).find_map(|start| self.identifier(start)) {
+                return Some(span);
+            }
         }
         if let Some(span) = self.machine_begun_before(word, free_from) {
             return Some(span);

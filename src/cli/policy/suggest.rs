@@ -70,9 +70,9 @@ fn leaks(config: &Path, path: &Path, reading: &ReadingArguments, policy: &str) -
     policy.verify = Verify::Warn;
     // No pseudonym leaves this process: any key will do.
     let keys = MaskingKeys::parse(&MaskingKeys::generate(Timestamp::now()))?;
-    let (reading, compress) = reading.of(config, path)?;
+    let (reading, writing) = reading.of(config, path)?;
     let input = Input { file, reading, digest: DigestKind::None };
-    let output = Output { policy, compress, sink: Sink::Discard };
+    let output = Output { policy, writing, sink: Sink::Discard };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
     // A file that would be refused is `policy test`'s to explain.
     let report = process(input, vec![output], &keys, threads, &|_| {});

@@ -93,7 +93,13 @@ fn machines_may_begin_with_letters() {
     assert_eq!(found("from fa:ce:12:34:56:78 to"), [(Class::MacAddress, "fa:ce:12:34:56:78")]);
     assert_eq!(found("(fa-ce-12-34-56-78)"), [(Class::MacAddress, "fa-ce-12-34-56-78")]);
     assert_eq!(found("fe:80::12 or face::7"), [(Class::Ipv6, "fe:80::12"), (Class::Ipv6, "face::7")]);
+    assert_eq!(found("fa-aa-ae-af-ea-fd"), [(Class::MacAddress, "fa-aa-ae-af-ea-fd")]);
     assert!(found("cafe: 12, a-12, de-ad-12").is_empty());
+}
+
+#[test]
+fn two_groups_may_go_before_the_first_digit() {
+    assert_eq!(found("CNPJ AB.CDE.345/01DE-71 paid"), [(Class::BrCnpj, "AB.CDE.345/01DE-71")]);
 }
 
 #[test]
