@@ -6,6 +6,8 @@
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -45,26 +47,33 @@ pub fn explain(error: &notify::Error) -> String {
     }
 }
 
-/// Lives as long as notify's thread, which tells nobody when it ends.
-struct Reporter<F: Fn(Noticed)>(F);
+/// Lives as long as notify's thread, which tells nobody when it ends. One that never began has nothing to end.
+struct Reporter<F: Fn(Noticed)> {
+    report: F,
+    has_begun: Arc<AtomicBool>,
+}
 
 impl<F: Fn(Noticed)> Drop for Reporter<F> {
     fn drop(&mut self) {
-        (self.0)(Noticed::Ended);
+        if self.has_begun.load(Ordering::Acquire) {
+            (self.report)(Noticed::Ended);
+        }
     }
 }
 
 impl Watch {
     /// Starts a watcher that reports to `report`.
     pub fn start(report: impl Fn(Noticed) + Send + 'static) -> notify::Result<Watch> {
-        let reporter = Reporter(report);
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let reporter = Reporter { report, has_begun: has_begun.clone() };
         let report = move |event: notify::Result<notify::Event>| {
             let reporter = &reporter; // whole, or only its closure would live here
             crate::faults::point("noticed");
-            interpret(event).into_iter().for_each(&reporter.0);
+            interpret(event).into_iter().for_each(&reporter.report);
         };
         // An uploader's link must not add watches outside the landing.
         let watcher = RecommendedWatcher::new(report, notify::Config::default().with_follow_symlinks(false))?;
+        has_begun.store(true, Ordering::Release); // nothing is watched yet, so nothing has happened
         Ok(Watch { watcher: ManuallyDrop::new(watcher) })
     }
 

@@ -226,6 +226,7 @@ fn watches_that_run_out_leave_the_sweeps_until_there_are_more() {
         sandbox.wait_for_sealed(1);
         assert!(noticed_by(&sandbox, 0).contains(named), "{}", noticed_by(&sandbox, 0));
         assert_eq!(sandbox.log_lines("watch_failed"), 1, "said once: {}", sandbox.log());
+        assert_eq!(sandbox.log_lines("events_lost"), 0, "none were to be had: {}", sandbox.log());
         set_limit(daemon.id(), limit, 100);
         sandbox.wait_for("events", || sandbox.log_lines("watch_back") == 1);
         assert_eq!(noticed_by(&sandbox, 0), "events and sweeps");

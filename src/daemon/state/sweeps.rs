@@ -258,6 +258,10 @@ impl State {
                 self.send(Errand::List { landing: landing.clone(), relative: PathBuf::new(), hint, sweep });
             }
             Err(obstacle) => {
+                let number = under_way.number;
+                if let Some((_, sweep)) = self.watching.failed.get_mut(&landing.dir) {
+                    *sweep = number; // this one has not tried to watch it
+                }
                 self.sweep_failed(landing, &obstacle);
                 self.end_sweep(landing);
             }
