@@ -2,7 +2,9 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-const EMPTY: u32 = u32::MAX;
+const EMPTY: u64 = u64::MAX;
+/// Combinations that are added together.
+const AHEAD: usize = 32;
 /// Of the golden ratio: multiplication by it spreads bits upwards.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -15,11 +17,11 @@ pub(super) struct Combinations {
     pub counts: Vec<u64>,
 }
 
-/// Combinations under construction: an open hash table of their numbers. Its seed keeps values from being chosen so that
-/// they collide; no result depends on it.
+/// Combinations under construction: an open hash table of their numbers, each below the upper half of its hash, so that
+/// others are hardly ever looked at. Its seed keeps values from being chosen so that they collide; no result depends on it.
 pub(super) struct Builder {
     combinations: Combinations,
-    slots: Vec<u32>,
+    slots: Vec<u64>,
     seed: u64,
 }
 
@@ -45,12 +47,14 @@ impl Combinations {
     /// column stays as it is.
     pub(super) fn rolled_up(&self, steps: &[Option<Vec<u32>>]) -> Combinations {
         let mut builder = Builder::new(self.width, self.len() / 4);
-        let mut codes = vec![0; self.width];
-        for index in 0..self.len() {
-            for ((code, before), steps) in codes.iter_mut().zip(self.of(index)).zip(steps) {
-                *code = steps.as_ref().map_or(*before, |steps| steps[*before as usize]);
+        let mut codes = Vec::with_capacity(AHEAD * self.width);
+        for (some, counts) in self.codes.chunks(AHEAD * self.width.max(1)).zip(self.counts.chunks(AHEAD)) {
+            codes.clear();
+            for combination in some.chunks_exact(self.width) {
+                let steps = combination.iter().zip(steps);
+                codes.extend(steps.map(|(code, steps)| steps.as_ref().map_or(*code, |steps| steps[*code as usize])));
             }
-            builder.add(&codes, self.counts[index]);
+            builder.add_all(&codes, counts, |_| {});
         }
         builder.combinations
     }
@@ -62,8 +66,12 @@ impl Combinations {
             return ((0..self.len() as u32).collect(), self.len());
         }
         let mut builder = Builder::new(width, self.len() / 4);
-        let classes = (0..self.len()).map(|index| builder.add(&self.of(index)[..width], 1));
-        let classes = classes.collect();
+        let (mut classes, mut codes) = (Vec::with_capacity(self.len()), Vec::with_capacity(AHEAD * width));
+        for some in self.codes.chunks(AHEAD * self.width) {
+            codes.clear();
+            some.chunks_exact(self.width).for_each(|combination| codes.extend_from_slice(&combination[..width]));
+            builder.add_all(&codes, &[1; AHEAD][..some.len() / self.width], |class| classes.push(class));
+        }
         (classes, builder.combinations.len())
     }
 }
@@ -75,24 +83,47 @@ impl Builder {
         Builder { combinations, slots, seed: RandomState::new().build_hasher().finish() }
     }
 
+    /// Counts rows with each of up to [`AHEAD`] combinations, and tells their numbers. What a large table has of them lies
+    /// far apart in memory: all is read once before any is added, so that the waits overlap.
+    fn add_all(&mut self, codes: &[u32], rows: &[u64], mut tell: impl FnMut(u32)) {
+        let (width, mask) = (self.combinations.width, self.slots.len() - 1);
+        let (mut hashes, mut found) = ([0; AHEAD], [EMPTY; AHEAD]);
+        let combinations = || codes.chunks_exact(width);
+        hashes.iter_mut().zip(combinations()).for_each(|(hash, codes)| *hash = self.hash(codes));
+        found.iter_mut().zip(hashes).take(rows.len()).for_each(|(slot, hash)| *slot = self.slots[hash as usize & mask]);
+        let known = found.iter().filter(|slot| **slot != EMPTY).map(|slot| *slot as u32 as usize);
+        std::hint::black_box(known.fold(0, |read, number| {
+            read ^ u64::from(self.combinations.codes[number * width]) ^ self.combinations.counts[number]
+        }));
+        for ((codes, rows), hash) in combinations().zip(rows).zip(hashes) {
+            tell(self.add_hashed(codes, hash, *rows));
+        }
+    }
+
     /// Counts rows with a combination; its number.
     pub(super) fn add(&mut self, codes: &[u32], rows: u64) -> u32 {
+        self.add_hashed(codes, self.hash(codes), rows)
+    }
+
+    fn add_hashed(&mut self, codes: &[u32], hash: u64, rows: u64) -> u32 {
         let mask = self.slots.len() - 1;
-        let mut slot = self.hash(codes) as usize & mask;
+        let mut slot = hash as usize & mask;
         loop {
-            match self.slots[slot] {
-                EMPTY => break,
-                found if self.combinations.of(found as usize) == codes => {
-                    self.combinations.counts[found as usize] += rows;
-                    return found;
-                }
-                _ => slot = (slot + 1) & mask,
+            let found = self.slots[slot];
+            if found == EMPTY {
+                break;
             }
+            let number = found as u32;
+            if (found ^ hash) >> 32 == 0 && self.combinations.of(number as usize) == codes {
+                self.combinations.counts[number as usize] += rows;
+                return number;
+            }
+            slot = (slot + 1) & mask;
         }
         let number = self.combinations.len() as u32;
         self.combinations.codes.extend_from_slice(codes);
         self.combinations.counts.push(rows);
-        self.slots[slot] = number;
+        self.slots[slot] = tagged(hash, number);
         if self.combinations.len() * 2 > self.slots.len() {
             self.grow();
         }
@@ -112,19 +143,24 @@ impl Builder {
         self.slots.clear();
         self.slots.resize(mask + 1, EMPTY);
         for number in 0..self.combinations.len() {
-            let mut slot = self.hash(self.combinations.of(number)) as usize & mask;
+            let hash = self.hash(self.combinations.of(number));
+            let mut slot = hash as usize & mask;
             while self.slots[slot] != EMPTY {
                 slot = (slot + 1) & mask;
             }
-            self.slots[slot] = number as u32;
+            self.slots[slot] = tagged(hash, number as u32);
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.combinations.bytes() + self.slots.len() * 4
+        self.combinations.bytes() + self.slots.len() * 8
     }
 
     pub(super) fn finish(self) -> Combinations {
         self.combinations
     }
+}
+
+fn tagged(hash: u64, number: u32) -> u64 {
+    (hash & !u64::from(u32::MAX)) | u64::from(number)
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::fold;
 
-type Words = HashSet<&'static str>;
+type Words = HashSet<&'static str, ahash::RandomState>;
 
 /// Sources and licences stand in each file's first line.
 fn words(file: &'static str) -> Words {
@@ -67,6 +67,8 @@ pub(super) fn place(cell: &str) -> Option<Known> {
 /// Length of a full name at the beginning of the text: a given name, then words of which the last is a surname.
 pub(super) fn full_name(text: &str) -> Option<usize> {
     let mut end = capitalised(text)?;
+    // Before the dictionary is asked: most capitals begin a sentence.
+    text[end..].strip_prefix(' ').filter(|rest| rest.starts_with(char::is_uppercase))?;
     if !listed(&GIVEN, &text[..end]) {
         return None;
     }

@@ -117,8 +117,9 @@ impl Candidate {
     }
 }
 
-static FORMS: LazyLock<HashMap<u64, Vec<Candidate>>> = LazyLock::new(|| {
-    let mut forms: HashMap<u64, Vec<Candidate>> = HashMap::new();
+/// Asked for at every number of a text.
+static FORMS: LazyLock<HashMap<u64, Vec<Candidate>, ahash::RandomState>> = LazyLock::new(|| {
+    let mut forms: HashMap<u64, Vec<Candidate>, ahash::RandomState> = HashMap::default();
     for identifier in national::identifiers().chain([&card::CARD]) {
         for &form in identifier.forms {
             let coarse = form.contains('?');

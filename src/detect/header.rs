@@ -1,5 +1,10 @@
 //! What a column's name says, in English, Spanish, French, German and Portuguese.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
 use super::class::Class;
 use super::fold;
 
@@ -172,54 +177,130 @@ const OTHER: &[&str] = &[
     "betrag", "zeitstempel", "firma", "datei", "unternehmen", "fatura", "produto", "artigo", "quantidade", "preco",
 ];
 
+/// Words of things that have names of their own.
+const NAMED_OTHERS: [&str; 6] = ["user", "nick", "login", "column", "table", "host"];
+
 /// A column's name, read once.
+#[derive(Clone, Copy)]
 pub(super) struct Hints {
-    words: Vec<String>,
-    said: Vec<Class>,
+    said: Classes,
     other: bool,
+}
+
+/// A set of classes, one bit for each.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Classes(u128);
+
+impl Classes {
+    const fn of(classes: &[Class]) -> Classes {
+        let (mut bits, mut at) = (0, 0);
+        while at < classes.len() {
+            bits |= 1 << classes[at] as u32;
+            at += 1;
+        }
+        Classes(bits)
+    }
+
+    fn add(&mut self, more: Classes) {
+        self.0 |= more.0;
+    }
+
+    fn remove(&mut self, class: Class) {
+        self.0 &= !(1 << class as u32);
+    }
+
+    fn has_any(self, others: Classes) -> bool {
+        self.0 & others.0 != 0
+    }
+
+    fn has(self, class: Class) -> bool {
+        self.has_any(Classes::of(&[class]))
+    }
+}
+
+/// What a word tells by itself.
+#[derive(Clone, Copy, Default)]
+struct Word {
+    /// Words of the longest phrase that begins with it.
+    longest: usize,
+    other: bool,
+    named_other: bool,
+}
+
+/// [`PHRASES`] and the words beside them, arranged for looking up: texts ask for the words before every number.
+struct Phrasebook {
+    words: HashMap<&'static str, Word, ahash::RandomState>,
+    phrases: HashMap<&'static str, Classes, ahash::RandomState>,
+    /// Phrases without their spaces.
+    squeezed: HashMap<String, Classes, ahash::RandomState>,
+    /// The longer ones of these, which may stand within a longer word.
+    within: AhoCorasick,
+    within_classes: Vec<Classes>,
+}
+
+static PHRASEBOOK: LazyLock<Phrasebook> = LazyLock::new(Phrasebook::new);
+
+impl Phrasebook {
+    /// Shorter phrases stand in many a word by chance.
+    const LEAST_WITHIN: usize = 7;
+
+    fn new() -> Phrasebook {
+        let (mut words, mut phrases, mut squeezed) = (HashMap::default(), HashMap::default(), HashMap::default());
+        for (classes, spelled) in PHRASES {
+            for phrase in *spelled {
+                let classes = Classes::of(classes);
+                phrases.entry(*phrase).or_insert_with(Classes::default).add(classes);
+                squeezed.entry(phrase.replace(' ', "")).or_insert_with(Classes::default).add(classes);
+                let first: &mut Word = words.entry(phrase.split(' ').next().unwrap_or(phrase)).or_default();
+                first.longest = first.longest.max(phrase.split(' ').count());
+            }
+        }
+        OTHER.iter().for_each(|word| words.entry(word).or_default().other = true);
+        NAMED_OTHERS.iter().for_each(|word| words.entry(word).or_default().named_other = true);
+        let long: Vec<(&String, &Classes)> =
+            squeezed.iter().filter(|(phrase, _)| phrase.len() >= Phrasebook::LEAST_WITHIN).collect();
+        let within = AhoCorasick::new(long.iter().map(|(phrase, _)| phrase)).expect("the phrases are few and short");
+        let within_classes = long.into_iter().map(|(_, classes)| *classes).collect();
+        Phrasebook { words, phrases, squeezed, within, within_classes }
+    }
 }
 
 impl Hints {
     pub(super) fn of(name: &str) -> Hints {
-        let words = words(name);
-        let joined = words.concat();
-        let says = |phrase: &&str| {
-            let parts: Vec<&str> = phrase.split(' ').collect();
-            let squeezed = parts.concat();
-            words.windows(parts.len()).any(|window| window == parts)
-                || joined == squeezed
-                || (squeezed.len() >= 7 && joined.contains(&squeezed))
-        };
-        let mut said = Vec::new();
-        for (classes, phrases) in PHRASES {
-            if phrases.iter().any(says) {
-                said.extend_from_slice(classes);
+        let (spaced, book) = (words(name), &*PHRASEBOOK);
+        let (mut said, mut other, mut named_other) = (Classes::default(), false, false);
+        let mut start = 0;
+        for word in spaced.split(' ') {
+            if let Some(known) = book.words.get(word) {
+                (other, named_other) = (other | known.other, named_other | known.named_other);
+                let ends = memchr::memchr_iter(b' ', &spaced.as_bytes()[start..]).map(|end| start + end);
+                for end in ends.chain([spaced.len()]).take(known.longest) {
+                    said.add(book.phrases.get(&spaced[start..end]).copied().unwrap_or_default());
+                }
             }
+            start += word.len() + 1;
         }
-        let other = words.iter().any(|word| OTHER.contains(&word.as_str()));
+        let joined = spaced.replace(' ', "");
+        said.add(book.squeezed.get(&joined).copied().unwrap_or_default());
+        if joined.len() >= Phrasebook::LEAST_WITHIN {
+            book.within.find_overlapping_iter(&joined).for_each(|hit| said.add(book.within_classes[hit.pattern()]));
+        }
         // An e-mail address is no postal one, and a company's name no person's.
-        let only = |said: &[Class], classes: &[Class]| said.iter().any(|it| classes.contains(it));
-        if only(&said, &[Class::Email, Class::Ipv4, Class::MacAddress, Class::CryptoAddress]) {
-            said.retain(|it| *it != Class::PostalAddress);
+        const ADDRESSES: Classes = Classes::of(&[Class::Email, Class::Ipv4, Class::MacAddress, Class::CryptoAddress]);
+        if said.has_any(ADDRESSES) {
+            said.remove(Class::PostalAddress);
         }
-        if other
-            || words.iter().any(|word| ["user", "nick", "login", "column", "table", "host"].contains(&word.as_str()))
-        {
-            said.retain(|it| *it != Class::PersonName);
+        if other || named_other {
+            said.remove(Class::PersonName);
         }
-        Hints { words, said, other }
-    }
-
-    /// Whether one of these words, folded, stands in the name.
-    pub(super) fn has(&self, words: &[&str]) -> bool {
-        self.words.iter().any(|word| words.contains(&word.as_str()))
+        Hints { said, other }
     }
 
     /// Log-odds for a class.
     pub(super) fn odds(&self, class: Class) -> f32 {
-        if self.said.contains(&class) {
+        if self.said.has(class) {
             SAYS_SO
-        } else if self.other || !self.said.is_empty() {
+        } else if self.other || self.said != Classes::default() {
             SAYS_OTHER
         } else {
             0.0
@@ -228,7 +309,7 @@ impl Hints {
 
     /// Whether the name says that it is this class.
     pub(super) fn says(&self, class: Class) -> bool {
-        self.said.contains(&class)
+        self.said.has(class)
     }
 }
 
@@ -238,7 +319,7 @@ pub fn name_says(name: &str, class: Class) -> bool {
     /// Shorter endings are those of other words, too.
     const LEAST_ENDING: usize = 5;
     let ends = || {
-        let joined = words(name).concat();
+        let joined = words(name).replace(' ', "");
         let of_class = PHRASES.iter().filter(|(classes, _)| classes.contains(&class));
         of_class.flat_map(|(_, phrases)| phrases.iter()).any(|phrase| {
             let squeezed = phrase.replace(' ', "");
@@ -246,27 +327,26 @@ pub fn name_says(name: &str, class: Class) -> bool {
         })
     };
     let hints = Hints::of(name);
-    hints.says(class) || (hints.said.is_empty() && !hints.other && ends())
+    hints.says(class) || (hints.said == Classes::default() && !hints.other && ends())
 }
 
-/// The words of a column's name: folded, split where letters, digits and case change.
-fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut last = ' ';
-    let letters: Vec<char> = name.chars().collect();
-    for (index, &letter) in letters.iter().enumerate() {
-        let next_is_lower = letters.get(index + 1).is_some_and(|next| next.is_lowercase());
-        let begins = letter.is_uppercase() && (last.is_lowercase() || (last.is_uppercase() && next_is_lower));
+/// The words of a column's name with a space between two: folded, split where letters, digits and case change.
+pub(super) fn words(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + 8);
+    let (mut last, mut letters) = (' ', name.chars().peekable());
+    while let Some(letter) = letters.next() {
+        let mut next_is_lower = || letters.peek().is_some_and(|next| next.is_lowercase());
+        let begins = letter.is_uppercase() && (last.is_lowercase() || (last.is_uppercase() && next_is_lower()));
         let turns = letter.is_numeric() != last.is_numeric() && last.is_alphanumeric();
-        if (begins || turns || !letter.is_alphanumeric()) && words.last().is_some_and(|word| !word.is_empty()) {
-            words.push(String::new());
+        if (begins || turns || !letter.is_alphanumeric()) && !words.is_empty() && !words.ends_with(' ') {
+            words.push(' ');
         }
         if letter.is_alphanumeric() || !letter.is_ascii() {
-            fold::push(letter, words.last_mut().expect("there is always a last word"));
+            fold::push(letter, &mut words);
         }
         last = letter;
     }
-    words.retain(|word| !word.is_empty());
+    words.truncate(words.trim_end_matches(' ').len());
     words
 }
 

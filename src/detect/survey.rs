@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::address;
 use super::birth::{self, FORMATS};
 use super::class::Class;
-use super::header::Hints;
+use super::header::{self, Hints};
 use super::phone::{self, PLANS, Writing};
 use super::sight::{self, Sighting};
 use super::tally::Tally;
@@ -48,6 +48,8 @@ pub struct Finding {
 
 /// A column while it is looked at.
 pub struct Survey {
+    /// The words of the column's name.
+    words: String,
     hints: Hints,
     cells: u64,
     filled: u64,
@@ -75,6 +77,7 @@ impl Survey {
     /// Begins with the column's name as it stands in the header.
     pub fn new(name: &str) -> Survey {
         Survey {
+            words: header::words(name),
             hints: Hints::of(name),
             cells: 0,
             filled: 0,
@@ -217,7 +220,7 @@ impl Survey {
 
     /// Whether one of these words stands in the column's name.
     pub(super) fn name_has(&self, words: &[&str]) -> bool {
-        self.hints.has(words)
+        self.words.split(' ').any(|word| words.contains(&word))
     }
 
     /// What was found, most certain first.

@@ -3,10 +3,10 @@
 //! One pass finds the places where something could begin (an `@`, a digit, a capital, a secret's prefix); only there
 //! are the families asked. What has a weak check must be written distinctively, or be announced by a word before it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::class::Class;
 use super::form::Shape;
@@ -63,7 +63,7 @@ pub fn is_found_in_text(class: Class) -> bool {
 pub fn spans(text: &str, wanted: &Wanted) -> Vec<Span> {
     let mut found = Vec::new();
     marked(text.as_bytes(), wanted, &mut found);
-    let mut walk = Walk { text, wanted, taken: found.len(), found, visit: None };
+    let mut walk = Walk { text, wanted, taken: found.len(), found, visit: None, before: Cell::new(None) };
     walk.words();
     let mut found = walk.found;
     found.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
@@ -90,7 +90,8 @@ pub(super) fn sightings(text: &str, see: &mut dyn FnMut(Sighting, bool)) {
     marked(text.as_bytes(), &CHECKED, &mut found);
     let seen = RefCell::new(Vec::new());
     let visit = |sighting, is_announced| seen.borrow_mut().push((sighting, is_announced));
-    let mut walk = Walk { text, wanted: &CHECKED, taken: found.len(), found, visit: Some(&visit) };
+    let mut walk =
+        Walk { text, wanted: &CHECKED, taken: found.len(), found, visit: Some(&visit), before: Cell::new(None) };
     walk.words();
     for span in &walk.found {
         let one_in = match span.class {
@@ -112,8 +113,11 @@ pub(super) fn sightings(text: &str, see: &mut dyn FnMut(Sighting, bool)) {
     seen.into_inner().into_iter().for_each(|(sighting, is_announced)| see(sighting, is_announced));
 }
 
-static PREFIXES: LazyLock<AhoCorasick> =
-    LazyLock::new(|| AhoCorasick::new(secret::prefixes()).expect("the prefixes are few and short"));
+/// None begins within another. The leftmost match of a few short texts is searched for many bytes at once.
+static PREFIXES: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let prefixes = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(secret::prefixes());
+    prefixes.expect("the prefixes are few and short")
+});
 
 /// What stands around a mark that is searched for many bytes at once.
 fn marked(text: &[u8], wanted: &Wanted, found: &mut Vec<Span>) {
@@ -167,6 +171,8 @@ struct Walk<'a> {
     taken: usize,
     /// Called for every identifier by its writing, valid or not, and whether words announce it.
     visit: Option<&'a dyn Fn(Sighting, bool)>,
+    /// What the words before the place that was asked for last say.
+    before: Cell<Option<(usize, Hints)>>,
 }
 
 impl Walk<'_> {
@@ -309,11 +315,16 @@ impl Walk<'_> {
 
     /// What the words before say.
     fn announced(&self, start: usize, class: Class) -> f32 {
+        if let Some((_, hints)) = self.before.get().filter(|(place, _)| *place == start) {
+            return hints.odds(class);
+        }
         let mut from = start.saturating_sub(ANNOUNCED_WITHIN);
         while !self.text.is_char_boundary(from) {
             from += 1;
         }
-        Hints::of(&self.text[from..start]).odds(class)
+        let hints = Hints::of(&self.text[from..start]);
+        self.before.set(Some((start, hints)));
+        hints.odds(class)
     }
 
     /// A given name and a surname beside each other, by dictionary.

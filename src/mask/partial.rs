@@ -29,9 +29,10 @@ fn is_separator(character: char) -> bool {
 
 impl PartialMask {
     /// Appends the masked value to `out`.
+    #[inline]
     pub fn mask_into(&self, value: &str, out: &mut String) {
-        if value.len() <= SHORT && value.is_ascii() && self.character.is_ascii() {
-            return self.mask_short_ascii(value, out);
+        if value.len() <= SHORT && self.character.is_ascii() && self.mask_short_ascii(value.as_bytes(), out) {
+            return;
         }
         let count = value.chars().filter(|character| !is_separator(*character)).count();
         let hides = self.hidden(count);
@@ -46,25 +47,55 @@ impl PartialMask {
         }
     }
 
-    /// The same for what most cells are, eight bytes at a time, with one bit for each byte.
-    fn mask_short_ascii(&self, value: &str, out: &mut String) {
-        let mut text = [0; SHORT];
-        text[..value.len()].copy_from_slice(value.as_bytes());
-        let words = value.len().div_ceil(8);
-        let (words, _) = text.as_chunks_mut::<8>().0.split_at_mut(words);
-        let counted = words.iter().rev().fold(0, |bits, word| (bits << 8) | alphanumeric(u64::from_le_bytes(*word)));
+    /// The same for what most cells are, eight bytes at a time, with one bit for each byte; false where the value is not
+    /// ASCII.
+    #[inline]
+    fn mask_short_ascii(&self, value: &[u8], out: &mut String) -> bool {
+        match value.len() {
+            0 => true,
+            length @ 1..=8 => self.mask_words([beginning(value)], length, out),
+            length @ 9..=16 => {
+                // Both ends, the second one moved to its place.
+                let (first, last) = (word_at(value, 0), word_at(value, length - 8) >> (8 * (16 - length)));
+                self.mask_words([first, last], length, out)
+            }
+            length => {
+                let mut words = [0; SHORT / 8];
+                let (eights, rest) = value.as_chunks();
+                words.iter_mut().zip(eights).for_each(|(word, eight)| *word = u64::from_le_bytes(*eight));
+                if let Some(word) = words.get_mut(eights.len()) {
+                    *word = beginning(rest);
+                }
+                self.mask_words(words, length, out)
+            }
+        }
+    }
+
+    /// Appends the first `length` bytes of these words, masked.
+    #[inline]
+    fn mask_words<const WORDS: usize>(&self, mut words: [u64; WORDS], length: usize, out: &mut String) -> bool {
+        if words.iter().fold(0, |all, word| all | word) & HIGHS != 0 {
+            return false;
+        }
+        let counted = words.iter().rev().fold(0, |bits, word| (bits << 8) | alphanumeric(*word));
         let (first, last, keeps) = self.window();
-        let ends = lowest(counted, first) | (counted & !lowest(counted, counted.count_ones().saturating_sub(last)));
+        let ends = lowest(counted, first) | highest(counted, last);
         let hidden = if keeps { counted & !ends } else { ends };
         let mut hidden = if (hidden.count_ones() as usize) < LEAST_HIDDEN { counted } else { hidden };
-        let character = u64::from_le_bytes([self.character as u8; 8]);
-        for word in words {
+        let character = u64::from(self.character as u8) * ONES;
+        for word in &mut words {
             let chosen = whole_bytes(hidden & 0xff);
-            *word = ((u64::from_le_bytes(*word) & !chosen) | (character & chosen)).to_le_bytes();
+            *word = (*word & !chosen) | (character & chosen);
             hidden >>= 8;
         }
-        // SAFETY: ASCII bytes took the place of ASCII bytes, which leaves UTF-8.
-        out.push_str(unsafe { std::str::from_utf8_unchecked(&text[..value.len()]) });
+        let mut text = [[0; 8]; WORDS];
+        text.iter_mut().zip(words).for_each(|(eight, word)| *eight = word.to_le_bytes());
+        let text = text.as_flattened();
+        // SAFETY: ASCII bytes took the place of ASCII bytes, and zeros follow, which leaves UTF-8. A copy of all words
+        // needs no look at the length.
+        out.push_str(unsafe { std::str::from_utf8_unchecked(text) });
+        out.truncate(out.len() - (text.len() - length));
+        true
     }
 
     /// How many at the beginning and at the end, and whether they are kept or masked.
@@ -103,6 +134,33 @@ fn alphanumeric(word: u64) -> u64 {
 fn whole_bytes(bits: u64) -> u64 {
     let spread = (bits * ONES) & 0x8040_2010_0804_0201;
     (((spread + 0x7f * ONES) & HIGHS) >> 7) * 0xff
+}
+
+/// The eight bytes from `at` on.
+#[inline]
+fn word_at(value: &[u8], at: usize) -> u64 {
+    value[at..].first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight))
+}
+
+/// Up to eight bytes, with zeros behind.
+#[inline]
+fn beginning(value: &[u8]) -> u64 {
+    let half = |at: usize| value[at..].first_chunk().map_or(0, |four| u64::from(u32::from_le_bytes(*four)));
+    match value.len() {
+        0..4 => value.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte)),
+        length @ 4..8 => half(0) | (half(length - 4) << (8 * (length - 4))),
+        _ => word_at(value, 0),
+    }
+}
+
+/// The highest `count` of the bits that are set.
+fn highest(bits: u64, count: u32) -> u64 {
+    let mut rest = bits;
+    for _ in 0..count {
+        let Some(top) = rest.checked_ilog2() else { break };
+        rest ^= 1 << top;
+    }
+    bits & !rest
 }
 
 /// The lowest `count` of the bits that are set.
