@@ -2,12 +2,14 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::digest::generic_array::GenericArray;
 use hmac::{Hmac, Mac};
+use polars::prelude::StringChunked;
 use serde::{Deserialize, Serialize};
-use sha2::{Sha256, compress256};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::cells::Cells;
+use super::hmac::{LONGEST, ShortHmac};
 use super::normalize::Normalize;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,54 +73,6 @@ enum KeyedState {
     Blake3(Zeroizing<[u8; 32]>),
 }
 
-/// HMAC-SHA-256 of values that fit into one block with their padding, which most cells do: two compressions from the
-/// states behind the inner and the outer key, without the buffers of a general hash.
-struct ShortHmac {
-    inner: Zeroizing<[u32; 8]>,
-    outer: Zeroizing<[u32; 8]>,
-}
-
-/// Bytes of a block of SHA-256, and longest text that fits into one with its padding.
-const BLOCK: usize = 64;
-const LONGEST_SHORT: usize = BLOCK - 9;
-/// FIPS 180-4, 5.3.3.
-const INITIAL: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
-
-impl ShortHmac {
-    fn new(key: &[u8; 32]) -> ShortHmac {
-        let state = |pad: u8| {
-            let mut block = Zeroizing::new([pad; BLOCK]);
-            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
-            let mut state = Zeroizing::new(INITIAL);
-            compress256(&mut state, std::slice::from_ref(GenericArray::from_slice(&*block)));
-            state
-        };
-        ShortHmac { inner: state(0x36), outer: state(0x5c) }
-    }
-
-    /// The digest of at most [`LONGEST_SHORT`] bytes.
-    #[inline]
-    fn digest(&self, value: &[u8]) -> [u8; 32] {
-        let inner = last_block(*self.inner, value);
-        last_block(*self.outer, &inner)
-    }
-}
-
-/// The digest when `text` is all that follows the one block that `state` has taken.
-#[inline]
-fn last_block(mut state: [u32; 8], text: &[u8]) -> [u8; 32] {
-    let mut block = [0; BLOCK];
-    block[..text.len()].copy_from_slice(text);
-    block[text.len()] = 0x80;
-    let bits = 8 * (BLOCK + text.len()) as u64;
-    block[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
-    compress256(&mut state, std::slice::from_ref(GenericArray::from_slice(&block)));
-    let mut digest = [0; 32];
-    digest.as_chunks_mut().0.iter_mut().zip(state).for_each(|(bytes, word)| *bytes = word.to_be_bytes());
-    digest
-}
-
 impl Keyed {
     pub fn new(mask: &HashMask, key: &[u8; 32]) -> Keyed {
         let state = match mask.algorithm {
@@ -133,13 +87,53 @@ impl Keyed {
 
     /// Appends the pseudonym of `value` to `out`.
     pub fn hash_into(&self, value: &str, out: &mut String) {
-        let digest: [u8; 32] = match &self.state {
-            KeyedState::HmacSha256 { short, .. } if value.len() <= LONGEST_SHORT => short.digest(value.as_bytes()),
+        self.encode(&self.digest(value), out);
+    }
+
+    fn digest(&self, value: &str) -> [u8; 32] {
+        match &self.state {
+            KeyedState::HmacSha256 { short, .. } if value.len() <= LONGEST => short.digest(value.as_bytes()),
             KeyedState::HmacSha256 { whole, .. } => {
                 whole.clone().chain_update(value.as_bytes()).finalize().into_bytes().into()
             }
             KeyedState::Blake3(key) => *blake3::keyed_hash(key, value.as_bytes()).as_bytes(),
+        }
+    }
+
+    /// The pseudonyms of a column's values as they stand; null and empty pass.
+    pub(super) fn hash_all(&self, column: &StringChunked) -> StringChunked {
+        let short = match &self.state {
+            KeyedState::HmacSha256 { short, .. } => Some(short),
+            KeyedState::Blake3(_) => None,
         };
+        let mut cells = Cells::with_capacity(column.len() * 2);
+        let push = |cells: &mut Cells, digest: &[u8; 32]| {
+            cells.push_with(|text| {
+                self.encode(digest, text);
+                true
+            });
+        };
+        let mut waiting: Option<&str> = None;
+        for value in column.downcast_iter().flat_map(|chunk| chunk.iter()) {
+            let value = value.unwrap_or_default();
+            match (short.filter(|_| (1..=LONGEST).contains(&value.len())), waiting.take()) {
+                (Some(_), None) => waiting = Some(value),
+                (Some(short), Some(first)) => {
+                    let digests = short.digests([first.as_bytes(), value.as_bytes()]);
+                    digests.iter().for_each(|digest| push(&mut cells, digest));
+                }
+                (None, first) => {
+                    first.into_iter().for_each(|first| push(&mut cells, &self.digest(first)));
+                    if value.is_empty() { cells.push_empty() } else { push(&mut cells, &self.digest(value)) }
+                }
+            }
+        }
+        waiting.into_iter().for_each(|last| push(&mut cells, &self.digest(last)));
+        cells.finish(column)
+    }
+
+    /// Appends as much of a digest as is wanted.
+    fn encode(&self, digest: &[u8; 32], out: &mut String) {
         match self.encoding {
             Encoding::Hex => {
                 let mut text = [0; 64];
@@ -148,7 +142,7 @@ impl Keyed {
                 eights.iter_mut().zip(fours).take(wanted).for_each(|(eight, four)| *eight = hex_of(*four));
                 out.push_str(std::str::from_utf8(&text[..self.length]).expect("the digits are ASCII"));
             }
-            Encoding::Base32 => encode_into(&digest, 5, b"abcdefghijklmnopqrstuvwxyz234567", self.length, out),
+            Encoding::Base32 => encode_into(digest, 5, b"abcdefghijklmnopqrstuvwxyz234567", self.length, out),
             Encoding::Base64Url => {
                 let mut text = [0; 43];
                 let written = URL_SAFE_NO_PAD.encode_slice(digest, &mut text).expect("32 bytes make 43 characters");
@@ -213,13 +207,17 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn short_values_are_hashed_like_all_others(value in ".{0,80}", key in proptest::array::uniform32(0..=u8::MAX)) {
-            let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
-            mac.update(value.as_bytes());
-            let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-            let mut out = String::new();
-            Keyed::new(&HashMask { length: 64, ..HashMask::default() }, &key).hash_into(&value, &mut out);
-            proptest::prop_assert_eq!(out, hex);
+        fn a_column_is_hashed_cell_by_cell(values in proptest::collection::vec(proptest::option::of(".{0,80}"), 0..9)) {
+            for algorithm in [Algorithm::HmacSha256, Algorithm::Blake3] {
+                let keyed = Keyed::new(&HashMask { algorithm, ..HashMask::default() }, &[7; 32]);
+                let column: StringChunked = values.iter().map(Option::as_deref).collect();
+                let hashed = keyed.hash_all(&column);
+                for (value, hashed) in values.iter().zip(hashed.iter()) {
+                    let mut expected = String::new();
+                    value.iter().filter(|value| !value.is_empty()).for_each(|it| keyed.hash_into(it, &mut expected));
+                    proptest::prop_assert_eq!(hashed, value.as_ref().map(|_| expected.as_str()));
+                }
+            }
         }
     }
 }

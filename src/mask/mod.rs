@@ -16,6 +16,7 @@ mod ff1;
 mod fpe;
 mod generalize;
 mod hash;
+mod hmac;
 mod noise;
 mod normalize;
 mod number;

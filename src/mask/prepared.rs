@@ -130,6 +130,7 @@ impl Prepared {
             Tool::Pass => Ok(column.clone()),
             Tool::Fixed(text) => Ok(fixed(column, text)),
             Tool::Partial(partial) => readable(column, |value, out| partial.mask_into(value, out)),
+            Tool::Hash(keyed, _) if keyed.normalize.is_none() => Ok(keyed.hash_all(column)),
             Tool::Hash(keyed, _) => normalized(column, mistyped, keyed.normalize, LEFT_OVER, |value, out| {
                 keyed.hash_into(value, out);
                 true

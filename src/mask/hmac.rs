@@ -1,0 +1,193 @@
+//! HMAC-SHA-256 (RFC 2104) of short values: one block behind each of the two keys, for two values at a time.
+//!
+//! One block's rounds wait for each other, two blocks' do not: where the processor has instructions for SHA-256 they go side
+//! by side, and the inner digest never leaves the registers. Elsewhere, and for longer values, there is the hmac crate.
+
+use hmac::digest::generic_array::GenericArray;
+use sha2::compress256;
+use zeroize::Zeroizing;
+
+/// Bytes of a block of SHA-256, and longest text that fits into one with its padding.
+const BLOCK: usize = 64;
+pub(super) const LONGEST: usize = BLOCK - 9;
+/// FIPS 180-4, 5.3.3.
+const INITIAL: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+
+/// The states behind the inner and the outer key.
+pub(super) struct ShortHmac {
+    inner: Zeroizing<[u32; 8]>,
+    outer: Zeroizing<[u32; 8]>,
+    has_instructions: bool,
+}
+
+impl ShortHmac {
+    pub(super) fn new(key: &[u8; 32]) -> ShortHmac {
+        let state = |pad: u8| {
+            let mut block = Zeroizing::new([pad; BLOCK]);
+            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+            let mut state = Zeroizing::new(INITIAL);
+            compress256(&mut state, std::slice::from_ref(GenericArray::from_slice(&*block)));
+            state
+        };
+        ShortHmac { inner: state(0x36), outer: state(0x5c), has_instructions: has_instructions() }
+    }
+
+    /// The digest of at most [`LONGEST`] bytes.
+    pub(super) fn digest(&self, value: &[u8]) -> [u8; 32] {
+        let inner = after(&self.inner, &padded(value));
+        after(&self.outer, &padded(&inner))
+    }
+
+    /// The digests of two values of at most [`LONGEST`] bytes.
+    #[inline]
+    pub(super) fn digests(&self, values: [&[u8]; 2]) -> [[u8; 32]; 2] {
+        #[cfg(target_arch = "x86_64")]
+        if self.has_instructions {
+            // SAFETY: the processor has the instructions.
+            return unsafe { pair::digests(&self.inner, &self.outer, values.map(padded)) };
+        }
+        values.map(|value| self.digest(value))
+    }
+}
+
+fn has_instructions() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("sha") && is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("sse4.1");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// The last block of a message that has filled one block before.
+#[inline]
+fn padded(text: &[u8]) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    block[..text.len()].copy_from_slice(text);
+    block[text.len()] = 0x80;
+    let bits = 8 * (BLOCK + text.len()) as u64;
+    block[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
+    block
+}
+
+fn after(state: &[u32; 8], block: &[u8; BLOCK]) -> [u8; 32] {
+    let mut state = *state;
+    compress256(&mut state, std::slice::from_ref(GenericArray::from_slice(block)));
+    let mut digest = [0; 32];
+    digest.as_chunks_mut().0.iter_mut().zip(state).for_each(|(bytes, word)| *bytes = word.to_be_bytes());
+    digest
+}
+
+#[cfg(target_arch = "x86_64")]
+mod pair {
+    use std::arch::x86_64::*;
+
+    use super::BLOCK;
+
+    const LANES: usize = 2;
+    type Lanes = [__m128i; LANES];
+
+    /// FIPS 180-4, 4.2.2.
+    #[rustfmt::skip]
+    const ROUNDS: [[u32; 4]; 16] = [
+        [0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5], [0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5],
+        [0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3], [0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174],
+        [0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc], [0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da],
+        [0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7], [0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967],
+        [0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13], [0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85],
+        [0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3], [0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070],
+        [0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5], [0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3],
+        [0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208], [0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2],
+    ];
+
+    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    pub(super) fn digests(inner: &[u32; 8], outer: &[u32; 8], blocks: [[u8; BLOCK]; LANES]) -> [[u8; 32]; LANES] {
+        let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
+        let words = |at: usize| blocks.each_ref().map(|block| _mm_shuffle_epi8(sixteen(&block[16 * at..]), swap));
+        let halves = compress(inner, [words(0), words(1), words(2), words(3)]);
+        // The digest as the outer message, and its padding: one bit, and the length of two blocks but 32 bytes.
+        let one = [_mm_set_epi32(0, 0, 0, i32::MIN); LANES];
+        let length = [_mm_set_epi32(8 * (BLOCK as i32 + 32), 0, 0, 0); LANES];
+        let [first, second] = compress(outer, [halves[0], halves[1], one, length]);
+        let mut digests = [[0; 32]; LANES];
+        for (lane, digest) in digests.iter_mut().enumerate() {
+            for (half, words) in digest.chunks_exact_mut(16).zip([first[lane], second[lane]]) {
+                let bytes = _mm_shuffle_epi8(words, swap);
+                half[..8].copy_from_slice(&_mm_cvtsi128_si64(bytes).to_le_bytes());
+                half[8..].copy_from_slice(&_mm_extract_epi64::<1>(bytes).to_le_bytes());
+            }
+        }
+        digests
+    }
+
+    /// The state behind one block of each lane: its first and its last four words.
+    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    #[inline]
+    fn compress(state: &[u32; 8], mut message: [Lanes; 4]) -> [Lanes; 2] {
+        let [first, last] = [four(&state[..4]), four(&state[4..])];
+        // As the instructions have them: ABEF and CDGH.
+        let (cdab, efgh) = (_mm_shuffle_epi32::<0xb1>(first), _mm_shuffle_epi32::<0x1b>(last));
+        let began = [_mm_alignr_epi8::<8>(cdab, efgh), _mm_blend_epi16::<0xf0>(efgh, cdab)];
+        let (mut abef, mut cdgh) = ([began[0]; LANES], [began[1]; LANES]);
+        for (round, keys) in ROUNDS.iter().enumerate() {
+            let keys = four(keys);
+            for lane in 0..LANES {
+                if round >= 4 {
+                    let [v0, v1, v2, v3] = [0, 1, 2, 3].map(|back| message[(round + back) % 4][lane]);
+                    let sum = _mm_add_epi32(_mm_sha256msg1_epu32(v0, v1), _mm_alignr_epi8::<4>(v3, v2));
+                    message[round % 4][lane] = _mm_sha256msg2_epu32(sum, v3);
+                }
+                let words = _mm_add_epi32(message[round % 4][lane], keys);
+                cdgh[lane] = _mm_sha256rnds2_epu32(cdgh[lane], abef[lane], words);
+                abef[lane] = _mm_sha256rnds2_epu32(abef[lane], cdgh[lane], _mm_shuffle_epi32::<0x0e>(words));
+            }
+        }
+        let mut ended = [[first; LANES], [last; LANES]];
+        for lane in 0..LANES {
+            let (abef, cdgh) = (_mm_add_epi32(abef[lane], began[0]), _mm_add_epi32(cdgh[lane], began[1]));
+            let (feba, dchg) = (_mm_shuffle_epi32::<0x1b>(abef), _mm_shuffle_epi32::<0xb1>(cdgh));
+            ended[0][lane] = _mm_blend_epi16::<0xf0>(feba, dchg);
+            ended[1][lane] = _mm_alignr_epi8::<8>(dchg, feba);
+        }
+        ended
+    }
+
+    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    #[inline]
+    fn four(words: &[u32]) -> __m128i {
+        _mm_set_epi32(words[3] as i32, words[2] as i32, words[1] as i32, words[0] as i32)
+    }
+
+    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    #[inline]
+    fn sixteen(bytes: &[u8]) -> __m128i {
+        let half = |at: usize| bytes[at..].first_chunk().map_or(0, |eight| i64::from_le_bytes(*eight));
+        _mm_set_epi64x(half(8), half(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hmac::{Hmac, Mac};
+    use sha2::Sha256;
+
+    fn slow(key: &[u8; 32], value: &[u8]) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+        mac.update(value);
+        mac.finalize().into_bytes().into()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn short_values_are_hashed_as_by_the_hmac_crate(
+            key in proptest::array::uniform32(0..=u8::MAX),
+            first in proptest::collection::vec(0..=u8::MAX, 0..=LONGEST),
+            second in proptest::collection::vec(0..=u8::MAX, 0..=LONGEST),
+        ) {
+            let short = ShortHmac::new(&key);
+            let expected = [slow(&key, &first), slow(&key, &second)];
+            proptest::prop_assert_eq!(short.digests([&first, &second]), expected);
+            proptest::prop_assert_eq!([short.digest(&first), short.digest(&second)], expected);
+        }
+    }
+}
