@@ -205,10 +205,24 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// `veild audit tail | head` ends like every other tool when nobody reads on; Rust's own choice is a panic.
+/// `veild audit tail | head` ends like every other tool when nobody reads on; Rust's own choice is a panic. Pipes within the
+/// program are no reason to end: a file that is refused has a reader that goes before its writer.
 fn end_with_the_reader() {
-    // SAFETY: no other thread runs yet, and the default action needs no handler.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    extern "C" fn broken_pipe(_: libc::c_int) {
+        let mut standard =
+            [libc::STDOUT_FILENO, libc::STDERR_FILENO].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+        // SAFETY: what is polled outlives the call; all three calls are allowed in signal handlers.
+        unsafe {
+            libc::poll(standard.as_mut_ptr(), standard.len() as libc::nfds_t, 0);
+            if standard.iter().any(|it| it.revents & libc::POLLERR != 0) {
+                libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+                libc::raise(libc::SIGPIPE);
+            }
+        }
+    }
+    let handler: extern "C" fn(libc::c_int) = broken_pipe;
+    // SAFETY: no other thread runs yet, and the handler makes only calls that handlers may make.
+    unsafe { libc::signal(libc::SIGPIPE, handler as libc::sighandler_t) };
 }
 
 fn worker_socket() -> anyhow::Result<std::os::unix::net::UnixStream> {

@@ -238,3 +238,36 @@ fn each_sheet_comes_out_in_one_archive() {
     sandbox.run_until_idle();
     assert_eq!(sandbox.quarantined()[0]["code"], "unlisted_sheet");
 }
+
+#[test]
+fn a_reader_within_that_ends_early_is_told_of() {
+    let sandbox = Sandbox::new();
+    sandbox.edit_config("[policy.people]", "[[landing.member]]\nmember = \"*\"\n\n[policy.people]");
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    writer.start_file("twice.csv", zip::write::SimpleFileOptions::default()).unwrap();
+    let content = "id,id\n".to_owned() + &"1,2\n".repeat(1 << 19);
+    std::io::Write::write_all(&mut writer, content.as_bytes()).unwrap();
+    let archive = sandbox.path("twice.zip");
+    fs::write(&archive, writer.finish().unwrap().into_inner()).unwrap();
+    let archive = archive.to_str().unwrap();
+    for arguments in [&["policy", "test"][..], &["mask", "-o", "-", "--plaintext"]] {
+        let refused = sandbox.veild(&[arguments, &[archive, "--policy", "people", "--landing", "people"]].concat());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code().is_some() && said.contains("the same name"), "{:?} {said}", refused.status);
+    }
+}
+
+#[test]
+fn a_command_ends_when_nobody_reads_on() {
+    use std::os::unix::process::ExitStatusExt;
+    let sandbox = Sandbox::new();
+    let content = PEOPLE.to_owned() + &PEOPLE.split_once('\n').unwrap().1.repeat(1 << 12);
+    fs::write(sandbox.path("many.csv"), content).unwrap();
+    let mut masking = Command::new(env!("CARGO_BIN_EXE_veild"));
+    masking.arg("--config").arg(sandbox.site("config.toml")).args(["mask", "--policy", "people", "-o", "-"]);
+    masking.arg("--plaintext").arg(sandbox.path("many.csv"));
+    let mut child = masking.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.signal(), ended.stderr), (Some(13), Vec::new()));
+}
