@@ -237,6 +237,30 @@ fn one_long_value_many_times_is_bounded() {
     assert!(run(&input, &Reading::default(), &policy(&["a=keep"]), Compress::Same).is_ok());
 }
 
+/// As Arrow's C++ writes a table of one column without rows, with and without a dictionary.
+const NO_ROWS: [&str; 2] = [
+    "504152311504150015004c150015001200001504192c35001806736368656d611502001504250218026964001600191c191c26001c1504\
+     19250006191802696415001600161c161c26002608291c150415001502000000161c16002608161c002820706172717565742d6370702d\
+     6172726f772076657273696f6e2032362e302e31191c1c0000007600000050415231",
+    "504152311504192c35001806736368656d611502001504250218026964001600191c191c26001c15041915061918026964150016001600\
+     16002600490c00001600160026001600002820706172717565742d6370702d6172726f772076657273696f6e2032362e302e31191c1c00\
+     00006c00000050415231",
+];
+
+#[test]
+fn a_table_without_rows_has_pages_nowhere() {
+    for hex in NO_ROWS {
+        let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+        let input: Vec<u8> = bytes.collect();
+        for rule in ["id=keep", "id=hash"] {
+            let (output, report) = masked(&input, &policy(&[rule]));
+            assert_eq!((report.rows_in, metadata(&output).file_metadata().num_rows()), (0, 0), "{rule}");
+            let csv = crate::pipeline::Writing { format: crate::pipeline::OutputFormat::Csv, ..Compress::Same.into() };
+            assert_eq!(run(&input, &Reading::default(), &policy(&[rule]), csv).unwrap().0, b"id\n");
+        }
+    }
+}
+
 #[test]
 fn damaged_files_are_refused() {
     let input = written(&people(1000), properties());
