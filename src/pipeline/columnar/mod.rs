@@ -132,6 +132,6 @@ pub(super) fn survey(file: File, format: Format, reading: &Reading, sample: Samp
 }
 
 fn panicked(format: Format) -> super::Fault {
-    let sentence = format!("the file is no {} that can be read: its reader gave up", format.title());
+    let sentence = format!("the file is not {} that can be read: its reader gave up", format.title());
     of_file("malformed_file", &sentence, "Have the file sent again, whole, or written by another program.")
 }

@@ -12,7 +12,7 @@ pub(super) use self::table::{parquet_properties, push_field, push_key};
 
 use self::table::Table;
 use super::fault::{internal, of_file};
-use super::{Failure, Fault, Writing, delimited, json};
+use super::{Failure, Fault, OutputFormat, Writing, delimited, json};
 
 /// One record's value in a column.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,12 +122,16 @@ fn tabulate(
         *table = Some(Table::begin(writing, &names, out)?);
     }
     let table = table.as_mut().ok_or_else(|| internal("a table was not begun"))?;
-    let width = table.width();
+    let (width, is_csv) = (table.width(), writing.format == OutputFormat::Csv);
     records.each(piece, &mut |records, record| {
         *rows += 1;
         let mut row = vec![Value::Null; width];
         records.members(record, &mut |key, value| {
             let place = table.place(&key).ok_or_else(|| Failure::Reject(new_column(*rows)))?;
+            let value = match value {
+                Ok(Value::Text(text)) if is_csv && text.contains('\0') => Err("a NUL character stands"),
+                value => value,
+            };
             let value = value.map_err(|what| Failure::Reject(unconvertible(*rows, place, what)))?;
             row[place] = value;
             Ok(())

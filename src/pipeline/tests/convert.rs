@@ -5,8 +5,10 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Decimal128Type, Int64Type};
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, FixedSizeBinaryArray,
-    Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Date64Array, Decimal128Array, DictionaryArray,
+    FixedSizeBinaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
+    Time32MillisecondArray, Time32SecondArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    TimestampSecondArray,
 };
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_schema::{DataType, Field, Schema};
@@ -367,6 +369,47 @@ fn sheets_and_members_are_converted() {
     let line = "{\"id\":\"007\",\"name\":\"[REDACTED]\"}\n";
     let expected = [("d/a.ndjson", line), ("b.ndjson", line)].map(|(a, b)| (a.to_owned(), b.to_owned()));
     assert_eq!((super::archive::unzipped(&made), report.outputs[0].format.as_str()), (expected.to_vec(), "zip"));
+}
+
+#[test]
+fn seconds_and_long_days_stay_moments_in_parquet() {
+    let stamps = TimestampSecondArray::from(vec![Some(1), None]).with_timezone("UTC");
+    let batch = |stamps: TimestampSecondArray, days: Vec<i64>| {
+        let days: ArrayRef = Arc::new(Date64Array::from(days));
+        let times: ArrayRef = Arc::new(Time32SecondArray::from(vec![1, 86_399]));
+        RecordBatch::try_from_iter([("seen", Arc::new(stamps) as ArrayRef), ("day", days), ("time", times)]).unwrap()
+    };
+    let input = arrow(&batch(stamps.clone(), vec![0, -86_400_000]));
+    let output = converted(&input, &Reading::default(), &keep_all(), OutputFormat::Parquet).0;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(output)).unwrap();
+    let read = builder.build().unwrap().next().unwrap().unwrap();
+    let seen = TimestampMillisecondArray::from(vec![Some(1000), None]).with_timezone("UTC");
+    assert_eq!(read.column(0).as_ref(), &seen as &dyn Array);
+    assert_eq!(read.column(1).as_ref(), &Date32Array::from(vec![0, -1]) as &dyn Array);
+    assert_eq!(read.column(2).as_ref(), &Time32MillisecondArray::from(vec![1000, 86_399_000]) as &dyn Array);
+
+    let far = TimestampSecondArray::from(vec![0, i64::MAX / 2]);
+    for refused in [batch(far, vec![0, 0]), batch(stamps, vec![0, 1])] {
+        let fault = refusal(&arrow(&refused), &Reading::default(), &keep_all(), OutputFormat::Parquet);
+        assert_eq!(fault.code, "unconvertible_value", "{fault:?}");
+    }
+    let (field, within) = (Field::new("at", DataType::Date64, true), Date64Array::from(vec![0]));
+    let nested: ArrayRef = Arc::new(StructArray::from(vec![(Arc::new(field), Arc::new(within) as ArrayRef)]));
+    let nested = RecordBatch::try_from_iter([("a", nested)]).unwrap();
+    let fault = refusal(&arrow(&nested), &Reading::default(), &keep_all(), OutputFormat::Parquet);
+    assert_eq!(fault.code, "unconvertible_column", "{fault:?}");
+}
+
+#[test]
+fn csv_has_no_place_for_nul() {
+    let batch =
+        RecordBatch::try_from_iter([("a", Arc::new(StringArray::from(vec!["x", "y\0z"])) as ArrayRef)]).unwrap();
+    for input in [b"{\"a\":\"x\"}\n{\"a\":\"y\\u0000z\"}\n".to_vec(), parquet(&batch), arrow(&batch)] {
+        let fault = refusal(&input, &Reading::default(), &keep_all(), OutputFormat::Csv);
+        assert_eq!((fault.code.as_str(), fault.row), ("unconvertible_value", Some(2)), "{fault:?}");
+        let lines = text(&input, &Reading::default(), &keep_all(), OutputFormat::Ndjson);
+        assert_eq!(lines, "{\"a\":\"x\"}\n{\"a\":\"y\\u0000z\"}\n");
+    }
 }
 
 #[test]

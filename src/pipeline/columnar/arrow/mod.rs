@@ -12,6 +12,7 @@ mod messages;
 mod rows;
 mod schema;
 mod sift;
+mod stored;
 mod verify;
 mod writer;
 

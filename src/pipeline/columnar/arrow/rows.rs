@@ -96,7 +96,7 @@ fn nested_column(column: usize) -> Fault {
     of_file("unconvertible_column", &sentence, advice)
 }
 
-/// A field of CSV.
+/// A field of CSV, which has no place for NUL: its readers refuse it, or end there.
 fn field<'a>(array: &'a dyn Array, place: (usize, usize)) -> Put<'a> {
     let (nulls, read, cell) = (array.logical_nulls(), leaf::reader(array), RefCell::new(String::new()));
     Box::new(move |at, out| {
@@ -108,7 +108,7 @@ fn field<'a>(array: &'a dyn Array, place: (usize, usize)) -> Put<'a> {
         cell.clear();
         let is_read = read(at, &mut cell);
         push_field(Some(&cell), place, out);
-        is_read
+        is_read && !cell.contains('\0')
     })
 }
 

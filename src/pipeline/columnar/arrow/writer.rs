@@ -9,7 +9,7 @@ use parquet::errors::ParquetError;
 
 use super::input::Input;
 use super::rows::Rows;
-use super::unwritable;
+use super::{stored, unwritable};
 use crate::pipeline::convert::parquet_properties;
 use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::{internal, of_file};
@@ -26,7 +26,7 @@ pub(super) struct Writer {
 enum Body {
     File(Box<FileWriter<Tap>>),
     Stream(Box<StreamWriter<Tap>>),
-    Parquet(Box<ArrowWriter<Tap>>),
+    Parquet(Box<ArrowWriter<Tap>>, SchemaRef),
     Rows(Box<Rows>),
 }
 
@@ -37,8 +37,9 @@ impl Writer {
         let failed = |_: ArrowError| mishap.take().unwrap_or_else(unwritable);
         let body = match tap.outlet.conversion(format) {
             Some(Writing { format: OutputFormat::Parquet, compress, .. }) => {
+                let schema = stored::schema(schema)?;
                 let writer = ArrowWriter::try_new(tap, schema.clone(), Some(parquet_properties(compress)));
-                Body::Parquet(Box::new(writer.map_err(|error| unconvertible(&error, &mishap))?))
+                Body::Parquet(Box::new(writer.map_err(|error| unconvertible(&error, &mishap))?), schema)
             }
             Some(writing) => Body::Rows(Box::new(Rows::begin(tap, schema, writing.format)?)),
             None if format != Format::Arrow => return Err(internal("Parquet that stays such was read as Arrow")),
@@ -64,7 +65,9 @@ impl Writer {
         match &mut self.body {
             Body::File(writer) => writer.write(batch).map_err(failed),
             Body::Stream(writer) => writer.write(batch).map_err(failed),
-            Body::Parquet(writer) => writer.write(batch).map_err(|error| unconvertible(&error, mishap)),
+            Body::Parquet(writer, schema) => {
+                writer.write(&stored::batch(batch, schema)?).map_err(|error| unconvertible(&error, mishap))
+            }
             Body::Rows(rows) => rows.write(batch, expansion),
         }
     }
@@ -75,7 +78,7 @@ impl Writer {
         match self.body {
             Body::File(writer) => writer.into_inner().map_err(failed),
             Body::Stream(writer) => writer.into_inner().map_err(failed),
-            Body::Parquet(writer) => writer.into_inner().map_err(|error| unconvertible(&error, mishap)),
+            Body::Parquet(writer, _) => writer.into_inner().map_err(|error| unconvertible(&error, mishap)),
             Body::Rows(rows) => rows.finish(),
         }
     }
