@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::checkpoint::Checkpoint;
 use super::epoch::EpochKey;
 use super::follow::Durable;
-use super::segment::{self, broken};
+use super::segment::{self, unusable};
 use super::{Action, AuditError, Outcome, Record, TrailOptions};
 use crate::fsutil::{self, At};
 use crate::keys::SigningKey;
@@ -290,7 +290,7 @@ fn open_epoch(options: &TrailOptions, sealed: Option<(String, u64)>) -> Result<O
     let Some(mut key) = EpochKey::load(path)? else {
         return match sealed {
             Some(_) => {
-                Err(broken(path, "the trail's epoch key is gone; restore it, or begin anew with `veild audit seal`"))
+                Err(unusable(path, "the trail's epoch key is gone; restore it, or begin anew with `veild audit seal`"))
             }
             None => Ok(None),
         };

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::epoch::EpochKey;
-use super::segment::broken;
+use super::segment::unusable;
 use super::{Action, AuditError, NAMESPACE, Outcome, Record};
 use crate::fsutil::At;
 use crate::keys::SigningKey;
@@ -116,7 +116,7 @@ impl Checkpoint {
             Err(_) => text.lines().for_each(|line| find_in_text(line, &mut found)),
         }
         if found.is_empty() {
-            return Err(broken(path, "it holds no checkpoint of a trail"));
+            return Err(unusable(path, "it holds no checkpoint of a trail"));
         }
         Ok(found)
     }

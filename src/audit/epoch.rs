@@ -18,7 +18,7 @@ use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
 use super::AuditError;
-use super::segment::broken;
+use super::segment::unusable;
 use crate::fsutil::{self, At};
 
 const SLOT_MAGIC: &str = "veild-epoch-key 1";
@@ -78,7 +78,7 @@ impl Secret {
         let keys = text.lines().filter_map(|line| unhex(line.trim().strip_prefix(SECRET_MAGIC)?));
         let secrets: Vec<Secret> = keys.map(|key| Secret { reached: (0, key.clone()), first: key }).collect();
         if secrets.is_empty() {
-            return Err(broken(path, format!("it holds no audit secret ({SECRET_MAGIC}…)")));
+            return Err(unusable(path, format!("it holds no audit secret ({SECRET_MAGIC}…)")));
         }
         Ok(secrets)
     }
@@ -141,10 +141,10 @@ impl EpochKey {
         };
         let metadata = file.metadata().at("stat", path)?;
         if metadata.mode() & 0o077 != 0 {
-            return Err(broken(path, "it is open to others; run chmod 0600 on it"));
+            return Err(unusable(path, "it is open to others; run chmod 0600 on it"));
         }
         if metadata.len() != 2 * SLOT as u64 {
-            return Err(broken(
+            return Err(unusable(
                 path,
                 "it is no epoch key; restore it, or move it away and begin with `veild audit seal`",
             ));
@@ -155,7 +155,7 @@ impl EpochKey {
         match keys.max_by_key(|key| key.epoch) {
             Some(key) => Ok(Some(key)),
             None => {
-                Err(broken(path, "it holds no whole key; move it away and begin a new one with `veild audit seal`"))
+                Err(unusable(path, "it holds no whole key; move it away and begin a new one with `veild audit seal`"))
             }
         }
     }

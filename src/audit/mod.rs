@@ -140,6 +140,9 @@ pub enum AuditError {
     /// The newest segment does not continue the chain: somebody has edited it.
     #[error("the audit trail is broken at {segment}: {what}; run `veild audit verify`")]
     Broken { segment: String, what: String },
+    /// A key, secret or checkpoint that was given is none; nothing is said of the trail.
+    #[error("{}: {what}", path.display())]
+    Unusable { path: PathBuf, what: String },
 }
 
 /// What verification found.

@@ -31,6 +31,10 @@ pub(super) fn broken(path: &Path, what: impl Into<String>) -> AuditError {
     AuditError::Broken { segment: label(path), what: what.into() }
 }
 
+pub(super) fn unusable(path: &Path, what: impl Into<String>) -> AuditError {
+    AuditError::Unusable { path: path.to_owned(), what: what.into() }
+}
+
 /// What a segment's name ends with while it is written, and once it is compressed.
 const SUFFIXES: [&str; 2] = [".jsonl", ".jsonl.zst"];
 

@@ -10,6 +10,8 @@ use super::progress::Progress;
 use crate::audit::epoch::{EpochKey, Secret};
 use crate::audit::{Action, AuditError, Evidence, Outcome, Problem, Record};
 use crate::config::Config;
+use crate::daemon::control;
+use crate::daemon::event::Request;
 use crate::ledger::Ledger;
 
 mod export;
@@ -96,6 +98,12 @@ fn seal(config: &Config) -> anyhow::Result<()> {
     super::record(config, record.veild("key", key))
 }
 
+/// The last audit record that a running daemon has written.
+fn told_by_daemon(config: &Config) -> Option<u64> {
+    let status = control::ask(&config.daemon.state_dir, &Request::Status).ok().flatten()?;
+    status["audit"]["seq"].as_u64()
+}
+
 fn verify(
     config: &Config,
     public_key: Option<&Path>,
@@ -105,7 +113,8 @@ fn verify(
     let key = super::verifying_key(config, public_key)?;
     // The trail itself cannot tell that its end is missing. Before it is read: a running daemon goes on with both.
     let ledger = config.daemon.state_dir.join("ledger.sqlite");
-    let noted = super::as_service(config, || Ok(Ledger::peek(&ledger)))?;
+    // Which keeps the ledger to itself, so that it is asked.
+    let noted = super::as_service(config, || Ok(Ledger::peek(&ledger).max(told_by_daemon(config))))?;
     if noted.is_none() && ledger.try_exists().unwrap_or(true) {
         eprintln!("the ledger cannot be read: whether the end of the trail is there cannot be said");
     }

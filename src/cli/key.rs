@@ -29,7 +29,7 @@ pub enum Arguments {
         #[arg(long)]
         masking_key: Option<PathBuf>,
         /// Why, for the audit trail
-        #[arg(long)]
+        #[arg(long, value_parser = crate::cli::reason)]
         reason: Option<String>,
     },
     /// What is wrong with the configuration's keys: where they come from, modes, owners, versions

@@ -362,3 +362,11 @@ fn masking_keys(config: &Path, key: Option<&Path>) -> anyhow::Result<crate::keys
     };
     Ok(crate::keys::MaskingKeys::from_source(&source)?)
 }
+
+/// A reason for the audit trail, which must say something.
+pub(crate) fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say why; the audit trail keeps it".to_owned()),
+        reason => Ok(reason.to_owned()),
+    }
+}

@@ -33,7 +33,7 @@ pub enum Arguments {
         /// Job, as `quarantine list` shows it
         job: JobId,
         /// Why, for the audit trail
-        #[arg(long)]
+        #[arg(long, value_parser = crate::cli::reason)]
         reason: Option<String>,
         /// Answer in JSON
         #[arg(long)]
@@ -44,7 +44,7 @@ pub enum Arguments {
         /// Job, as `quarantine list` shows it
         job: JobId,
         /// Why, for the audit trail
-        #[arg(long)]
+        #[arg(long, value_parser = crate::cli::reason)]
         reason: String,
         #[command(flatten)]
         key: Key,
@@ -57,7 +57,7 @@ pub enum Arguments {
         #[arg(long)]
         to: PathBuf,
         /// Why, for the audit trail
-        #[arg(long)]
+        #[arg(long, value_parser = crate::cli::reason)]
         reason: String,
     },
     /// Destroy the original
@@ -65,7 +65,7 @@ pub enum Arguments {
         /// Job, as `quarantine list` shows it
         job: JobId,
         /// Why, for the audit trail
-        #[arg(long)]
+        #[arg(long, value_parser = crate::cli::reason)]
         reason: String,
     },
 }

@@ -29,7 +29,7 @@ pub enum Arguments {
         #[arg(long)]
         key_version: Option<u32>,
         /// Why, for the audit trail
-        #[arg(long)]
+        #[arg(long, value_parser = crate::cli::reason)]
         reason: String,
     },
     /// Seal a map from the pseudonyms of one version of the key to those of another; shows no value
@@ -52,7 +52,7 @@ pub enum Arguments {
         #[arg(short, long)]
         output: PathBuf,
         /// Why, for the audit trail
-        #[arg(long)]
+        #[arg(long, value_parser = crate::cli::reason)]
         reason: Option<String>,
     },
 }

@@ -50,6 +50,43 @@ fn a_trail_whose_end_was_cut_off_is_missed_by_the_ledger() {
 }
 
 #[test]
+fn a_running_daemon_tells_where_its_trail_ends() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.ready_daemon();
+    sandbox.drop_file("good.csv", GOOD);
+    sandbox.wait_for_sealed(1);
+    let segment = files_below(&sandbox.site("audit")).pop().unwrap();
+    let text = fs::read_to_string(&segment).unwrap();
+    let without_last = text.trim_end().rfind('\n').unwrap() + 1;
+    let shorter = sandbox.path("shorter");
+    fs::create_dir(&shorter).unwrap();
+    fs::write(shorter.join(segment.file_name().unwrap()), &text[..without_last]).unwrap();
+    let dir = |path: &std::path::Path| format!("dir = {path:?}");
+    let (kept, given) = (dir(&sandbox.site("audit")), dir(&shorter));
+    sandbox.edit_config(&kept, &given);
+    let (code, text) = said(&sandbox, &["audit", "verify"]);
+    assert!(code == Some(3) && text.contains("was cut off or deleted"), "{text}");
+    sandbox.edit_config(&given, &kept);
+    let (code, text) = said(&sandbox, &["audit", "verify"]);
+    assert!(code == Some(0) && text.contains("holds"), "{text}");
+    daemon.stop();
+}
+
+#[test]
+fn what_is_no_secret_or_reason_says_nothing_of_the_trail() {
+    let sandbox = Sandbox::new();
+    sandbox.run_until_idle();
+    let none = sandbox.path("none.txt");
+    fs::write(&none, "no secret\n").unwrap();
+    for (option, missing) in [("--secret", "no audit secret"), ("--checkpoint", "no checkpoint")] {
+        let (code, text) = said(&sandbox, &["audit", "verify", option, none.to_str().unwrap()]);
+        assert!(code == Some(1) && text.contains(missing) && !text.contains("broken"), "{text}");
+    }
+    let (code, text) = said(&sandbox, &["audit", "export", "--reason", " "]);
+    assert!(code == Some(2) && text.contains("say why"), "{text}");
+}
+
+#[test]
 fn the_public_key_is_enough_to_verify() {
     let sandbox = Sandbox::new();
     sandbox.drop_file("good.csv", GOOD);

@@ -25,7 +25,7 @@ pub enum Arguments {
         #[arg(long = "job", value_name = "JOB")]
         jobs: Vec<JobId>,
         /// Why, for the audit trail
-        #[arg(long)]
+        #[arg(long, value_parser = crate::cli::reason)]
         reason: String,
     },
     /// End a hold
@@ -33,7 +33,7 @@ pub enum Arguments {
         /// Name of the hold
         name: String,
         /// Why, for the audit trail
-        #[arg(long)]
+        #[arg(long, value_parser = crate::cli::reason)]
         reason: String,
     },
     /// All holds

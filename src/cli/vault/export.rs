@@ -30,7 +30,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
     /// Why, for the audit trail
-    #[arg(long)]
+    #[arg(long, value_parser = crate::cli::reason)]
     reason: String,
 }
 

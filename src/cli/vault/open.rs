@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(short, long)]
     output: Option<PathBuf>,
     /// Why, for the audit trail
-    #[arg(long)]
+    #[arg(long, value_parser = crate::cli::reason)]
     reason: Option<String>,
 }
 

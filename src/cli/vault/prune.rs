@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(long)]
     dry_run: bool,
     /// Why, for the audit trail and the tombstones
-    #[arg(long, required_unless_present = "dry_run")]
+    #[arg(long, required_unless_present = "dry_run", value_parser = crate::cli::reason)]
     reason: Option<String>,
     /// Answer in JSON
     #[arg(long)]

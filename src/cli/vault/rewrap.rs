@@ -33,7 +33,7 @@ pub struct Arguments {
     #[arg(short, long)]
     recipient: Vec<String>,
     /// Why, for the audit trail
-    #[arg(long)]
+    #[arg(long, value_parser = crate::cli::reason)]
     reason: String,
     /// Answer in JSON
     #[arg(long)]

@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SIZE", value_parser = crate::config::parse_byte_size)]
     rate: Option<u64>,
     /// Why, for the audit trail
-    #[arg(long)]
+    #[arg(long, value_parser = crate::cli::reason)]
     reason: Option<String>,
     /// Answer in JSON
     #[arg(long)]

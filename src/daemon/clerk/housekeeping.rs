@@ -187,7 +187,7 @@ pub fn obstacle(error: &ClerkError, config: &Config) -> Obstacle {
             Obstacle { what, path: Some(config.daemon.state_dir.clone()), ailment: Some(ledger_ailment(error)) }
         }
         ClerkError::Crowded { dir, .. } => Obstacle { what, path: Some(dir.clone()), ailment: Some(Ailment::Crowded) },
-        ClerkError::Audit(AuditError::Broken { .. })
+        ClerkError::Audit(AuditError::Broken { .. } | AuditError::Unusable { .. })
         | ClerkError::Ledger(LedgerError::Newer { .. })
         | ClerkError::NoRoom { .. } => Obstacle::other(what),
     }

@@ -74,6 +74,7 @@ impl State {
                 tracing::warn!(
                     code = "file_irregular",
                     landing = landing.name,
+                    file = self.name_for_logs(&key.1),
                     "a link, FIFO, socket or device is left alone; remove it"
                 );
             }
@@ -123,6 +124,11 @@ impl State {
         }
     }
 
+    /// Where a file lies below its landing, unless names are kept out of logs.
+    fn name_for_logs(&self, relative: &Path) -> Option<String> {
+        (!self.config.vault.opaque).then(|| relative.display().to_string())
+    }
+
     /// A rename by link and unlink has two names for a moment; one that lasts is somebody's way back into the file.
     fn warn_of_links(&mut self, landing: &Landing, key: &Key, candidate: &Candidate, now: Now) {
         let lasting =
@@ -131,6 +137,7 @@ impl State {
             tracing::warn!(
                 code = "file_hardlinked",
                 landing = landing.name,
+                file = self.name_for_logs(&key.1),
                 "a file with a second name (hard link) is left alone; remove the other name"
             );
         }
