@@ -381,6 +381,14 @@ fn ordinary(kind: usize, n: u64) -> String {
     }
 }
 
+#[test]
+fn times_at_even_steps_are_nobodys_number() {
+    let rows: Vec<Vec<String>> = (0..14).map(|n| [0, 3].map(|kind| ordinary(kind, 103_997 + n)).to_vec()).collect();
+    let csv = csv(&["c0", "c1"], &rows);
+    let found = verified(csv.as_bytes(), &Reading::default(), &with(&["c0=keep", "c1=keep"], Verify::Warn));
+    assert_eq!(found.unwrap().leaks, vec![]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 48, ..ProptestConfig::default() })]
 
