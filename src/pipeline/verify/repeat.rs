@@ -92,6 +92,8 @@ pub(super) struct Repeats {
     pub cells: Map<Key, Pair>,
     /// Words within cells.
     pub words: Map<Key, Pair>,
+    /// Dates and numbers within cells: of one time, they meet by chance.
+    pub numbers: Map<Key, Pair>,
     /// Telling values of masked columns, sampled.
     pub originals: Vec<(u64, u32)>,
     /// Telling values that go out, sampled, with the number of their row.
@@ -183,8 +185,9 @@ pub(super) fn look(
                     let pair = found.cells.entry((of, side.index)).or_default();
                     pair.see(digest, number, is_telling(value.as_bytes()));
                 } else if starts != 0 && view.length >= SHORTEST_TEXT {
-                    look_for_words(value.as_bytes(), starts, &words, columns, |of, digest, telling| {
-                        found.words.entry((of, side.index)).or_default().see(digest, number, telling);
+                    look_for_words(value.as_bytes(), starts, &words, columns, |of, digest, value| {
+                        let pairs = if has_letters(value) { &mut found.words } else { &mut found.numbers };
+                        pairs.entry((of, side.index)).or_default().see(digest, number, is_telling(value));
                     });
                 }
                 if digest & sample == 0 && is_telling(value.as_bytes()) {
@@ -211,7 +214,7 @@ fn look_for_words(
     starts: u64,
     words: &[Word],
     columns: &[Column<'_>],
-    mut see: impl FnMut(u32, u64, bool),
+    mut see: impl FnMut(u32, u64, &[u8]),
 ) {
     for at in beginnings(text) {
         let Some(start) = text[at..].first_chunk().map(|start| fold(u32::from_le_bytes(*start))) else { break };
@@ -223,7 +226,7 @@ fn look_for_words(
             let is_here = text[at..].get(..value.len()).is_some_and(|here| here.eq_ignore_ascii_case(value));
             let ends = |next: Option<&u8>| next.is_none_or(|next| !is_word(*next));
             if is_here && ends(text.get(at + value.len())) && is_worth_a_word(value) {
-                see(columns[*slot].watched.index as u32, *digest, is_telling(value));
+                see(columns[*slot].watched.index as u32, *digest, value);
             }
         }
     }
@@ -259,7 +262,11 @@ fn is_word(byte: u8) -> bool {
 
 /// Short numbers stand in many a text.
 fn is_worth_a_word(value: &[u8]) -> bool {
-    value.len() >= 7 || value.iter().any(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
+    value.len() >= 7 || has_letters(value)
+}
+
+fn has_letters(value: &[u8]) -> bool {
+    value.iter().any(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
 }
 
 #[cfg(test)]

@@ -62,6 +62,7 @@ pub(in crate::pipeline) struct Sum {
     remembered: Remembered,
     cells: Map<Key, Pair>,
     words: Map<Key, Pair>,
+    numbers: Map<Key, Pair>,
     originals: Map<u64, Original>,
     outgoing: Map<u64, Outgoing>,
 }
@@ -82,6 +83,7 @@ impl Sum {
             remembered: Remembered::default(),
             cells: Map::default(),
             words: Map::default(),
+            numbers: Map::default(),
             originals: Map::default(),
             outgoing: Map::default(),
         }
@@ -101,7 +103,8 @@ impl Sum {
     pub(in crate::pipeline) fn add(&mut self, seen: Seen) {
         let Seen { first_row, columns, repeats } = seen;
         columns.into_iter().for_each(|column| self.add_column(column, first_row));
-        for (mine, theirs) in [(&mut self.cells, repeats.cells), (&mut self.words, repeats.words)] {
+        let mine = [&mut self.cells, &mut self.words, &mut self.numbers];
+        for (mine, theirs) in mine.into_iter().zip([repeats.cells, repeats.words, repeats.numbers]) {
             for (key, pair) in theirs {
                 if mine.len() < PAIRS || mine.contains_key(&key) {
                     mine.entry(key).or_default().add(pair);
@@ -221,7 +224,12 @@ impl Sum {
         };
         let filled = |column: u32| self.columns.get(column as usize).map_or(0, |column| column.filled);
         let filled_by_both = |(of, column): Key| filled(of).min(filled(column));
-        for (pairs, least, one_in) in [(&self.cells, COPIED, COPIED_ONE_IN), (&self.words, SAID, SAID_ONE_IN)] {
+        let rules = [
+            (&self.cells, COPIED, COPIED_ONE_IN),
+            (&self.words, SAID, SAID_ONE_IN),
+            (&self.numbers, COPIED, SAID_ONE_IN),
+        ];
+        for (pairs, least, one_in) in rules {
             for (key, pair) in pairs {
                 if pair.tells() {
                     see(*key, pair.telling_row, pair.telling);
