@@ -45,7 +45,7 @@ impl ShortHmac {
         #[cfg(target_arch = "x86_64")]
         if self.has_instructions {
             // SAFETY: the processor has the instructions.
-            return unsafe { pair::digests(&self.inner, &self.outer, values.map(padded)) };
+            return unsafe { pair::digests(&self.inner, &self.outer, values) };
         }
         values.map(|value| self.digest(value))
     }
@@ -62,11 +62,17 @@ fn has_instructions() -> bool {
 #[inline]
 fn padded(text: &[u8]) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
+    pad(text, &mut block);
+    block
+}
+
+/// The same in a block of zeros.
+#[inline]
+fn pad(text: &[u8], block: &mut [u8; BLOCK]) {
     block[..text.len()].copy_from_slice(text);
     block[text.len()] = 0x80;
     let bits = 8 * (BLOCK + text.len()) as u64;
     block[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
-    block
 }
 
 fn after(state: &[u32; 8], block: &[u8; BLOCK]) -> [u8; 32] {
@@ -81,7 +87,7 @@ fn after(state: &[u32; 8], block: &[u8; BLOCK]) -> [u8; 32] {
 mod pair {
     use std::arch::x86_64::*;
 
-    use super::BLOCK;
+    use super::{BLOCK, pad};
 
     const LANES: usize = 2;
     type Lanes = [__m128i; LANES];
@@ -100,7 +106,9 @@ mod pair {
     ];
 
     #[target_feature(enable = "sha,ssse3,sse4.1")]
-    pub(super) fn digests(inner: &[u32; 8], outer: &[u32; 8], blocks: [[u8; BLOCK]; LANES]) -> [[u8; 32]; LANES] {
+    pub(super) fn digests(inner: &[u32; 8], outer: &[u32; 8], values: [&[u8]; LANES]) -> [[u8; 32]; LANES] {
+        let mut blocks = [[0; BLOCK]; LANES];
+        blocks.iter_mut().zip(values).for_each(|(block, value)| pad(value, block));
         let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
         let words = |at: usize| blocks.each_ref().map(|block| _mm_shuffle_epi8(sixteen(&block[16 * at..]), swap));
         let halves = compress(inner, [words(0), words(1), words(2), words(3)]);
@@ -128,17 +136,20 @@ mod pair {
         let (cdab, efgh) = (_mm_shuffle_epi32::<0xb1>(first), _mm_shuffle_epi32::<0x1b>(last));
         let began = [_mm_alignr_epi8::<8>(cdab, efgh), _mm_blend_epi16::<0xf0>(efgh, cdab)];
         let (mut abef, mut cdgh) = ([began[0]; LANES], [began[1]; LANES]);
-        for (round, keys) in ROUNDS.iter().enumerate() {
-            let keys = four(keys);
-            for lane in 0..LANES {
-                if round >= 4 {
-                    let [v0, v1, v2, v3] = [0, 1, 2, 3].map(|back| message[(round + back) % 4][lane]);
-                    let sum = _mm_add_epi32(_mm_sha256msg1_epu32(v0, v1), _mm_alignr_epi8::<4>(v3, v2));
-                    message[round % 4][lane] = _mm_sha256msg2_epu32(sum, v3);
+        // Four rounds at a time, so that the message has its places in registers.
+        for (turn, keys) in ROUNDS.as_chunks::<4>().0.iter().enumerate() {
+            for step in 0..4 {
+                let keys = four(&keys[step]);
+                for lane in 0..LANES {
+                    if turn > 0 {
+                        let [v0, v1, v2, v3] = [0, 1, 2, 3].map(|back| message[(step + back) % 4][lane]);
+                        let sum = _mm_add_epi32(_mm_sha256msg1_epu32(v0, v1), _mm_alignr_epi8::<4>(v3, v2));
+                        message[step][lane] = _mm_sha256msg2_epu32(sum, v3);
+                    }
+                    let words = _mm_add_epi32(message[step][lane], keys);
+                    cdgh[lane] = _mm_sha256rnds2_epu32(cdgh[lane], abef[lane], words);
+                    abef[lane] = _mm_sha256rnds2_epu32(abef[lane], cdgh[lane], _mm_shuffle_epi32::<0x0e>(words));
                 }
-                let words = _mm_add_epi32(message[round % 4][lane], keys);
-                cdgh[lane] = _mm_sha256rnds2_epu32(cdgh[lane], abef[lane], words);
-                abef[lane] = _mm_sha256rnds2_epu32(abef[lane], cdgh[lane], _mm_shuffle_epi32::<0x0e>(words));
             }
         }
         let mut ended = [[first; LANES], [last; LANES]];
