@@ -5,6 +5,7 @@ __debug__ or sys.exit("not with -O: the checks are assertions")
 
 trail, signers = pathlib.Path(sys.argv[1]), sys.argv[2]
 secret = re.search("veild-audit-secret-1-([0-9a-f]{64})", open(sys.argv[3]).read()) if len(sys.argv) > 3 else None
+len(sys.argv) < 4 or secret or sys.exit(f"{sys.argv[3]}: it holds no audit secret")
 derive = lambda key, purpose: hmac.digest(key, b"veild-audit-epoch " + purpose, "sha256")
 key, epoch, due, number, prev = secret and bytes.fromhex(secret[1]), 0, None, 1, "0" * 64
 
@@ -50,4 +51,5 @@ for path in (pieces[first] for first in sorted(pieces)):
         if "checkpoint" in veild:
             checkpoint(veild["checkpoint"], number, prev, leaps=False)
         number, prev = number + 1, hashlib.sha256(line).hexdigest()
+assert not key or due is not None, "the end is not sealed: it was written anew, or the secret is another trail's"
 print(f"the chain holds up to record {number - 1}")

@@ -112,7 +112,6 @@ fn a_passphrase_is_asked_for_on_a_terminal_and_not_shown() {
     let mut input = child.stdin.take().unwrap();
     let mut seen = String::new();
     let mut screen = child.stdout.take().unwrap();
-    // The echo is off once the prompt is there.
     while !seen.contains("passphrase of the identity: ") {
         let mut byte = [0];
         if std::io::Read::read(&mut screen, &mut byte).unwrap() == 0 {
@@ -120,6 +119,8 @@ fn a_passphrase_is_asked_for_on_a_terminal_and_not_shown() {
         }
         seen.push(char::from(byte[0]));
     }
+    // The echo goes off behind the prompt; people take longer.
+    std::thread::sleep(std::time::Duration::from_secs(1));
     input.write_all(b"correct horse\n").unwrap();
     let mut rest = Vec::new();
     std::io::Read::read_to_end(&mut screen, &mut rest).unwrap();
