@@ -60,7 +60,7 @@ impl Encoding {
     }
 }
 
-/// A hash with its key scheduled; cloned for each cell.
+/// A hash with its key scheduled.
 pub struct Keyed {
     state: KeyedState,
     encoding: Encoding,
