@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Seek;
 use std::sync::Arc;
 
+use super::expansion::Expansion;
 use super::fault::{internal, of_file};
 use super::sieve::Sieve;
 use super::source::retry;
@@ -29,13 +30,18 @@ pub(super) fn is_enforced(policy: &Policy) -> bool {
     policy.anonymity.as_ref().is_some_and(|asked| asked.mode == Mode::Enforce)
 }
 
-/// The outputs ready for the reading that makes them; the input is read once before where a policy wants that.
-pub(super) fn outgoing(input: &Input, outputs: Vec<Output>, means: Means<'_>) -> Result<Vec<Outgoing>, Failure> {
+/// The outputs ready for the reading that makes them, each with the count of what conversions may make; the input is read
+/// once before where a policy wants that.
+pub(super) fn outgoing(
+    input: &Input,
+    (outputs, converted): (Vec<Output>, Vec<Arc<Expansion>>),
+    means: Means<'_>,
+) -> Result<Vec<Outgoing>, Failure> {
     let enforced = outputs.iter().map(|output| &output.policy).filter(|policy| is_enforced(policy));
     let enforced = enforced.map(|policy| (policy, None)).collect();
     let mut tallies = count_all(&input.file, &input.reading, enforced, means)?.into_iter();
     let mut all = Vec::with_capacity(outputs.len());
-    for Output { policy, writing, sink } in outputs {
+    for (Output { policy, writing, sink }, expansion) in outputs.into_iter().zip(converted) {
         let (policy, sieve) = match is_enforced(&policy) {
             false => {
                 let sieve = Sieve::of(&policy, means.keys);
@@ -49,7 +55,7 @@ pub(super) fn outgoing(input: &Input, outputs: Vec<Output>, means: Means<'_>) ->
                 (policy.at_levels(&decision.levels), Some(Sieve::choosing(&policy, decision, means.keys)))
             }
         };
-        all.push(Outgoing { policy, writing, sink, sieve: sieve.map(Arc::new) });
+        all.push(Outgoing { policy, writing, sink, expansion, sieve: sieve.map(Arc::new) });
     }
     Ok(all)
 }
@@ -109,7 +115,9 @@ fn count_all(
         let sieve = Arc::new(Sieve::counting(policy, means.keys, begun));
         sieves.push(sieve.clone());
         let (policy, sieve) = (policy.for_counting(), Some(sieve));
-        outgoing.push(Outgoing { policy, writing: Compress::None.into(), sink: Sink::Discard, sieve });
+        // Nothing is converted where nothing comes out.
+        let expansion = Arc::new(Expansion::of(u64::MAX, reading.limits));
+        outgoing.push(Outgoing { policy, writing: Compress::None.into(), sink: Sink::Discard, expansion, sieve });
     }
     let input = Input { file: again, reading: reading.clone(), digest: DigestKind::None };
     process_as_found(input, outgoing, means.keys, means.threads, means.progress)?;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use flate2::GzBuilder;
 use flate2::write::GzEncoder;
@@ -9,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::charset::{Charset, Script};
 use super::convert::Converter;
+use super::expansion::Expansion;
 use super::fault::{internal, of_file};
 use super::reading::Compression;
 use super::sieve::Rows;
@@ -60,35 +62,28 @@ pub(super) struct Outlet {
     pub drain: Drain,
     compression: Option<Compression>,
     writing: Writing,
+    /// Counts what a conversion makes.
+    pub expansion: Arc<Expansion>,
     /// What the leak scan has seen of it.
     pub sum: Sum,
 }
 
 impl Outlet {
     /// Opens an output for the text of a source: written as that is, or for a conversion in UTF-8.
-    pub(super) fn open(
-        sink: Sink,
-        writing: Writing,
-        (source, format): (&Source<'_>, Format),
-        sum: Sum,
-    ) -> Result<Outlet, Failure> {
-        if writing.format.converts(format) {
-            return Outlet::open_binary(sink, writing, source.compression(), sum);
-        }
-        let compression = writing.compression(source.compression());
-        Ok(Outlet { drain: Drain::open(sink, compression, source.script())?, compression, writing, sum })
+    pub(super) fn open(output: Outgoing, source: &Source<'_>, format: Format, sum: Sum) -> Result<Outlet, Failure> {
+        let script = if output.writing.format.converts(format) { Script::plain() } else { source.script() };
+        Outlet::open_as(output, source.compression(), script, sum)
     }
 
     /// Opens an output for bytes that are not written in a file's encoding, compressed as asked for.
-    pub(super) fn open_binary(
-        sink: Sink,
-        writing: Writing,
-        input: Option<Compression>,
-        sum: Sum,
-    ) -> Result<Outlet, Failure> {
+    pub(super) fn open_binary(output: Outgoing, input: Option<Compression>, sum: Sum) -> Result<Outlet, Failure> {
+        Outlet::open_as(output, input, Script::plain(), sum)
+    }
+
+    fn open_as(output: Outgoing, input: Option<Compression>, script: Script, sum: Sum) -> Result<Outlet, Failure> {
+        let Outgoing { writing, sink, expansion, .. } = output;
         let compression = writing.compression(input);
-        let plain = Script { charset: Charset::Utf8, swaps: Vec::new() };
-        Ok(Outlet { drain: Drain::open(sink, compression, plain)?, compression, writing, sum })
+        Ok(Outlet { drain: Drain::open(sink, compression, script)?, compression, writing, expansion, sum })
     }
 
     pub(super) fn open_all(
@@ -96,7 +91,10 @@ impl Outlet {
         source: &Source<'_>,
         format: Format,
     ) -> Result<Vec<Outlet>, Failure> {
-        let open = |it: Outgoing| Outlet::open(it.sink, it.writing, (source, format), Sum::new(&it.policy));
+        let open = |output: Outgoing| {
+            let sum = Sum::new(&output.policy);
+            Outlet::open(output, source, format, sum)
+        };
         outputs.into_iter().map(open).collect()
     }
 
@@ -186,10 +184,7 @@ impl Drain {
     /// Writes a piece of text in UTF-8, which holds whole characters only.
     pub(super) fn write(&mut self, piece: &[u8]) -> Result<(), Failure> {
         if let Some(converter) = &mut self.converter {
-            let made = converter.take(piece)?;
-            self.press.write(&made)?;
-            converter.reuse(made);
-            return Ok(());
+            return converter.take(piece, &mut |made| self.press.write(made));
         }
         let bytes = if self.script.is_plain() {
             piece

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::fault::of_file;
-use super::{Failure, Limits};
+use super::{Failure, Fault, Limits};
 
 impl Limits {
     /// What is exceeded when so much has come out of an input of that size, and what to do.
@@ -38,6 +38,17 @@ impl Expansion {
     pub(super) fn add(&self, bytes: u64) -> Result<(), Failure> {
         let before = self.expanded.fetch_add(bytes, Ordering::Relaxed);
         self.check(before.saturating_add(bytes))
+    }
+
+    /// The same of a row of an output, which is then told.
+    pub(super) fn add_row(&self, bytes: u64, row: u64) -> Result<(), Failure> {
+        self.add(bytes).map_err(|failure| match failure {
+            Failure::Reject(fault) => {
+                let sentence = format!("{}, from row {row} of the output on", fault.sentence);
+                Failure::Reject(Fault { sentence, row: Some(row), ..fault })
+            }
+            failure => failure,
+        })
     }
 
     /// The same of what was counted elsewhere.

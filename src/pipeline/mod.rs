@@ -14,6 +14,7 @@ use crate::anonymity::AnonymityReport;
 use crate::keys::MaskingKeys;
 use crate::policy::Policy;
 use crate::seal::Sealing;
+use expansion::Expansion;
 use sieve::Sieve;
 use source::{Digester, Source};
 
@@ -85,6 +86,8 @@ struct Outgoing {
     policy: Policy,
     writing: Writing,
     sink: Sink,
+    /// Counts what a conversion makes.
+    expansion: Arc<Expansion>,
     sieve: Option<Arc<Sieve>>,
 }
 
@@ -217,10 +220,26 @@ pub fn process(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
+    let metadata = input.file.metadata().map_err(|error| source::retry("look at the input", &error))?;
+    // Of a pipe nobody knows the size.
+    let size = if metadata.is_file() { metadata.len() } else { u64::MAX };
+    let converted = outputs.iter().map(|_| Arc::new(Expansion::of(size, input.reading.limits))).collect();
+    process_counted(input, (outputs, converted), keys, threads, progress)
+}
+
+/// The same, where what conversions make of each output is counted with what they make of others.
+fn process_counted(
+    input: Input,
+    (outputs, converted): (Vec<Output>, Vec<Arc<Expansion>>),
+    keys: &MaskingKeys,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Report, Failure> {
     let reads_twice = outputs.iter().any(|output| anonymise::is_enforced(&output.policy));
     let metadata = input.file.metadata().map_err(|error| source::retry("look at the input", &error))?;
     let again = input.file.try_clone().map_err(|error| source::retry("look at the input", &error))?;
-    let outgoing = anonymise::outgoing(&input, outputs, anonymise::Means { keys, threads, progress })?;
+    let means = anonymise::Means { keys, threads, progress };
+    let outgoing = anonymise::outgoing(&input, (outputs, converted), means)?;
     let report = process_as_found(input, outgoing, keys, threads, progress)?;
     if report.outputs.iter().any(|output| output.rows_out + output.rows_suppressed != report.rows_in) {
         return Err(fault::internal("rows were lost or came twice"));

@@ -290,9 +290,9 @@ fn split_at_extension(name: &[u8]) -> (&[u8], Vec<u8>) {
 pub struct Limits {
     /// Longest record in bytes, its line ending included.
     pub max_record_bytes: u64,
-    /// Most bytes that come out of a compressed input.
+    /// Most bytes that come out of a compressed or converted input.
     pub max_expanded_bytes: u64,
-    /// Most bytes that come out of a compressed input for each byte of it, once [`Limits::FREE_BYTES`] came out.
+    /// Most bytes that come out of such an input for each byte of it, once [`Limits::FREE_BYTES`] came out.
     pub max_expansion: u64,
     /// Deepest nesting of objects and arrays.
     pub max_depth: usize,
@@ -305,7 +305,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What any compressed input may hold, however small it is.
+    /// What may come out of any input, however small it is.
     pub const FREE_BYTES: u64 = 16 << 20;
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use flate2::bufread::GzDecoder;
 use sha2::{Digest, Sha256};
 
-use super::charset::{self, Charset, Script};
+use super::charset::{self, Script};
 use super::reading::{Compression, Limits};
 use super::{DigestKind, Failure, Fault};
 use crate::keys::MaskingKeys;
@@ -246,8 +246,7 @@ impl<'a> Source<'a> {
 
     /// How the text is written.
     pub(super) fn script(&self) -> Script {
-        let plain = Script { charset: Charset::Utf8, swaps: Vec::new() };
-        self.text.as_ref().map_or(plain, |(script, _)| script.clone())
+        self.text.as_ref().map_or_else(Script::plain, |(script, _)| script.clone())
     }
 
     /// The first decoded bytes, before any was taken, and whether they are all.

@@ -151,6 +151,23 @@ fn parquet_becomes_lines_of_json_that_others_read() {
 }
 
 #[test]
+fn few_bytes_that_would_become_many_are_quarantined_within_the_memory_of_a_worker() {
+    let sandbox = Sandbox::new();
+    sandbox.edit_config("min_free = ", "worker_memory = \"256MiB\"\nmin_free = ");
+    let keys = "policy = \"people\"\noutput.format = \"csv\"\nlimits.max_expansion = 30";
+    sandbox.edit_config("policy = \"people\"", keys);
+    sandbox.edit_config("[policy.people]", "[policy.people]\nmissing = \"ignore\"");
+    sandbox.edit_config("unlisted = \"reject\"", "unlisted = \"keep\"");
+    let members: Vec<String> = (0..4000).map(|key| format!("\"k{key}\":1")).collect();
+    sandbox.drop_file("wide.ndjson", format!("{{{}}}\n{}", members.join(","), "{}\n".repeat(200_000)));
+    sandbox.run_until_idle();
+    let reason = &sandbox.quarantined()[0];
+    assert_eq!((&reason["code"], &reason["attempts"]), (&"expansion_exceeded".into(), &0.into()), "{reason}");
+    assert!(reason["row"].as_u64().unwrap() > 4000, "{reason}");
+    sandbox.assert_audit_holds();
+}
+
+#[test]
 fn what_no_file_could_become_is_refused_with_the_configuration() {
     let sandbox = Sandbox::new();
     let given = "policy = \"people\"\noutput.format = \"parquet\"\ndelimited.widths = [3, 9]";
@@ -161,7 +178,7 @@ fn what_no_file_could_become_is_refused_with_the_configuration() {
 }
 
 /// A workbook of two sheets, `People` and `Notes`, the second of one column.
-fn workbook() -> Vec<u8> {
+pub fn workbook() -> Vec<u8> {
     const SPACE: &str = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
     const OFFICE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
     const PACKAGE: &str = "http://schemas.openxmlformats.org/package/2006/relationships";

@@ -4,15 +4,17 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::sync::Arc;
 use std::thread;
 
 use super::pack::{Label, Packer};
 use super::unpack::{self, BLOCK, Found};
 use super::{Archive, Failure};
+use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
 use crate::pipeline::tap::Mishap;
-use crate::pipeline::{DigestKind, Input, Output, Reading, Report, Sink, extension, pipe, process};
+use crate::pipeline::{DigestKind, Input, Output, Reading, Report, Sink, extension, pipe, process_counted};
 use crate::pipeline::{columnar, spreadsheet};
 use crate::policy::Policy;
 
@@ -25,6 +27,8 @@ pub(super) struct Side<'p> {
     /// Where it goes; absent when only its size is wanted.
     pub packer: Option<&'p mut Packer>,
     pub size: Option<u64>,
+    /// Counts what conversions make.
+    pub converted: Arc<Expansion>,
 }
 
 /// Where an output's bytes come out.
@@ -60,7 +64,7 @@ pub(super) fn pass(
         None => pipe().map(|(input, feed)| (input, Some(feed)))?,
         Some(title) => (hold(archive, title, &mut content, expanded)?, None),
     };
-    let (mut outputs, mut outflows) = (Vec::new(), Vec::new());
+    let (mut outputs, mut converted, mut outflows) = (Vec::new(), Vec::new(), Vec::new());
     for side in sides {
         let sink = match side.packer {
             None => Sink::Discard,
@@ -71,13 +75,14 @@ pub(super) fn pass(
             }
         };
         outputs.push(Output { policy: side.policy, writing: archive.writing(), sink });
+        converted.push(side.converted);
     }
     let (keys, threads) = (archive.keys, archive.threads);
     let (progress, done) = (archive.progress, (*expanded).min(archive.window.size()));
     thread::scope(|scope| {
         let processing = scope.spawn(move || {
             let input = Input { file: input, reading, digest: DigestKind::None };
-            process(input, outputs, keys, threads, &|_| progress(done))
+            process_counted(input, (outputs, converted), keys, threads, &|_| progress(done))
         });
         let append = |mut outflow: Outflow<'_>| outflow.packer.append(&label, outflow.size, &mut outflow.content);
         let appending: Vec<_> = outflows.into_iter().map(|outflow| scope.spawn(move || append(outflow))).collect();

@@ -57,6 +57,8 @@ struct Archive<'a> {
     progress: &'a (dyn Fn(u64) + Sync),
     /// What may come out of it; what has is in the [`Tally`], for a tar archive is read twice.
     expansion: Expansion,
+    /// Of the whole, in bytes.
+    len: u64,
 }
 
 /// What all members together have come to.
@@ -75,6 +77,8 @@ struct Tally {
     verified: Vec<Verified>,
     /// Bytes of each member that was written, by output.
     sizes: Vec<Vec<u64>>,
+    /// What conversions of all members may come to, by output.
+    converted: Vec<Arc<Expansion>>,
 }
 
 #[allow(clippy::too_many_arguments)] // as `process`, with what the file was found to be
@@ -116,12 +120,13 @@ pub(super) fn process(
         threads,
         progress,
         expansion,
+        len,
     };
     let (mut packers, mut mishaps) = (Vec::new(), Vec::new());
     for output in outputs {
         // Its members are what is looked at.
-        let tap =
-            Tap::new(Outlet::open_binary(output.sink, output.writing.compress.into(), kind.compression, Sum::off())?);
+        let around = Outgoing { writing: output.writing.compress.into(), ..output };
+        let tap = Tap::new(Outlet::open_binary(around, kind.compression, Sum::off())?);
         mishaps.push(tap.mishap.clone());
         packers.push(Packer::new(kind.made(), tap));
     }
@@ -164,6 +169,7 @@ impl Archive<'_> {
             verified: vec![Verified::default(); count],
             suppressed: vec![0; count],
             sizes: vec![Vec::new(); count],
+            converted: (0..count).map(|_| Arc::new(Expansion::of(self.len, self.reading.limits))).collect(),
             ..Tally::default()
         };
         let mut visit = |found: Found<'_>| self.member(found, &mut tally, &mut packing, mishaps);
@@ -223,7 +229,7 @@ impl Archive<'_> {
             let packer = packers.as_mut().and_then(|(packers, _)| packers.next());
             let sizes = packers.as_ref().and_then(|(_, sizes)| *sizes);
             let size = sizes.and_then(|sizes| sizes[output].get(tally.sizes[output].len()).copied());
-            sides.push(Side { policy, packer, size });
+            sides.push(Side { policy, packer, size, converted: tally.converted[output].clone() });
         }
         let report = member::pass(self, found, sides, &mut tally.expanded, mishaps)
             .map_err(|failure| named(failure, noun, number))?;

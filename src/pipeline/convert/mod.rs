@@ -7,12 +7,17 @@
 mod table;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 pub(super) use self::table::{parquet_properties, push_field, push_key};
 
 use self::table::Table;
+use super::expansion::Expansion;
 use super::fault::{internal, of_file};
 use super::{Failure, Fault, OutputFormat, Writing, delimited, json};
+
+/// Bytes of text that are handed on at a time.
+pub(super) const BLOCK: usize = 256 << 10;
 
 /// One record's value in a column.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,9 +39,38 @@ pub(super) struct Converter {
     writing: Writing,
     /// Absent until the columns are known, and where records of JSON stay such.
     table: Option<Table>,
+    made: Made,
+}
+
+/// Takes what is ready.
+type Write<'w> = &'w mut dyn FnMut(&[u8]) -> Result<(), Failure>;
+
+/// What has come of the records so far.
+struct Made {
+    /// Not yet handed on.
+    bytes: Vec<u8>,
     rows: u64,
-    /// Of the last piece, in memory that is used again.
-    made: Vec<u8>,
+    /// A few bytes of the input can stand for any number of fields.
+    expansion: Arc<Expansion>,
+}
+
+impl Made {
+    fn new(expansion: Arc<Expansion>) -> Made {
+        Made { bytes: Vec::new(), rows: 0, expansion }
+    }
+
+    /// Counts a row of so many bytes, and hands on what has come together.
+    fn row(&mut self, bytes: usize, write: Write<'_>) -> Result<(), Failure> {
+        self.rows += 1;
+        self.expansion.add_row(bytes as u64, self.rows)?;
+        if self.bytes.len() < BLOCK { Ok(()) } else { self.hand_on(write) }
+    }
+
+    fn hand_on(&mut self, write: Write<'_>) -> Result<(), Failure> {
+        write(&self.bytes)?;
+        self.bytes.clear();
+        Ok(())
+    }
 }
 
 impl Converter {
@@ -45,58 +79,47 @@ impl Converter {
         writing: Writing,
         names: &[String],
         rows: delimited::Rows,
+        expansion: Arc<Expansion>,
     ) -> Result<Converter, Failure> {
-        let mut made = Vec::new();
-        let table = Some(Table::begin(writing, names, &mut made)?);
-        Ok(Converter { records: Records::Delimited(rows), writing, table, rows: 0, made })
+        let mut made = Made::new(expansion);
+        let table = Some(Table::begin(writing, names, &mut made.bytes)?);
+        Ok(Converter { records: Records::Delimited(rows), writing, table, made })
     }
 
-    pub(super) fn of_json(writing: Writing, rows: json::Rows) -> Converter {
-        Converter { records: Records::Json(rows), writing, table: None, rows: 0, made: Vec::new() }
+    pub(super) fn of_json(writing: Writing, rows: json::Rows, expansion: Arc<Expansion>) -> Converter {
+        Converter { records: Records::Json(rows), writing, table: None, made: Made::new(expansion) }
     }
 
     /// Rows that were converted.
     pub(super) fn rows(&self) -> u64 {
-        self.rows
+        self.made.rows
     }
 
-    /// What becomes of a piece of whole records.
-    pub(super) fn take(&mut self, piece: &[u8]) -> Result<Vec<u8>, Failure> {
-        let mut out = std::mem::take(&mut self.made);
-        match &mut self.records {
+    /// Converts a piece of whole records.
+    pub(super) fn take(&mut self, piece: &[u8], write: Write<'_>) -> Result<(), Failure> {
+        let Converter { records, writing, table, made } = self;
+        match records {
             Records::Delimited(records) => {
-                let table = self.table.as_mut().ok_or_else(|| internal("a table was not begun"))?;
+                let table = table.as_mut().ok_or_else(|| internal("a table was not begun"))?;
                 records.each(piece, &mut |row| {
-                    self.rows += 1;
-                    table.row(row, &mut out)
+                    let bytes = table.row(row, &mut made.bytes)?;
+                    made.row(bytes, write)
                 })?;
             }
-            Records::Json(records) if Table::is_lines(self.writing) => {
+            Records::Json(records) if Table::is_lines(*writing) => {
                 records.each(piece, &mut |_, record| {
-                    self.rows += 1;
-                    json::push_line(record, &mut out);
-                    Ok(())
+                    json::push_line(record, &mut made.bytes);
+                    made.row(record.len(), write)
                 })?;
             }
-            Records::Json(records) => {
-                tabulate(records, piece, self.writing, (&mut self.table, &mut self.rows), &mut out)?
-            }
+            Records::Json(records) => tabulate(records, piece, *writing, table, made, write)?,
         }
-        if let Some(table) = &mut self.table {
-            table.hand_on(&mut out);
-        }
-        Ok(out)
-    }
-
-    /// Gives back memory for the next piece.
-    pub(super) fn reuse(&mut self, mut made: Vec<u8>) {
-        made.clear();
-        self.made = made;
+        made.hand_on(write)
     }
 
     /// What stands at the end.
     pub(super) fn end(self) -> Result<Vec<u8>, Failure> {
-        let mut out = self.made;
+        let mut out = self.made.bytes;
         match self.table {
             Some(table) => table.end(&mut out)?,
             None if Table::is_lines(self.writing) => {}
@@ -111,33 +134,48 @@ fn tabulate(
     records: &mut json::Rows,
     piece: &[u8],
     writing: Writing,
-    (table, rows): (&mut Option<Table>, &mut u64),
-    out: &mut Vec<u8>,
+    table: &mut Option<Table>,
+    made: &mut Made,
+    write: Write<'_>,
 ) -> Result<(), Failure> {
     if table.is_none() {
         let names = records.names(piece)?;
         if names.is_empty() {
             return records.each(piece, &mut |_, _| Err(Failure::Reject(no_columns())));
         }
-        *table = Some(Table::begin(writing, &names, out)?);
+        *table = Some(Table::begin(writing, &names, &mut made.bytes)?);
     }
     let table = table.as_mut().ok_or_else(|| internal("a table was not begun"))?;
     let (width, is_csv) = (table.width(), writing.format == OutputFormat::Csv);
     records.each(piece, &mut |records, record| {
-        *rows += 1;
+        let number = made.rows + 1;
         let mut row = vec![Value::Null; width];
         records.members(record, &mut |key, value| {
-            let place = table.place(&key).ok_or_else(|| Failure::Reject(new_column(*rows)))?;
+            let place = table.place(&key).ok_or_else(|| Failure::Reject(new_column(number)))?;
             let value = match value {
                 Ok(Value::Text(text)) if is_csv && text.contains('\0') => Err("a NUL character stands"),
                 value => value,
             };
-            let value = value.map_err(|what| Failure::Reject(unconvertible(*rows, place, what)))?;
+            let value = value.map_err(|what| Failure::Reject(unconvertible(number, place, what)))?;
             row[place] = value;
             Ok(())
         })?;
-        table.row(&row, out)
+        let bytes = table.row(&row, &mut made.bytes)?;
+        made.row(bytes, write)
     })
+}
+
+/// Refuses columns whose names CSV has no place for; its readers would end within them.
+pub(super) fn check_header<'n>(mut names: impl Iterator<Item = &'n str>) -> Result<(), Failure> {
+    let Some(column) = names.position(|name| name.contains('\0')) else { return Ok(()) };
+    let sentence = format!(
+        "a NUL character stands in the name of column {} of the output, which CSV has no place for",
+        column + 1
+    );
+    let advice =
+        "Drop the column by a pattern that matches its name, or set `output.format` to \"ndjson\" or \"same\".";
+    let column = Some(format!("column {}", column + 1));
+    Err(Failure::Reject(Fault { column, ..of_file("unconvertible_column", &sentence, advice) }))
 }
 
 fn no_columns() -> Fault {

@@ -11,7 +11,7 @@ use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
-use super::Value;
+use super::{Value, check_header};
 use crate::pipeline::fault::internal;
 use crate::pipeline::json::push_string;
 use crate::pipeline::{Compress, Failure, OutputFormat, Writing};
@@ -54,6 +54,7 @@ impl Table {
     pub(super) fn begin(writing: Writing, names: &[String], out: &mut Vec<u8>) -> Result<Table, Failure> {
         let body = match writing.format {
             OutputFormat::Csv => {
+                check_header(names.iter().map(String::as_str))?;
                 let names: Vec<Value<'_>> = names.iter().map(|name| Value::Text(name.into())).collect();
                 push_row(&names, out);
                 Body::Csv
@@ -75,7 +76,9 @@ impl Table {
         self.places.get(name).copied()
     }
 
-    pub(super) fn row(&mut self, row: &[Value<'_>], out: &mut Vec<u8>) -> Result<(), Failure> {
+    /// Adds a row, and tells of how many bytes; what is ready is appended to `out`.
+    pub(super) fn row(&mut self, row: &[Value<'_>], out: &mut Vec<u8>) -> Result<usize, Failure> {
+        let before = out.len();
         match &mut self.body {
             Body::Csv => push_row(row, out),
             Body::Lines { keys } => {
@@ -89,16 +92,13 @@ impl Table {
                 }
                 out.extend_from_slice(b"}\n");
             }
-            Body::Parquet(groups) => groups.row(row)?,
+            Body::Parquet(groups) => {
+                let bytes = groups.row(row)?;
+                out.append(groups.writer.inner_mut());
+                return Ok(bytes);
+            }
         }
-        Ok(())
-    }
-
-    /// Takes out what is ready.
-    pub(super) fn hand_on(&mut self, out: &mut Vec<u8>) {
-        if let Body::Parquet(groups) = &mut self.body {
-            out.append(groups.writer.inner_mut());
-        }
+        Ok(out.len() - before)
     }
 
     pub(super) fn end(self, out: &mut Vec<u8>) -> Result<(), Failure> {
@@ -120,7 +120,8 @@ impl Groups {
         Ok(Groups { writer, schema, columns, bytes: 0 })
     }
 
-    fn row(&mut self, row: &[Value<'_>]) -> Result<(), Failure> {
+    fn row(&mut self, row: &[Value<'_>]) -> Result<usize, Failure> {
+        let before = self.bytes;
         for (column, value) in self.columns.iter_mut().zip(row) {
             let text = match value {
                 Value::Null => None,
@@ -130,7 +131,11 @@ impl Groups {
             self.bytes += text.map_or(1, str::len);
             column.append_option(text);
         }
-        if self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+        let bytes = self.bytes - before;
+        if self.bytes >= BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes)
     }
 
     fn flush(&mut self) -> Result<(), Failure> {

@@ -203,7 +203,7 @@ fn run<'a>(
             None => outlet.drain.write(splicer.splice_header(&first)?.written())?,
             Some(writing) => {
                 let rows = Rows::new(&header, dialect, names.len(), script.clone());
-                outlet.drain.converter = Some(Converter::of_delimited(writing, names, rows)?);
+                outlet.drain.converter = Some(Converter::of_delimited(writing, names, rows, outlet.expansion.clone())?);
             }
         }
     }

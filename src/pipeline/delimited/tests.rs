@@ -11,10 +11,12 @@ use super::scan::{Scanner, Span};
 use super::{Fate, Fates, header, run};
 use crate::mask::Mistyped;
 use crate::pipeline::drain::Outlet;
+use crate::pipeline::expansion::Expansion;
 use crate::pipeline::sieve::Rows;
 use crate::pipeline::source::{Digester, Source};
+use crate::pipeline::tests::policy;
 use crate::pipeline::verify::Sum;
-use crate::pipeline::{Compress, Dialect, Failure, Format, Limits, Reading, Sink, Verified};
+use crate::pipeline::{Compress, Dialect, Failure, Format, Limits, Outgoing, Reading, Sink, Verified};
 
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -76,8 +78,14 @@ fn mask_all(input: &[u8], plans: &[&str], reading: &Reading) -> Result<(Vec<Vec<
     let mut source = Source::open(file(input), Digester::None, reading.limits, &|_| ())?;
     source.read_as(reading.script(source.head().0));
     let open = |sink: &Shared| {
-        Outlet::open(Sink::Plain(Box::new(sink.clone())), Compress::Same.into(), (&source, Format::Csv), Sum::off())
-            .unwrap()
+        let output = Outgoing {
+            policy: policy(&[]),
+            writing: Compress::Same.into(),
+            sink: Sink::Plain(Box::new(sink.clone())),
+            expansion: Arc::new(Expansion::of(input.len() as u64, reading.limits)),
+            sieve: None,
+        };
+        Outlet::open(output, &source, Format::Csv, Sum::off()).unwrap()
     };
     let mut outlets: Vec<Outlet> = sinks.iter().map(open).collect();
     let ran = run(source, reading, planner, &mut outlets, 2)?;

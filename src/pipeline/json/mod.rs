@@ -58,7 +58,8 @@ pub(super) fn process(
     let limits = &reading.limits;
     for outlet in &mut outlets {
         let rows = Rows { max_depth: limits.max_depth };
-        outlet.drain.converter = outlet.conversion(Format::Json).map(|writing| Converter::of_json(writing, rows));
+        outlet.drain.converter =
+            outlet.conversion(Format::Json).map(|writing| Converter::of_json(writing, rows, outlet.expansion.clone()));
     }
     let tree = Tree::new(policies, keys, limits.max_paths).map_err(|error| {
         let advice = "Mend the policy; `veild check` finds this.";

@@ -410,6 +410,14 @@ fn csv_has_no_place_for_nul() {
         let lines = text(&input, &Reading::default(), &keep_all(), OutputFormat::Ndjson);
         assert_eq!(lines, "{\"a\":\"x\"}\n{\"a\":\"y\\u0000z\"}\n");
     }
+    let columns = ["a", "b\0c"].map(|name| (name, Arc::new(StringArray::from(vec!["x"])) as ArrayRef));
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    for input in [b"{\"a\":\"x\",\"b\\u0000c\":\"x\"}\n".to_vec(), parquet(&batch), arrow(&batch)] {
+        let fault = refusal(&input, &Reading::default(), &keep_all(), OutputFormat::Csv);
+        assert_eq!((fault.code.as_str(), fault.column.as_deref()), ("unconvertible_column", Some("column 2")));
+        let lines = text(&input, &Reading::default(), &keep_all(), OutputFormat::Ndjson);
+        assert_eq!(lines, "{\"a\":\"x\",\"b\\u0000c\":\"x\"}\n");
+    }
 }
 
 #[test]

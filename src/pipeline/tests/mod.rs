@@ -2,6 +2,7 @@
 
 mod anonymous;
 mod archive;
+mod bounds;
 mod compression;
 mod convert;
 mod rows;

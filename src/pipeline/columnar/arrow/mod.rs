@@ -173,7 +173,7 @@ impl Making<'_> {
             self.sum.add(seen);
         }
         let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|_| unwritable())?;
-        self.writer.write(&batch, expansion)
+        self.writer.write(&batch)
     }
 
     fn reports(&self, found: &Found) -> Vec<ColumnReport> {

@@ -12,15 +12,11 @@ use arrow_schema::{DataType, SchemaRef};
 use super::leaf;
 use super::schema::is_single;
 use crate::pipeline::columnar::fields::decoded;
-use crate::pipeline::convert::{push_field, push_key, unconvertible};
-use crate::pipeline::expansion::Expansion;
+use crate::pipeline::convert::{BLOCK, check_header, push_field, push_key, unconvertible};
 use crate::pipeline::fault::of_file;
 use crate::pipeline::json::push_string;
 use crate::pipeline::tap::Tap;
 use crate::pipeline::{Failure, Fault, OutputFormat};
-
-/// Bytes of text that are written at a time.
-const BLOCK: usize = 256 << 10;
 
 pub(super) struct Rows {
     tap: Tap,
@@ -41,6 +37,7 @@ impl Rows {
             if let Some(nested) = fields.iter().position(|field| !is_single(field.data_type())) {
                 return Err(Failure::Reject(nested_column(nested)));
             }
+            check_header(fields.iter().map(|field| field.name().as_str()))?;
             fields.iter().enumerate().for_each(|(place, field)| {
                 push_field(Some(field.name()), (place, fields.len()), &mut text);
             });
@@ -49,7 +46,7 @@ impl Rows {
         Ok(Rows { tap, is_csv, rows: 0, text })
     }
 
-    pub(super) fn write(&mut self, batch: &RecordBatch, expansion: &Expansion) -> Result<(), Failure> {
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         let width = batch.num_columns();
         let schema = batch.schema();
         let columns = batch.columns().iter().enumerate();
@@ -61,6 +58,7 @@ impl Rows {
             .collect();
         for row in 0..batch.num_rows() {
             self.rows += 1;
+            let before = self.text.len();
             for (column, put) in puts.iter().enumerate() {
                 if !put(row, &mut self.text) {
                     let what = "a value that has no text stands";
@@ -68,16 +66,16 @@ impl Rows {
                 }
             }
             self.text.extend_from_slice(if self.is_csv { b"\n" } else { b"}\n" });
+            // A few bytes of the input can stand for any number of long values.
+            self.tap.outlet.expansion.add_row((self.text.len() - before) as u64, self.rows)?;
             if self.text.len() >= BLOCK {
-                self.hand_on(expansion)?;
+                self.hand_on()?;
             }
         }
-        self.hand_on(expansion)
+        self.hand_on()
     }
 
-    /// A few bytes of the input can stand for any number of long values.
-    fn hand_on(&mut self, expansion: &Expansion) -> Result<(), Failure> {
-        expansion.add(self.text.len() as u64)?;
+    fn hand_on(&mut self) -> Result<(), Failure> {
         self.tap.outlet.drain.write(&self.text)?;
         self.text.clear();
         Ok(())

@@ -11,7 +11,6 @@ use super::input::Input;
 use super::rows::Rows;
 use super::{stored, unwritable};
 use crate::pipeline::convert::parquet_properties;
-use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::tap::{Mishap, Tap};
 use crate::pipeline::{Failure, Format, OutputFormat, Writing};
@@ -59,7 +58,7 @@ impl Writer {
         Ok(Writer { body, mishap })
     }
 
-    pub(super) fn write(&mut self, batch: &RecordBatch, expansion: &Expansion) -> Result<(), Failure> {
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         let mishap = &self.mishap;
         let failed = |_| mishap.take().unwrap_or_else(unwritable);
         match &mut self.body {
@@ -68,7 +67,7 @@ impl Writer {
             Body::Parquet(writer, schema) => {
                 writer.write(&stored::batch(batch, schema)?).map_err(|error| unconvertible(&error, mishap))
             }
-            Body::Rows(rows) => rows.write(batch, expansion),
+            Body::Rows(rows) => rows.write(batch),
         }
     }
 
