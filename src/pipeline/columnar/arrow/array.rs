@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{
-    Array, ArrayRef, FixedSizeListArray, GenericListArray, GenericListViewArray, MapArray, OffsetSizeTrait, StructArray,
+    Array, ArrayRef, FixedSizeListArray, GenericListArray, GenericListViewArray, MapArray, OffsetSizeTrait,
+    StructArray, make_array,
 };
 use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
 use arrow_schema::{ArrowError, DataType, FieldRef, Fields};
@@ -102,6 +103,13 @@ impl Walk<'_> {
                 let entries = StructArray::try_new(fields.clone(), columns, entries.nulls().cloned())?;
                 let nulls = array.nulls().cloned();
                 Ok(Arc::new(MapArray::try_new(field.clone(), offsets.clone(), entries, nulls, *sorted)?))
+            }
+            (DataType::Union(..) | DataType::RunEndEncoded(..), after) => {
+                let made = self.column(array, live, row_of)?;
+                // What was noted within the type is gone.
+                let is_noted = made.data_type() == array.data_type() && made.data_type() != after;
+                let data = made.to_data().into_builder().data_type(after.clone());
+                if is_noted { Ok(make_array(data.build()?)) } else { Ok(made) }
             }
             _ => self.column(array, live, row_of),
         }

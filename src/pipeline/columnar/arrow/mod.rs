@@ -112,14 +112,16 @@ fn begin<'s>(
         let data_type = target.map_or_else(|| before.clone(), |target| target.data_type.clone());
         Change { data_type, becomes_nullable: target.is_some_and(|target| target.becomes_nullable) }
     };
-    let fields = fields::left(before.fields(), &leaves, &change, sieving.is_some());
+    // What programs noted about the file and its columns may hold values.
+    let is_untouched = sieving.is_none() && leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Keep));
+    let is_scanned = tap.outlet.sum.digests().is_some();
+    let keeps_notes = is_untouched && !(is_scanned && fields::notes_tell(&before));
+    let fields = fields::left(before.fields(), &leaves, &change, sieving.is_some(), keeps_notes);
     let fields = fields.ok_or_else(|| internal("columns were miscounted"))?;
     if !fields.iter().all(|field| schema::maps_are_whole(field)) {
         return Err(Failure::Reject(half_a_map()));
     }
-    // What programs noted about the file may hold values.
-    let is_untouched = sieving.is_none() && leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Keep));
-    let metadata = if is_untouched { before.metadata().clone() } else { Metadata::default() };
+    let metadata = if keeps_notes { before.metadata().clone() } else { Metadata::default() };
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
     let sum = std::mem::replace(&mut tap.outlet.sum, Sum::off());
     let writer = Writer::open(tap, &schema, input, format)?;

@@ -9,6 +9,7 @@ use parquet::file::metadata::{FileMetaData, KeyValue};
 use super::super::fields::{self, Change};
 use super::super::plan::{Fate, Leaf};
 use super::types::Target;
+use crate::detect::looks_like_data;
 
 const LONGEST_WRITER: usize = 128;
 const WRITER: &str = concat!("veild version ", env!("CARGO_PKG_VERSION"));
@@ -25,27 +26,37 @@ pub(super) fn created_by(file: &FileMetaData) -> String {
 }
 
 /// Free metadata of an output. Whatever programs noted about columns (pandas, Spark, geography) may hold their values,
-/// so it stays only where every column and row does; of Arrow's schema the types of the untouched columns are kept.
+/// so it stays only where every column and row does, and where the leak scan finds nothing in it; of Arrow's schema the
+/// types of the untouched columns are kept.
 pub(super) fn key_values(
     file: &FileMetaData,
     leaves: &[Leaf],
     targets: &[Option<Target>],
     loses_rows: bool,
+    is_scanned: bool,
 ) -> Vec<KeyValue> {
     let given = file.key_value_metadata().map_or(&[][..], Vec::as_slice);
-    if !loses_rows && leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Keep)) {
-        return given.to_vec();
+    let is_arrow = |pair: &&KeyValue| pair.key == ARROW_SCHEMA_META_KEY;
+    let schema = given.iter().find(is_arrow).and_then(|pair| decoded(pair.value.as_deref()?));
+    let is_untouched = !loses_rows && leaves.iter().all(|leaf| matches!(leaf.fate, Fate::Keep));
+    let tells = |pair: &&KeyValue| match schema.as_ref().filter(|_| is_arrow(pair)) {
+        Some(schema) => fields::notes_tell(schema),
+        None => looks_like_data(&pair.key) || pair.value.as_deref().is_some_and(looks_like_data),
+    };
+    let mut kept: Vec<KeyValue> =
+        given.iter().filter(|pair| is_untouched && !(is_scanned && tells(pair))).cloned().collect();
+    if kept.iter().any(|pair| is_arrow(&pair)) {
+        return kept;
     }
-    let arrow = given.iter().find(|pair| pair.key == ARROW_SCHEMA_META_KEY).and_then(|pair| pair.value.as_deref());
     let change = |index: usize, before: &DataType| {
         let target: Option<&Target> = targets.get(index).and_then(Option::as_ref);
         let data_type = if target.is_some_and(|target| target.is_text) { DataType::Utf8 } else { before.clone() };
         Change { data_type, becomes_nullable: target.is_some_and(|target| target.becomes_optional) }
     };
-    let schema = arrow.and_then(decoded);
-    let schema = schema.and_then(|schema| fields::left(schema.fields(), leaves, &change, false)).map(Schema::new);
-    let pair = schema.map(|schema| KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(&schema)));
-    pair.into_iter().collect()
+    let fields = schema.and_then(|schema| fields::left(schema.fields(), leaves, &change, false, false));
+    let schema = fields.map(Schema::new);
+    kept.extend(schema.map(|schema| KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(&schema))));
+    kept
 }
 
 fn decoded(text: &str) -> Option<Schema> {

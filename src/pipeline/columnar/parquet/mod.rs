@@ -23,6 +23,7 @@ use parquet::bloom_filter::Sbbf;
 use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -140,7 +141,9 @@ impl Container {
             });
         }
         let schema = types::output(&file.schema_descr().root_schema_ptr(), &leaves, &targets);
-        let properties = self.properties(&leaves, &targets, sieving.is_some());
+        let (loses_rows, is_scanned) = (sieving.is_some(), tap.outlet.sum.digests().is_some());
+        let key_values = metadata::key_values(self.metadata.file_metadata(), &leaves, &targets, loses_rows, is_scanned);
+        let properties = self.properties(key_values);
         let mishap = tap.mishap.clone();
         let sum = std::mem::replace(&mut tap.outlet.sum, Sum::off());
         let writer = SerializedFileWriter::new(tap, schema.map_err(Failure::Reject)?, Arc::new(properties));
@@ -148,11 +151,10 @@ impl Container {
         Ok(Making { writer, leaves, sieving, targets, mishap, sum })
     }
 
-    fn properties(&self, leaves: &[Leaf], targets: &[Option<Target>], loses_rows: bool) -> WriterProperties {
+    fn properties(&self, key_values: Vec<KeyValue>) -> WriterProperties {
         let file = self.metadata.file_metadata();
         let version = if file.version() >= 2 { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 };
         let statistics = if self.has_index { EnabledStatistics::Page } else { EnabledStatistics::Chunk };
-        let key_values = metadata::key_values(file, leaves, targets, loses_rows);
         let mut builder = WriterProperties::builder()
             .set_writer_version(version)
             .set_created_by(metadata::created_by(file))

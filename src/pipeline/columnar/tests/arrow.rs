@@ -51,6 +51,73 @@ fn noted(batch: &RecordBatch) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema), batch.columns().to_vec()).unwrap()
 }
 
+/// A batch whose kept columns have notes of programs, on every level of their types.
+fn noted_fields() -> RecordBatch {
+    let note = |field: Field| {
+        let notes = [("comment", CANARY), ("ARROW:extension:name", "of.mine"), ("ARROW:extension:metadata", "{}")];
+        field.with_metadata(notes)
+    };
+    let ids: ArrayRef = Arc::new(Int32Array::from(vec![1, 2, 2]));
+    let names: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
+    let item = Arc::new(note(Field::new("item", DataType::Int32, true)));
+    let lists: ArrayRef =
+        Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths([1, 1, 1]), ids.clone(), None).unwrap());
+    let within = note(Field::new("at", lists.data_type().clone(), true));
+    let structs: ArrayRef = Arc::new(StructArray::try_new(vec![within].into(), vec![lists], None).unwrap());
+    let values = Arc::new(note(Field::new("values", DataType::Int32, true)));
+    let ends = Arc::new(Field::new("run_ends", DataType::Int32, false));
+    let runs = arrow_array::RunArray::<arrow_array::types::Int32Type>::try_new(
+        &Int32Array::from(vec![1, 3]),
+        &Int32Array::from(vec![7, 8]),
+    );
+    let runs = runs.unwrap().to_data().into_builder().data_type(DataType::RunEndEncoded(ends, values));
+    let runs = arrow_array::make_array(runs.build().unwrap());
+    let columns = [("id", ids), ("name", names), ("in", structs), ("runs", runs)];
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, array)| note(Field::new(*name, array.data_type().clone(), true))).collect();
+    let columns = columns.map(|(_, array)| array).to_vec();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+#[test]
+fn notes_of_fields_stay_only_with_all_columns() {
+    let batch = noted_fields();
+    let some = policy(&["id=keep", "name=redact", "**=keep"]);
+    let all = policy(&["**=keep"]);
+    for input in [file(std::slice::from_ref(&batch), None), stream(std::slice::from_ref(&batch), None)] {
+        let same = run(&input, &Reading::default(), &all, Compress::Same).unwrap().0;
+        assert_eq!(read(&same)[0].schema(), batch.schema());
+        let output = run(&input, &Reading::default(), &some, Compress::Same).unwrap().0;
+        let made = read(&output);
+        let schema = made[0].schema();
+        assert!(!holds(&output, CANARY));
+        for name in ["id", "in", "runs"] {
+            assert_eq!(schema.field_with_name(name).unwrap().extension_type_name(), Some("of.mine"), "{name}");
+        }
+        let ids: &Int32Array = made[0].column(0).as_primitive();
+        assert_eq!((ids, made[0].num_rows()), (batch.column(0).as_primitive(), 3));
+        let nested = |batch: &RecordBatch| {
+            let list = batch.column(2).as_struct().column(0).as_list::<i32>().values().clone();
+            let runs = batch.column(3).as_run::<arrow_array::types::Int32Type>().values().clone();
+            (list, runs)
+        };
+        assert_eq!(nested(&made[0]), nested(&batch));
+    }
+    // What the leak scan can prove in a note does not go out even so.
+    let mail = Schema::clone(&people(3).schema()).with_metadata([("by", "alice@example.com")]);
+    let batch = RecordBatch::try_new(Arc::new(mail), people(3).columns().to_vec()).unwrap();
+    for (verify, stays) in [(Verify::Off, true), (Verify::Block, false)] {
+        let policy = Policy { verify, ..policy(&KEEP_ALL) };
+        let arrow = run(&stream(std::slice::from_ref(&batch), None), &Reading::default(), &policy, Compress::Same);
+        let parquet = super::parquet::written(&batch, parquet::file::properties::WriterProperties::default());
+        let parquet = run(&parquet, &Reading::default(), &policy, Compress::Same).unwrap().0;
+        let read_back = super::parquet::read(&parquet);
+        for schema in [read(&arrow.unwrap().0)[0].schema(), read_back.schema()] {
+            assert_eq!(schema.metadata().contains_key("by"), stays, "{verify:?}");
+        }
+    }
+}
+
 fn inputs() -> Vec<Vec<u8>> {
     let batches = [noted(&people(300)), noted(&people(40).slice(7, 30))];
     let packed = [None, Some(CompressionType::ZSTD), Some(CompressionType::LZ4_FRAME)];
