@@ -218,9 +218,7 @@ impl Archive<'_> {
             return unpack::pass_over(found, &mut tally.expanded, &self.expansion, &self.window)
                 .map_err(|failure| named(failure, noun, number));
         }
-        if !tally.names_out.insert(self.name_out(&found.name)) {
-            return Err(refused(of_file("duplicate_member", "it would come out under the name of another", ADVICE)));
-        }
+        self.check_name_out(&found.name, tally).map_err(refused)?;
         let mut sides = Vec::with_capacity(self.policies.len());
         let mut packers = packing.as_mut().map(|(packers, sizes)| (packers.iter_mut(), *sizes));
         for (output, policy) in self.policies.iter().enumerate() {
@@ -241,6 +239,20 @@ impl Archive<'_> {
             tally.add_columns(output, &rule.pattern, made);
         }
         Ok(())
+    }
+
+    /// Refuses a member that another one would take the name of.
+    fn check_name_out(&self, name: &str, tally: &mut Tally) -> Result<(), Fault> {
+        let name_out = self.name_out(name);
+        // A sheet is unpacked where somebody wants it, and not every system tells its name from another in capitals.
+        let told_by = if self.kind.is_book() { name_out.to_lowercase() } else { name_out };
+        if tally.names_out.insert(told_by) {
+            return Ok(());
+        }
+        let (noun, but) = (self.kind.noun(), if self.kind.is_book() { ", but for capitals" } else { "" });
+        let advice =
+            format!("Have one of them renamed, or leave one out by a `[[landing.{noun}]]` with `drop = true`.");
+        Err(of_file("duplicate_member", &format!("it would come out under the name of another{but}"), &advice))
     }
 
     /// The name under which a member comes out; a sheet's is its own, as a file's.

@@ -369,6 +369,11 @@ fn sheets_and_members_are_converted() {
     let line = "{\"id\":\"007\",\"name\":\"[REDACTED]\"}\n";
     let expected = [("d/a.ndjson", line), ("b.ndjson", line)].map(|(a, b)| (a.to_owned(), b.to_owned()));
     assert_eq!((super::archive::unzipped(&made), report.outputs[0].format.as_str()), (expected.to_vec(), "zip"));
+
+    let clash = super::archive::zip(&[("a.csv", b"id,name\n007,Alice\n"), ("a.xlsx", &sheet)]);
+    let fault = refusal(&clash, &all, &rules, OutputFormat::Ndjson);
+    assert_eq!(fault.code, "duplicate_member");
+    assert!(fault.sentence.contains("under the name of another") && fault.advice.contains("renamed"), "{fault:?}");
 }
 
 #[test]

@@ -41,8 +41,12 @@ fn xlsx(cells: &str, second: &str) -> Vec<u8> {
 }
 
 fn xlsx_of(cells: &str, second: &str, cells_of_second: &str) -> Vec<u8> {
+    xlsx_named(cells, ("Old", second), cells_of_second)
+}
+
+fn xlsx_named(cells: &str, (name, seen): (&str, &str), cells_of_second: &str) -> Vec<u8> {
     let sheets = format!(
-        r#"<sheet name="People" sheetId="1" r:id="r1"/><sheet name="Old" sheetId="2" r:id="r2" state="{second}"/>"#
+        r#"<sheet name="People" sheetId="1" r:id="r1"/><sheet name="{name}" sheetId="2" r:id="r2" state="{seen}"/>"#
     );
     packed(&[
         ("_rels/.rels", PACKAGE),
@@ -169,6 +173,9 @@ fn each_sheet_goes_by_its_rule() {
         &rules(),
     );
     assert_eq!((refused.code.as_str(), &refused.sentence[..9]), ("leak", "sheet 2: "));
+    let alike = xlsx_named(&people(), ("pEOPLE", "visible"), &people());
+    let refused = fault(&alike, &each(vec![rule("*", None, false)]), &rules());
+    assert_eq!((refused.code.as_str(), &refused.sentence[..9]), ("duplicate_member", "sheet 2: "), "{refused:?}");
     let empty = xlsx_of("", "visible", "");
     assert_eq!(fault(&empty, &both, &rules()).code, "empty_file");
     for at in (0..input.len()).step_by(29) {
