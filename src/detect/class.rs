@@ -124,7 +124,7 @@ impl Class {
     /// The classes that a column rule means by a name: one, or all national identifiers.
     pub fn of_rule(name: &str) -> Option<Vec<Class>> {
         if name == NATIONAL_ID {
-            return Some(super::header::NATIONAL.to_vec());
+            return Some(super::phrases::NATIONAL.to_vec());
         }
         Class::of_name(name).map(|class| vec![class])
     }

@@ -20,6 +20,7 @@ mod mail;
 mod national;
 mod network;
 mod phone;
+mod phrases;
 mod secret;
 mod sight;
 mod suggest;

@@ -1,7 +1,8 @@
 //! From findings to a mask: what a column rule could be, and why.
 
 use super::class::Class;
-use super::header::{Hints, NATIONAL};
+use super::header::Hints;
+use super::phrases::NATIONAL;
 use super::sight;
 use super::survey::{Finding, Survey};
 use super::text;

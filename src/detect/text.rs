@@ -203,7 +203,7 @@ impl Walk<'_> {
         let free_from = self.found.get(self.taken..).and_then(<[Span]>::last).map_or(0, |span| span.end);
         let before = leading_word(bytes, word).filter(|&start| start >= free_from);
         if let Some(start) = before {
-            // `AB.CDE.FGH/0001-59` has two.
+            // `AB.CDE.345/01DE-71` has two.
             let dotted = start.checked_sub(1).filter(|&at| at >= free_from && bytes[at] == b'.');
             let earlier = dotted.and_then(|_| leading_word(bytes, start)).filter(|&start| start >= free_from);
             if let Some(span) = earlier.into_iter().chain([start]).find_map(|start| self.identifier(start)) {

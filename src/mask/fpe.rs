@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::ff1::{Direction, Ff1, least_length, most_length};
 use super::hash::{HashMask, Keyed};
 use super::normalize::Normalize;
+use super::partial::is_separator;
 use super::{MaskParams, REDACTED};
 use crate::detect::{is_iban, luhn_digit};
 use crate::keys::MaskingKeys;
@@ -285,10 +286,6 @@ fn replace_digits(value: &str, digits: &[u16], out: &mut String) {
         '0'..='9' => char::from(b'0' + *digits.next().unwrap_or(&0) as u8),
         other => other,
     }));
-}
-
-fn is_separator(character: char) -> bool {
-    (character.is_ascii() && !character.is_ascii_alphanumeric()) || character.is_whitespace()
 }
 
 /// Characters and their numerals.

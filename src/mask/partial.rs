@@ -23,7 +23,7 @@ pub enum Window {
 }
 
 /// Separators stay; everything else counts as a character, so that combining marks and emoji are hidden too.
-fn is_separator(character: char) -> bool {
+pub(super) fn is_separator(character: char) -> bool {
     (character.is_ascii() && !character.is_ascii_alphanumeric()) || character.is_whitespace()
 }
 

@@ -96,10 +96,15 @@ impl Layout {
         plan: &Fates<'_>,
         scan: Option<&Scan>,
     ) -> Result<Piece, Failure> {
-        let Some(sifting) = &plan.sifting else { return self.write(text, block, records, plan, scan) };
-        let slots = sifting.columns.iter().filter_map(|column| self.touched.binary_search(column).ok());
-        let cells: Vec<StringChunked> = slots.map(|slot| self.cells(text, records, slot)).collect();
-        match sifting.sieve.sift(&cells, records.rows.len(), &|index| records.rows[index])? {
+        let left_out = match &plan.sifting {
+            None => None,
+            Some(sifting) => {
+                let cells = sifting.columns.iter().filter_map(|column| self.cells_of(text, records, *column));
+                let cells: Vec<StringChunked> = cells.collect();
+                sifting.sieve.sift(&cells, records.rows.len(), &|index| records.rows[index])?
+            }
+        };
+        match left_out {
             None => self.write(text, block, records, plan, scan),
             Some(left_out) => self.write(text, block, &records.without(&left_out, self.touched.len()), plan, scan),
         }
@@ -181,8 +186,7 @@ impl Layout {
                 Fate::Drop => Column::Dropped,
                 Fate::Mask { apply, beside } => {
                     let cells = self.cells(text, records, slot);
-                    let beside = beside.and_then(|column| self.touched.binary_search(&column).ok());
-                    let beside = beside.map(|slot| self.cells(text, records, slot));
+                    let beside = beside.and_then(|column| self.cells_of(text, records, column));
                     match apply(&cells, beside.as_ref()) {
                         Ok(masked) if masked.len() == cells.len() => Column::Masked(masked),
                         Ok(_) => return Err(internal("a mask changed the number of rows")),
@@ -212,6 +216,11 @@ impl Layout {
     fn cells(&self, text: &str, records: &Records, slot: usize) -> StringChunked {
         let fields = records.fields.iter().skip(slot).step_by(self.touched.len());
         StringChunked::from_iter_values("".into(), fields.map(|field| Cell::new(&text[field.clone()]).value))
+    }
+
+    /// The cells of a column of the file, if it is touched.
+    fn cells_of(&self, text: &str, records: &Records, column: usize) -> Option<StringChunked> {
+        self.touched.binary_search(&column).ok().map(|slot| self.cells(text, records, slot))
     }
 
     fn too_wide(&self, block: &Block, row: u64, slot: usize, at: usize) -> Fault {
