@@ -113,9 +113,12 @@ pub fn place_new(path: &Path, mode: u32, content: &[u8]) -> Result<(), PathError
     name.push(".new");
     let fresh = path.with_file_name(name);
     remove_if_there(&fresh)?; // of a writer that was cut off
-    write_new_synced(&fresh, mode, content)?;
-    fs::set_permissions(&fresh, std::os::unix::fs::PermissionsExt::from_mode(mode)).at("set the mode of", &fresh)?;
-    if let Err(error) = rename_noreplace(&fresh, path) {
+    let set_mode = || {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(&fresh, permissions).at("set the mode of", &fresh)
+    };
+    let written = write_new_synced(&fresh, mode, content).and_then(|()| set_mode());
+    if let Err(error) = written.and_then(|()| rename_noreplace(&fresh, path)) {
         let _ = fs::remove_file(&fresh); // the error that matters is the other one
         return Err(error);
     }

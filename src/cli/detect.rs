@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::mask::Rejected;
 use super::reading::ReadingArguments;
 use crate::detect::{Finding, looks_like_data};
 use crate::fsutil::printable_path;
-use crate::pipeline::{Surveyed, survey};
+use crate::pipeline::{Failure, Surveyed, survey};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -74,8 +75,10 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
 pub fn survey_file(config: &Path, path: &Path, reading: &ReadingArguments, all_rows: bool) -> anyhow::Result<Surveyed> {
     let file = File::open(path).with_context(|| format!("cannot open {}", printable_path(path)))?;
     let (reading, _) = reading.of(config, path)?;
-    let surveyed =
-        survey(file, &reading, all_rows).map_err(|failure| anyhow::anyhow!("{}: {failure}", printable_path(path)))?;
+    let surveyed = survey(file, &reading, all_rows).map_err(|failure| match failure {
+        Failure::Reject(fault) => Rejected { path: path.to_owned(), fault }.into(),
+        failure => anyhow::anyhow!("{}: {failure}", printable_path(path)),
+    })?;
     if let Some(index) = surveyed.columns.iter().position(|column| looks_like_data(&column.name)) {
         anyhow::bail!(
             "{}: the name of column {} looks like personal data; has the file lost its header line, or are its keys values?",

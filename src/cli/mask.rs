@@ -1,21 +1,29 @@
 //! `veild mask`
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use jiff::Timestamp;
+use rustix::fs::FlockOperation;
 
 use super::Usage;
 use super::progress::Progress;
-use crate::fsutil::{create_new, fsync_dir, printable_name, printable_path, rename_noreplace, write_new_synced};
+use crate::fsutil::{
+    create_new, fsync_dir, open_regular, place_new, printable_name, printable_path, read_regular, remove_if_there,
+    rename_noreplace,
+};
 use crate::job::JobId;
 use crate::keys::{MaskingKeys, SigningKey};
 use crate::pipeline::{DigestKind, Failure, Fault, Input, Output, Reading, Report, Sink, Writing, process};
 use crate::policy::Policy;
 use crate::seal::{Recipients, Sealing};
 use crate::vault::{Receipt, ReceiptOutput, ReceiptPolicy};
+
+/// No receipt is longer, in bytes.
+const LONGEST_RECEIPT: u64 = 16 << 20;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -107,8 +115,8 @@ pub fn process_file(
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {fault}\nwhat to do: {}", printable_path(path), fault.advice)]
 pub struct Rejected {
-    path: PathBuf,
-    fault: Fault,
+    pub path: PathBuf,
+    pub fault: Fault,
 }
 
 fn name_of(path: &Path) -> String {
@@ -133,16 +141,9 @@ fn seal_file(
         let name = writing.name_of_output(path.file_name().unwrap_or_default()).into_owned();
         with_suffix(&path.with_file_name(name), ".age")
     });
-    for taken in [&object, &receipt_of(&object), &with_suffix(&receipt_of(&object), ".sig")] {
-        anyhow::ensure!(
-            !taken.exists(),
-            "{} is already there; remove it, or name another output with `-o`",
-            printable_path(taken)
-        );
-    }
     let temporary = with_suffix(&object, ".incoming");
-    let file = create_new(&temporary, 0o600)?;
-    let kept = file.try_clone()?;
+    let kept = begin(&object, &temporary)?;
+    let file = kept.try_clone()?;
     let started = Timestamp::now();
     let report = process_file(path, policy, keys, (reading, writing), Sink::Sealed { file, sealing });
     let published = report.and_then(|report| {
@@ -150,9 +151,53 @@ fn seal_file(
         publish(readers, path, policy, report, &signing, &object, &temporary, started)
     });
     if published.is_err() {
-        let _ = std::fs::remove_file(&temporary); // already renamed away, or of no use
+        let _ = fs::remove_file(&temporary); // already renamed away, or of no use
     }
     published
+}
+
+/// Begins an output under another name. What a run that was killed has left there goes: its lock went with it.
+fn begin(object: &Path, temporary: &Path) -> anyhow::Result<File> {
+    refuse_taken(object)?;
+    let receipt = receipt_of(object);
+    let signature = with_suffix(&receipt, ".sig");
+    if temporary.symlink_metadata().is_ok() {
+        lock(&open_regular(temporary)?, temporary)?;
+        if is_receipt_of(&receipt, object) {
+            remove_if_there(&signature)?;
+            remove_if_there(&receipt)?;
+        }
+        remove_if_there(temporary)?;
+    }
+    refuse_taken(&receipt)?;
+    refuse_taken(&signature)?;
+    let file = create_new(temporary, 0o600)?;
+    lock(&file, temporary)?;
+    Ok(file)
+}
+
+fn refuse_taken(path: &Path) -> anyhow::Result<()> {
+    let path_shown = printable_path(path);
+    anyhow::ensure!(!path.exists(), "{path_shown} is already there; remove it, or name another output with `-o`");
+    Ok(())
+}
+
+/// Holds an output for this process alone, as long as the file is open.
+fn lock(file: &File, path: &Path) -> anyhow::Result<()> {
+    let locked = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
+    let metadata = file.metadata()?;
+    let is_here = path.symlink_metadata().is_ok_and(|it| (it.dev(), it.ino()) == (metadata.dev(), metadata.ino()));
+    // Not every file system has locks.
+    let is_free = is_here && locked != Err(rustix::io::Errno::WOULDBLOCK);
+    anyhow::ensure!(is_free, "{} is being written by another veild", printable_path(path));
+    Ok(())
+}
+
+/// Whether a receipt is of a run that sealed that object.
+fn is_receipt_of(receipt: &Path, object: &Path) -> bool {
+    let read = read_regular(receipt, LONGEST_RECEIPT).ok();
+    let found = read.and_then(|bytes| serde_json::from_slice::<Receipt>(&bytes).ok());
+    found.is_some_and(|receipt| receipt.output.path == name_of(object))
 }
 
 #[allow(clippy::too_many_arguments)] // what a receipt says
@@ -196,10 +241,14 @@ fn publish(
     };
     let text = format!("{}\n", serde_json::to_string_pretty(&receipt)?);
     let receipt_path = receipt_of(object);
-    write_new_synced(&receipt_path, 0o440, text.as_bytes())?;
+    let signature_path = with_suffix(&receipt_path, ".sig");
     let signature = signing.sign("veild-receipt", text.as_bytes());
-    write_new_synced(&with_suffix(&receipt_path, ".sig"), 0o440, signature.as_bytes())?;
-    rename_noreplace(temporary, object)?;
+    place_new(&receipt_path, 0o440, text.as_bytes())?;
+    crate::faults::point("receipt_placed");
+    let signed = place_new(&signature_path, 0o440, signature.as_bytes());
+    let renamed = signed
+        .and_then(|()| rename_noreplace(temporary, object).inspect_err(|_| drop(fs::remove_file(&signature_path))));
+    renamed.inspect_err(|_| drop(fs::remove_file(&receipt_path)))?;
     let dir = object.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fsync_dir(dir)?;
     let rows = super::plural(receipt.rows_out, "row", "rows");

@@ -21,6 +21,9 @@ pub struct ReadingArguments {
     /// Field separator, instead of sniffing it
     #[arg(long)]
     delimiter: Option<char>,
+    /// Sheet of a spreadsheet, instead of what the landing says of sheets
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
 }
 
 fn format(name: &str) -> Result<Format, String> {
@@ -36,7 +39,7 @@ fn encoding(label: &str) -> Result<Charset, String> {
 impl ReadingArguments {
     /// How one file is read, and its output written.
     pub fn of(&self, config: &Path, file: &Path) -> anyhow::Result<(Reading, Writing)> {
-        let (mut reading, writing) = match &self.landing {
+        let (mut reading, mut writing) = match &self.landing {
             None => (Reading::default(), Writing::default()),
             Some(name) => {
                 let config = Config::load(config)?;
@@ -50,6 +53,9 @@ impl ReadingArguments {
         reading.extension = file.file_name().and_then(extension);
         reading.accept = self.format.map_or(reading.accept, |format| vec![format]);
         reading.charset = self.encoding.or(reading.charset);
+        if let Some(sheet) = &self.sheet {
+            (reading.sheet, reading.sheets, writing.each_sheet) = (Some(sheet.clone()), Vec::new(), false);
+        }
         if let Some(delimiter) = self.delimiter {
             let byte = reading.dialect.byte_for(delimiter).context("a delimiter is no line end and no NUL")?;
             reading.dialect.delimiter = Some(byte);

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use super::reading::{Format, Reading};
 use super::source::{Digester, Source};
-use super::{Failure, columnar, delimited, json, kind, recognised, spreadsheet};
+use super::{Failure, archive, columnar, delimited, json, kind, recognised, spreadsheet};
 use crate::detect::Survey;
 
 /// What was found.
@@ -33,6 +33,9 @@ pub struct SurveyedColumn {
 pub fn survey(file: File, reading: &Reading, all_rows: bool) -> Result<Surveyed, Failure> {
     let sample = Sample { all_rows, step: 1, left: ROWS_AT_A_STEP, looked_at: 0 };
     if let Some(format) = spreadsheet::recognise(&file)?.filter(|format| kind::is_accepted(*format, reading)) {
+        if !reading.sheets.is_empty() {
+            return Err(Failure::Reject(kind::of_several(format)));
+        }
         return spreadsheet::survey(file, format, reading, sample);
     }
     let columnar = columnar::recognise(&file)?;
@@ -40,6 +43,9 @@ pub fn survey(file: File, reading: &Reading, all_rows: bool) -> Result<Surveyed,
         return columnar::survey(file, format, reading, sample);
     }
     kind::refuse_misnamed(reading).map_err(Failure::Reject)?;
+    if let Some(archive) = archive::recognise(&file)?.filter(|it| kind::is_accepted(it.format, reading)) {
+        return Err(Failure::Reject(kind::of_several(archive.format)));
+    }
     text(file, reading, sample)
 }
 

@@ -131,7 +131,9 @@ fn risks_are_told_as_text_json_and_a_page() {
     let neither = sandbox.veild(&["policy", "risk", file]);
     assert_eq!(neither.status.code(), Some(2));
     let missing = sandbox.veild(&["policy", "risk", file, "--column", "height"]);
-    assert!(String::from_utf8_lossy(&missing.stderr).contains("no column \"height\""));
+    let said = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(said.contains("people.csv has no column \"height\"; it has: "), "{said}");
+    assert!(said.contains("age") && !said.contains("leaves out"), "{said}");
 }
 
 #[test]

@@ -55,6 +55,45 @@ fn mask_writes_object_receipt_and_signature() {
 }
 
 #[test]
+fn what_a_killed_run_has_left_is_in_nobodys_way() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("people.csv");
+    fs::write(&file, PEOPLE).unwrap();
+    let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let object = sandbox.path("out.age");
+    let mask = ["mask", file.to_str().unwrap(), "--policy", "people", "-r", recipient, "-o", object.to_str().unwrap()];
+    let beside = || {
+        let mut names: Vec<String> = fs::read_dir(sandbox.dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.contains("out."))
+            .collect();
+        names.sort();
+        names
+    };
+    for fault in ["before_finish", "receipt_placed"] {
+        sandbox.veild_until(fault, &mask);
+        assert!(beside().contains(&"out.age.incoming".to_owned()) && !object.exists());
+        let again = sandbox.veild(&mask);
+        assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+        assert_eq!(beside(), ["out.age", "out.receipt.json", "out.receipt.json.sig"]);
+        beside().iter().for_each(|name| fs::remove_file(sandbox.path(name)).unwrap());
+    }
+    // One that is at work is left alone, and so is a receipt of something else.
+    let incoming = fs::File::create(sandbox.path("out.age.incoming")).unwrap();
+    rustix::fs::flock(&incoming, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let refused = sandbox.veild(&mask);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("by another veild"), "{said}");
+    assert_eq!(beside(), ["out.age.incoming"]);
+    drop(incoming);
+    fs::write(sandbox.path("out.receipt.json"), "{}").unwrap();
+    let refused = sandbox.veild(&mask);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("out.receipt.json is already there"));
+    assert_eq!(fs::read(sandbox.path("out.receipt.json")).unwrap(), b"{}");
+}
+
+#[test]
 fn policy_test_shows_columns_and_no_values() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("people.csv");

@@ -206,3 +206,32 @@ fn a_broken_file_is_refused_like_anywhere_else() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("1 fields found where the header has 2") && said.contains("row 2"), "{said}");
 }
+
+#[test]
+fn one_table_is_looked_at_at_a_time() {
+    let sandbox = Sandbox::new();
+    let rules = "[[landing.member]]\nmember = \"*\"\n\n[[landing.sheet]]\nsheet = \"*\"\n\n[policy.people]";
+    sandbox.edit_config("[policy.people]", rules);
+    let (book, archive) = (sandbox.path("team.xlsx"), sandbox.path("team.zip"));
+    fs::write(&book, crate::conversions::workbook()).unwrap();
+    let mut writer = zip::ZipWriter::new(fs::File::create(&archive).unwrap());
+    writer.start_file("people.csv", zip::write::SimpleFileOptions::default()).unwrap();
+    writer.finish().unwrap();
+    let (book, archive) = (book.to_str().unwrap(), archive.to_str().unwrap());
+    for (file, advice) in [(book, "`--sheet`"), (archive, "Unpack it")] {
+        for arguments in [&["detect", file][..], &["policy", "suggest", file]] {
+            let refused = sandbox.veild(&[arguments, &["--landing", "people"]].concat());
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(refused.status.code() == Some(1) && said.contains(advice), "{said}");
+            assert!(said.contains("only one table") && !said.contains("no `[[landing"), "{said}");
+        }
+    }
+    for landing in [&["--landing", "people"][..], &[]] {
+        let answer = sandbox.json(&[&["detect", book, "--sheet", "People"], landing].concat());
+        assert_eq!((&answer["rows"], answer["columns"].as_array().unwrap().len()), (&1.into(), 7));
+    }
+    let masked =
+        ["mask", book, "--policy", "people", "--landing", "people", "--sheet", "People", "-o", "-", "--plaintext"];
+    let masked = sandbox.veild(&masked);
+    assert!(masked.stdout.starts_with(b"id,name,"), "{}", String::from_utf8_lossy(&masked.stderr));
+}

@@ -12,11 +12,12 @@ use crate::anonymity::{Anonymity, LevelReport, Mode, QuasiIdentifier, Risk, Util
 use crate::cli::progress::Progress;
 use crate::cli::reading::ReadingArguments;
 use crate::cli::{Usage, find_policy, masking_keys, plural, print_json};
+use crate::detect::looks_like_data;
 use crate::fsutil::{printable_name, printable_path, write_new_synced};
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, OnMistyped};
-use crate::pipeline::{Reading, choose, count};
-use crate::policy::{ColumnRule, OnMissing, OnUnlisted, Policy, Selector, Verify};
+use crate::pipeline::{Reading, choose, count, survey};
+use crate::policy::{ColumnRule, OnMissing, OnUnlisted, Policy, Selector, Verify, normalise};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -96,7 +97,8 @@ fn answer(config: &Path, arguments: &Arguments) -> anyhow::Result<Answer> {
     let keys = MaskingKeys::parse(&MaskingKeys::generate(Timestamp::UNIX_EPOCH)).context("a new key can be read")?;
     let plain = Policy { suppress_rows: rules, ..plain(&columns) };
     plain.check().map_err(anyhow::Error::msg)?;
-    let as_it_comes = risk(&classes_of(files.count(&plain, &keys)?, columns.len()));
+    let counted = files.count(&plain, &keys).map_err(|error| files.without_column(&columns).unwrap_or(error))?;
+    let as_it_comes = risk(&classes_of(counted, columns.len()));
     let as_it_goes_out = match &policy {
         None => None,
         Some(policy) => {
@@ -149,6 +151,23 @@ impl Files<'_> {
         let counted = count(&file, population.as_ref(), &self.reading, policy, keys, threads, &report);
         drop(progress);
         counted.map_err(|failure| anyhow::anyhow!("{}: {failure}", printable_path(self.file)))
+    }
+}
+
+impl Files<'_> {
+    /// What to say where a file lacks one of these columns.
+    fn without_column(&self, wanted: &[String]) -> Option<anyhow::Error> {
+        [Some(self.file), self.population].into_iter().flatten().find_map(|path| {
+            let surveyed = survey(File::open(path).ok()?, &self.reading, false).ok()?;
+            let names: Vec<&str> = surveyed.columns.iter().map(|column| column.name.as_str()).collect();
+            let is_there = |wanted: &String| names.iter().any(|name| normalise(name) == normalise(wanted));
+            let missing = wanted.iter().find(|wanted| !is_there(wanted))?;
+            let said = format!("{} has no column {missing:?}", printable_path(path));
+            // Of a file that has lost its header line these are somebody's data.
+            let is_told = !names.iter().any(|name| looks_like_data(name));
+            let said = if is_told { format!("{said}; it has: {}", names.join(", ")) } else { said };
+            Some(anyhow::Error::msg(said))
+        })
     }
 }
 

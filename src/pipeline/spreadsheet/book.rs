@@ -198,14 +198,14 @@ fn choose(sheets: &[Sheet], wanted: Option<&str>) -> Result<String, Failure> {
     match (seen.next(), seen.count(), wanted) {
         (Some(sheet), 0, _) => Ok(sheet.name.clone()),
         (None, _, Some(wanted)) => {
-            let sentence = format!("the spreadsheet has no sheet {wanted:?}, which the landing names");
+            let sentence = format!("the spreadsheet has no sheet {wanted:?}, which is asked for");
             Err(Failure::Reject(of_file("missing_sheet", &sentence, "Ask the sender for it, or correct `sheet`.")))
         }
         (None, _, None) => Err(Failure::Reject(of_file("empty_file", "the spreadsheet has no sheet", ADVICE))),
         (Some(_), others, _) => {
-            let sentence =
-                format!("the spreadsheet has {} sheets, and the landing does not say which is read", others + 1);
-            let advice = "Name one by `sheet` in the landing's configuration, or give them rules: `[[landing.sheet]]`.";
+            let sentence = format!("the spreadsheet has {} sheets, and nothing says which is read", others + 1);
+            let advice = "Name one by `sheet` in the landing's configuration (`--sheet` on the command line), or give them \
+                          rules: `[[landing.sheet]]`.";
             Err(Failure::Reject(of_file("many_sheets", &sentence, advice)))
         }
     }
