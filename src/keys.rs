@@ -4,24 +4,25 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use rand_core::{OsRng, RngCore};
 use serde::{Deserialize, Serialize};
-use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 use zeroize::Zeroizing;
 
 use crate::fsutil;
 
+pub(crate) mod hmac;
 mod locked;
 mod passphrase;
+mod signing;
 mod source;
 
+use hmac::ErasedHmac;
 use locked::LockedKey;
 pub use passphrase::{Passphrase, Passphrases};
+pub use signing::{SigningKey, VerifyingKey, generate_signing};
 pub use source::KeySource;
 
 /// First word of a masking key file; the number after it is the version of the format.
@@ -172,11 +173,7 @@ impl MaskingKeys {
 }
 
 fn derive(key: &[u8; 32], purpose: &str, namespace: &str) -> Zeroizing<[u8; 32]> {
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length");
-    for part in ["veild\0", purpose, "\0", namespace] {
-        mac.update(part.as_bytes());
-    }
-    Zeroizing::new(mac.finalize().into_bytes().into())
+    ErasedHmac::new(key).digest(&["veild\0", purpose, "\0", namespace].map(str::as_bytes))
 }
 
 /// One line of a key file; what is wrong never quotes the line.
@@ -198,8 +195,9 @@ fn parse_version(line: &str) -> Result<KeyVersion, &'static str> {
 
 /// Writes a new masking key file, durable, mode 0600; never overwrites.
 pub fn generate_masking(path: &Path, now: Timestamp) -> Result<(), KeyError> {
+    let _lock = exclusively(path)?;
     refuse_taken(path)?;
-    write_durable(path, 0o600, MaskingKeys::generate(now).as_bytes())
+    place(path, 0o600, MaskingKeys::generate(now).as_bytes())
 }
 
 /// Adds a new version to a masking key file, which becomes current, at once or from a time on; the older ones stay.
@@ -215,9 +213,8 @@ pub fn rotate_masking(
     let fail = |error: std::io::Error| KeyError(format!("cannot rotate {}: {error}", path.display()));
     // A link stays one: what it names is replaced.
     let path = &fs::canonicalize(path).map_err(fail)?;
-    let dir = File::open(path.parent().unwrap_or(Path::new("/"))).map_err(fail)?;
     // One rotation at a time, or one of two new versions would be lost.
-    rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockExclusive).map_err(|errno| fail(errno.into()))?;
+    let _lock = exclusively(path)?;
     let text = source::read_file(path)?;
     let keys = MaskingKeys::parse(&text).map_err(|error| KeyError(format!("{}: {error}", path.display())))?;
     let version = keys.current_version().checked_add(1).ok_or(KeyError("there are no more versions".to_owned()))?;
@@ -273,136 +270,24 @@ fn refuse_taken(path: &Path) -> Result<(), KeyError> {
     }
 }
 
-/// Writes a new signing key F, its public half F.pub and F.allowed_signers for `ssh-keygen -Y verify`; never overwrites.
-pub fn generate_signing(path: &Path) -> Result<(), KeyError> {
-    let (public_path, signers_path) = (with_suffix(path, ".pub"), with_suffix(path, ".allowed_signers"));
-    // Looked at beforehand so that no half set is left behind; create_new below still decides.
-    for path in [path, &public_path, &signers_path] {
-        refuse_taken(path)?;
-    }
-    let fail = |error: ssh_key::Error| KeyError(format!("cannot generate a signing key: {error}"));
-    let mut private = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(fail)?;
-    private.set_comment("veild");
-    let secret = private.to_openssh(LineEnding::LF).map_err(fail)?;
-    let public = private.public_key().to_openssh().map_err(fail)?;
-    let signers = VerifyingKey { key: private.public_key().clone() }.allowed_signers();
-    write_durable(path, 0o600, secret.as_bytes())?;
-    write_durable(&public_path, 0o644, format!("{}\n", public.trim_end()).as_bytes())?;
-    write_durable(&signers_path, 0o644, signers.as_bytes())
-}
-
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-fn write_durable(path: &Path, mode: u32, content: &[u8]) -> Result<(), KeyError> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fsutil::write_new_synced(path, mode, content)
-        .and_then(|()| fsutil::fsync_dir(parent))
-        .map_err(|error| KeyError(format!("{error}: {}", error.source)))
+/// Puts a new file there, whole or not at all.
+fn place(path: &Path, mode: u32, content: &[u8]) -> Result<(), KeyError> {
+    fsutil::place_new(path, mode, content).map_err(|error| KeyError(fsutil::chain(&error)))
 }
 
-/// The host's signing key.
-#[derive(Clone)]
-pub struct SigningKey {
-    key: Arc<PrivateKey>,
-}
-
-impl std::fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SigningKey").finish_non_exhaustive()
-    }
-}
-
-impl SigningKey {
-    pub fn load(path: &Path) -> Result<SigningKey, KeyError> {
-        SigningKey::from_source(&KeySource::File(path.to_owned()))
-    }
-
-    pub fn from_source(source: &KeySource) -> Result<SigningKey, KeyError> {
-        let text = source.read()?;
-        let fail = |what: String| KeyError(format!("{source}: {what}"));
-        let key = PrivateKey::from_openssh(text.as_str())
-            .map_err(|error| fail(format!("no OpenSSH private key: {error}")))?;
-        if key.is_encrypted() {
-            return Err(fail("has a passphrase; the daemon cannot enter one".to_owned()));
-        }
-        if key.algorithm() != Algorithm::Ed25519 {
-            return Err(fail(format!("is {}, not ssh-ed25519", key.algorithm())));
-        }
-        let key = Arc::new(key);
-        locked::lock(&*key);
-        Ok(SigningKey { key })
-    }
-
-    /// An armoured SSH signature (`ssh-keygen -Y verify` checks it) over `message` in `namespace`.
-    pub fn sign(&self, namespace: &str, message: &[u8]) -> String {
-        self.key
-            .sign(namespace, HashAlg::Sha512, message)
-            .and_then(|signature| signature.to_pem(LineEnding::LF))
-            .expect("an unencrypted ed25519 key signs any message in a named namespace")
-    }
-
-    pub fn verifying(&self) -> VerifyingKey {
-        VerifyingKey { key: self.key.public_key().clone() }
-    }
-}
-
-/// The public half of a signing key.
-#[derive(Clone, Debug)]
-pub struct VerifyingKey {
-    key: PublicKey,
-}
-
-impl VerifyingKey {
-    /// Reads `F.pub` in OpenSSH's format, or the first ssh-ed25519 key of an allowed-signers file.
-    pub fn load(path: &Path) -> Result<VerifyingKey, KeyError> {
-        let fail = |what: String| KeyError(format!("cannot read public key {}: {what}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-        let key = lines.filter_map(|line| line.find("ssh-ed25519 ").map(|at| &line[at..])).next();
-        let key = key.ok_or_else(|| fail("it holds no ssh-ed25519 key".to_owned()))?;
-        let key = PublicKey::from_openssh(key).map_err(|error| fail(error.to_string()))?;
-        Ok(VerifyingKey { key })
-    }
-
-    /// The public half of a signing key; where its file is not for this user to read, the one beside it.
-    pub fn of_signing_key(source: &KeySource) -> Result<VerifyingKey, KeyError> {
-        match (SigningKey::from_source(source), source) {
-            (Ok(key), _) => Ok(key.verifying()),
-            (Err(error), KeySource::File(path)) => VerifyingKey::load(&with_suffix(path, ".pub")).map_err(|_| error),
-            (Err(error), KeySource::Command(_)) => Err(error),
-        }
-    }
-
-    /// As `ssh-keygen -l` shows it.
-    pub fn fingerprint(&self) -> String {
-        self.key.fingerprint(HashAlg::Sha256).to_string()
-    }
-
-    /// A line for `ssh-keygen -Y verify`.
-    pub fn allowed_signers(&self) -> String {
-        let mut bare = self.key.clone();
-        bare.set_comment("");
-        let bare = bare.to_openssh().expect("a key that was read can be written");
-        format!("veild namespaces=\"veild-audit,veild-receipt\" {}\n", bare.trim_end())
-    }
-
-    /// Whether the armoured signature is this key's over the message in the namespace.
-    pub fn verify(&self, namespace: &str, message: &[u8], armoured: &str) -> Result<(), KeyError> {
-        let signature =
-            SshSig::from_pem(armoured).map_err(|error| KeyError(format!("no armoured SSH signature: {error}")))?;
-        // Another spelling of the same signature means that somebody has touched it.
-        let canonical = signature.to_pem(LineEnding::LF).map_err(|error| KeyError(error.to_string()))?;
-        if canonical.trim_end() != armoured.trim_end() {
-            return Err(KeyError("the signature's armour has been altered".to_owned()));
-        }
-        self.key
-            .verify(namespace, message, &signature)
-            .map_err(|error| KeyError(format!("the signature does not hold: {error}")))
-    }
+/// Makes this the only one that makes or changes keys beside this path.
+fn exclusively(path: &Path) -> Result<File, KeyError> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let fail = |error: std::io::Error| KeyError(format!("cannot make or change keys in {}: {error}", dir.display()));
+    let lock = File::open(dir).map_err(fail)?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).map_err(|errno| fail(errno.into()))?;
+    Ok(lock)
 }
 
 #[cfg(test)]

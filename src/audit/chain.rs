@@ -18,12 +18,12 @@ use super::follow::Durable;
 use super::segment::{self, unusable};
 use super::{Action, AuditError, Outcome, Record, TrailOptions};
 use crate::fsutil::{self, At};
-use crate::keys::SigningKey;
+use crate::keys::{SigningKey, VerifyingKey};
 
 mod recovery;
 mod retention;
 
-use recovery::{Recovered, recover};
+use recovery::{Recovered, Sealed, recover};
 pub use retention::Upkeep;
 
 /// Longest time from a fork to its exec, in milliseconds.
@@ -80,7 +80,7 @@ impl Trail {
         let lock = File::open(&options.dir).at("open", &options.dir)?;
         take(&lock).at("lock (another veild writes there)", &options.dir)?;
         let Recovered { segment, head, cut, sealed } = recover(&options.dir)?;
-        let epoch = open_epoch(&options, sealed)?;
+        let epoch = open_epoch(&options, sealed, &key.verifying())?;
         let mut trail = Trail {
             options,
             key,
@@ -284,8 +284,13 @@ fn take(lock: &File) -> rustix::io::Result<()> {
     flock(lock, FlockOperation::NonBlockingLockExclusive)
 }
 
-/// The forward-secure key, past the epoch of the trail's last checkpoint.
-fn open_epoch(options: &TrailOptions, sealed: Option<(String, u64)>) -> Result<Option<EpochKey>, AuditError> {
+/// The forward-secure key, past the epoch of the trail's last checkpoint. It cannot come back: it goes on for what the host
+/// has signed only.
+fn open_epoch(
+    options: &TrailOptions,
+    sealed: Option<Sealed>,
+    host: &VerifyingKey,
+) -> Result<Option<EpochKey>, AuditError> {
     let path = &options.epoch_key;
     let Some(mut key) = EpochKey::load(path)? else {
         return match sealed {
@@ -296,7 +301,10 @@ fn open_epoch(options: &TrailOptions, sealed: Option<(String, u64)>) -> Result<O
         };
     };
     let next = match sealed {
-        Some((id, epoch)) if id == key.id => key.epoch.max(epoch.saturating_add(1)),
+        // The key is behind after a kill, and where it was restored.
+        Some(sealed) if sealed.seal.key == key.id && sealed.seal.epoch >= key.epoch => {
+            sealed.epoch(host)?.saturating_add(1)
+        }
         _ => key.epoch,
     };
     // Also where nothing was cut off: whatever is left in the other slot goes.

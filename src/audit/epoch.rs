@@ -8,18 +8,19 @@
 //! blanked, so that a kill leaves one key or two, of which the later counts. On file systems that never write in place,
 //! and on flash, erased keys may survive below.
 
+use std::fmt::Write;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use hmac::{Hmac, Mac};
 use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
 use super::AuditError;
 use super::segment::unusable;
 use crate::fsutil::{self, At};
+use crate::keys::hmac::ErasedHmac;
 
 const SLOT_MAGIC: &str = "veild-epoch-key 1";
 const SLOT: usize = 138;
@@ -30,16 +31,16 @@ const MAX_EPOCH: u64 = 100_000_000;
 type Key = Zeroizing<[u8; 32]>;
 
 fn derive(key: &Key, purpose: &str) -> Key {
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length");
-    mac.update(b"veild-audit-epoch ");
-    mac.update(purpose.as_bytes());
-    Zeroizing::new(mac.finalize().into_bytes().into())
+    ErasedHmac::new(key).digest(&[b"veild-audit-epoch ", purpose.as_bytes()])
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    // Of its full size at once: a text that grows leaves copies behind, and some of these are keys.
+    let mut text = String::with_capacity(2 * bytes.len());
+    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    text
 }
 
 fn unhex(text: &str) -> Option<Key> {
@@ -52,10 +53,7 @@ fn unhex(text: &str) -> Option<Key> {
 }
 
 fn mac_of(key: &Key, message: &[u8]) -> String {
-    let mac_key = derive(key, "mac");
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(mac_key.as_slice()).expect("HMAC takes keys of any length");
-    mac.update(message);
-    hex(&mac.finalize().into_bytes())
+    hex(ErasedHmac::new(&derive(key, "mac")).digest(&[message]).as_slice())
 }
 
 /// What all epochs' keys derive from; it is shown once, and never kept on the host.
@@ -85,7 +83,10 @@ impl Secret {
 
     /// As it is shown.
     pub fn text(&self) -> Zeroizing<String> {
-        Zeroizing::new(format!("{SECRET_MAGIC}{}", hex(self.first.as_slice())))
+        let mut text = Zeroizing::new(String::with_capacity(SECRET_MAGIC.len() + 2 * self.first.len()));
+        text.push_str(SECRET_MAGIC);
+        text.push_str(&Zeroizing::new(hex(self.first.as_slice())));
+        text
     }
 
     /// Names it without telling anything about it; every checkpoint carries this.
@@ -129,7 +130,7 @@ impl EpochKey {
     /// Begins with a new secret; there must be no key yet.
     pub fn create(path: &Path, secret: &Secret) -> Result<(), AuditError> {
         let key = EpochKey { path: path.to_owned(), id: secret.id(), epoch: 0, key: secret.first.clone() };
-        let slots = Zeroizing::new([key.slot().as_slice(), &blank()].concat());
+        let slots = Zeroizing::new([key.slot().as_bytes(), &blank()].concat());
         Ok(fsutil::place_new(path, 0o600, &slots)?)
     }
 
@@ -169,10 +170,13 @@ impl EpochKey {
         (check_of(body) == check).then_some(key)
     }
 
-    fn slot(&self) -> Zeroizing<Vec<u8>> {
+    fn slot(&self) -> Zeroizing<String> {
+        let mut slot = Zeroizing::new(String::with_capacity(SLOT));
         let key = Zeroizing::new(hex(self.key.as_slice()));
-        let body = Zeroizing::new(format!("{SLOT_MAGIC} {} {:020} {}", self.id, self.epoch, key.as_str()));
-        Zeroizing::new(format!("{} {}\n", body.as_str(), check_of(&body)).into_bytes())
+        let body = write!(slot, "{SLOT_MAGIC} {} {:020} {}", self.id, self.epoch, key.as_str());
+        let check = check_of(&slot);
+        body.and_then(|()| writeln!(slot, " {check}")).expect("a String takes every text");
+        slot
     }
 
     /// The secret, as long as nothing was sealed: for whoever was cut off before it was shown.
@@ -186,6 +190,9 @@ impl EpochKey {
 
     /// Goes on to a later epoch, and erases what came before it.
     pub fn advance_to(&mut self, epoch: u64) -> Result<(), AuditError> {
+        if epoch > MAX_EPOCH {
+            return Err(unusable(&self.path, format!("no trail comes to epoch {epoch}; it was left in {}", self.epoch)));
+        }
         let mut key = self.key.clone();
         for _ in self.epoch..epoch {
             key = derive(&key, "next");
@@ -193,7 +200,7 @@ impl EpochKey {
         let next = EpochKey { path: self.path.clone(), id: self.id.clone(), epoch, key };
         let file = OpenOptions::new().write(true).open(&self.path).at("open", &self.path)?;
         let offset = |epoch: u64| (epoch % 2) * SLOT as u64;
-        file.write_all_at(&next.slot(), offset(epoch)).at("write", &self.path)?;
+        file.write_all_at(next.slot().as_bytes(), offset(epoch)).at("write", &self.path)?;
         file.sync_data().at("make durable", &self.path)?;
         crate::faults::point("epoch_advanced");
         file.write_all_at(&blank(), offset(epoch + 1)).at("write", &self.path)?;

@@ -113,3 +113,21 @@ fn a_version_comes_into_force_at_its_time() {
     fs::write(&path, format!("{} soon\n", text.trim_end())).unwrap();
     assert!(MaskingKeys::load(&path).is_err());
 }
+
+#[test]
+fn a_signing_key_without_its_public_halves_gets_them_and_stays_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("signing.key");
+    generate_signing(&path).unwrap();
+    let files = ["", ".pub", ".allowed_signers"].map(|suffix| with_suffix(&path, suffix));
+    let whole = files.each_ref().map(|file| fs::read(file).unwrap());
+    for missing in [&files[1..], &files[2..], &files[1..2]] {
+        missing.iter().for_each(|file| fs::remove_file(file).unwrap());
+        generate_signing(&path).unwrap();
+        assert_eq!(files.each_ref().map(|file| fs::read(file).unwrap()), whole);
+    }
+    assert!(generate_signing(&path).unwrap_err().0.contains("never overwritten"));
+    fs::remove_file(&path).unwrap();
+    assert!(generate_signing(&path).unwrap_err().0.contains(".pub is already there"), "a public half is of some key");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+}

@@ -1,17 +1,16 @@
 //! Dates shifted by days that depend on the key and the subject only: order and intervals within a subject stay.
 
-use hmac::{Hmac, Mac};
 use jiff::ToSpan;
 use jiff::civil::{Date, DateTime};
 use jiff::fmt::strtime::{self, BrokenDownTime};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use std::fmt::Write;
 
 use super::MaskParams;
 use super::date::iso_date;
 use super::normalize::Normalize;
 use crate::keys::MaskingKeys;
+use crate::keys::hmac::ErasedHmac;
 use crate::policy::normalise;
 
 /// Fewer possible shifts could be tried one by one against a date that is known anyway.
@@ -88,7 +87,7 @@ fn read(format: &str, text: &str) -> Option<DateTime> {
 /// A [`DateShiftMask`] ready to work under one version of the key.
 pub struct Shifter {
     mask: DateShiftMask,
-    keyed: Hmac<Sha256>,
+    hmac: ErasedHmac,
     version: u32,
 }
 
@@ -96,8 +95,7 @@ impl Shifter {
     pub fn new(mask: &DateShiftMask, keys: &MaskingKeys) -> Shifter {
         let of_subject = normalise(&mask.subject);
         let key = keys.derive("mask/date_shift", mask.namespace.as_deref().unwrap_or(&of_subject));
-        let keyed = Hmac::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length");
-        Shifter { mask: mask.clone(), keyed, version: keys.current_version() }
+        Shifter { mask: mask.clone(), hmac: ErasedHmac::new(&key), version: keys.current_version() }
     }
 
     pub fn version(&self) -> u32 {
@@ -114,7 +112,7 @@ impl Shifter {
         if subject.trim().is_empty() {
             return None;
         }
-        let digest = self.keyed.clone().chain_update(subject.as_bytes()).finalize().into_bytes();
+        let digest = self.hmac.digest(&[subject.as_bytes()]);
         let number = u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes"));
         // The bias of the remainder is below one in 2^47.
         let most = u64::from(self.mask.max_days);

@@ -6,15 +6,14 @@
 
 use std::fmt::Write;
 
-use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use unicode_normalization::UnicodeNormalization;
 
 use super::MaskParams;
 use super::fake_locale::{LOCALES, Locale, Phone, Place};
 use super::normalize::Normalize;
 use crate::keys::MaskingKeys;
+use crate::keys::hmac::ErasedHmac;
 
 /// A choice that is equal to its input is made again; so often by chance it never is.
 const MOST_ATTEMPTS: u8 = 64;
@@ -103,7 +102,7 @@ impl Locale {
 pub struct Faker {
     kind: Kind,
     locale: &'static Locale,
-    keyed: Hmac<Sha256>,
+    hmac: ErasedHmac,
     version: u32,
     pub(super) normalize: Normalize,
 }
@@ -112,8 +111,8 @@ impl Faker {
     pub fn new(mask: &FakeMask, namespace: &str, keys: &MaskingKeys) -> Faker {
         let key = keys.derive("mask/fake", namespace);
         let locale = LOCALES.iter().find(|locale| locale.name == mask.locale).unwrap_or(&LOCALES[0]);
-        let keyed = Hmac::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length");
-        Faker { kind: mask.kind, locale, keyed, version: keys.current_version(), normalize: mask.normalize }
+        let hmac = ErasedHmac::new(&key);
+        Faker { kind: mask.kind, locale, hmac, version: keys.current_version(), normalize: mask.normalize }
     }
 
     pub fn version(&self) -> u32 {
@@ -124,7 +123,7 @@ impl Faker {
     pub fn mask_into(&self, value: &str, out: &mut String) -> bool {
         let start = out.len();
         for attempt in 0..MOST_ATTEMPTS {
-            let mut dice = Dice { keyed: &self.keyed, value, attempt, rolled: 0 };
+            let mut dice = Dice { hmac: &self.hmac, value, attempt, rolled: 0 };
             self.make(&mut dice, out);
             if !is_same(&out[start..], value) {
                 return true;
@@ -214,7 +213,7 @@ fn is_same(made: &str, value: &str) -> bool {
 
 /// Numbers that depend on key, value, attempt and their place only.
 struct Dice<'v> {
-    keyed: &'v Hmac<Sha256>,
+    hmac: &'v ErasedHmac,
     value: &'v str,
     attempt: u8,
     rolled: u8,
@@ -225,8 +224,8 @@ impl Dice<'_> {
         // 0xff is in no UTF-8, so no value has another one's numbers.
         let place = [0xff, self.attempt, self.rolled];
         self.rolled += 1;
-        let digest = self.keyed.clone().chain_update(self.value.as_bytes()).chain_update(place).finalize();
-        u64::from_be_bytes(digest.into_bytes()[..8].try_into().expect("a digest has 32 bytes"))
+        let digest = self.hmac.digest(&[self.value.as_bytes(), &place]);
+        u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
     }
 
     /// A number from 0; the bias of the remainder is below one in 2^50.

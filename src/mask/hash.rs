@@ -2,15 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, Mac};
 use polars::prelude::StringChunked;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::cells::Cells;
-use super::hmac::{LONGEST, ShortHmac};
 use super::normalize::Normalize;
+use crate::keys::hmac::{ErasedHmac, LONGEST};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HashMask {
@@ -69,17 +67,14 @@ pub struct Keyed {
 }
 
 enum KeyedState {
-    HmacSha256 { whole: Hmac<Sha256>, short: ShortHmac },
+    HmacSha256(ErasedHmac),
     Blake3(Zeroizing<[u8; 32]>),
 }
 
 impl Keyed {
     pub fn new(mask: &HashMask, key: &[u8; 32]) -> Keyed {
         let state = match mask.algorithm {
-            Algorithm::HmacSha256 => KeyedState::HmacSha256 {
-                whole: Hmac::new_from_slice(key).expect("HMAC takes keys of any length"),
-                short: ShortHmac::new(key),
-            },
+            Algorithm::HmacSha256 => KeyedState::HmacSha256(ErasedHmac::new(key)),
             Algorithm::Blake3 => KeyedState::Blake3(Zeroizing::new(*key)),
         };
         Keyed { state, encoding: mask.encoding, length: mask.length as usize, normalize: mask.normalize }
@@ -92,10 +87,7 @@ impl Keyed {
 
     fn digest(&self, value: &str) -> [u8; 32] {
         match &self.state {
-            KeyedState::HmacSha256 { short, .. } if value.len() <= LONGEST => short.digest(value.as_bytes()),
-            KeyedState::HmacSha256 { whole, .. } => {
-                whole.clone().chain_update(value.as_bytes()).finalize().into_bytes().into()
-            }
+            KeyedState::HmacSha256(hmac) => *hmac.digest(&[value.as_bytes()]),
             KeyedState::Blake3(key) => *blake3::keyed_hash(key, value.as_bytes()).as_bytes(),
         }
     }
@@ -103,7 +95,7 @@ impl Keyed {
     /// The pseudonyms of a column's values as they stand; null and empty pass.
     pub(super) fn hash_all(&self, column: &StringChunked) -> StringChunked {
         let short = match &self.state {
-            KeyedState::HmacSha256 { short, .. } => Some(short),
+            KeyedState::HmacSha256(hmac) => Some(hmac),
             KeyedState::Blake3(_) => None,
         };
         let mut cells = Cells::with_capacity(column.len() * 2);
@@ -186,6 +178,8 @@ fn encode_into(digest: &[u8; 32], bits: u32, alphabet: &[u8], length: usize, out
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hmac::{Hmac, Mac};
+    use sha2::Sha256;
 
     fn hashed(algorithm: Algorithm, encoding: Encoding, length: u32) -> String {
         let mask = HashMask { algorithm, encoding, length, ..HashMask::default() };

@@ -16,7 +16,6 @@ mod ff1;
 mod fpe;
 mod generalize;
 mod hash;
-mod hmac;
 mod noise;
 mod normalize;
 mod number;

@@ -13,12 +13,11 @@ use age_core::primitives::hkdf;
 use age_core::secrecy::ExposeSecret;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::recipient::sealing;
 use super::{Identities, Recipients, invalid, opening};
+use crate::keys::hmac::ErasedHmac;
 
 /// Columns of a stanza's body.
 const COLUMNS: usize = 64;
@@ -111,9 +110,8 @@ fn header(key: &FileKey, recipients: &Recipients) -> io::Result<Vec<u8>> {
     }
     header.extend(b"---");
     let mac_key = Zeroizing::new(hkdf(&[], b"header", key.expose_secret()));
-    let mut mac = Hmac::<Sha256>::new_from_slice(mac_key.as_slice()).expect("HMAC takes keys of any length");
-    mac.update(&header);
-    writeln!(header, " {}", BASE64.encode(mac.finalize().into_bytes()))?;
+    let mac = ErasedHmac::new(&mac_key).digest(&[&header]);
+    writeln!(header, " {}", BASE64.encode(mac.as_slice()))?;
     Ok(header)
 }
 

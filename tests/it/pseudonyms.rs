@@ -241,3 +241,31 @@ fn a_key_may_come_from_a_command_and_a_version_may_wait() {
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(said.contains("the command /bin/cat") && !said.contains("/nowhere"), "{said}");
 }
+
+#[test]
+fn a_key_set_that_a_kill_cut_off_is_completed() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.path("new.key");
+    let names = ["new.key", "new.key.pub", "new.key.allowed_signers"];
+    for kind in ["masking", "signing"] {
+        let generate = ["key", "generate", kind, "--out", key.to_str().unwrap()];
+        let faults: &[&str] =
+            if kind == "signing" { &["signing_key_placed", "public_half_placed:1", "public_half_placed:2"] } else { &[] };
+        for fault in faults {
+            sandbox.veild_until(fault, &generate);
+            let begun = fs::read(&key).unwrap();
+            let output = sandbox.veild(&generate);
+            // Nothing was missing after the last of them but the record.
+            assert_eq!(output.status.success(), *fault != "public_half_placed:2", "{}", text(output.stderr));
+            assert_eq!(fs::read(&key).unwrap(), begun);
+            let public = veild::keys::VerifyingKey::load(&sandbox.path("new.key.pub")).unwrap();
+            let signers = fs::read_to_string(sandbox.path("new.key.allowed_signers")).unwrap();
+            assert_eq!(public.allowed_signers(), signers);
+            assert_eq!(veild::keys::SigningKey::load(&key).unwrap().verifying().fingerprint(), public.fingerprint());
+            names.iter().for_each(|name| fs::remove_file(sandbox.path(name)).unwrap());
+        }
+        assert!(sandbox.veild(&generate).status.success());
+        assert!(!sandbox.veild(&generate).status.success(), "never overwritten");
+        names.iter().for_each(|name| drop(fs::remove_file(sandbox.path(name))));
+    }
+}

@@ -70,6 +70,37 @@ fn a_kill_between_a_checkpoint_and_the_next_epoch_leaves_a_trail_that_verifies()
 }
 
 #[test]
+fn a_daemon_does_not_spend_its_key_for_a_forged_epoch() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("good.csv", GOOD);
+    sandbox.run_until_idle();
+    let segment = crate::sandbox::files_below(&sandbox.site("audit")).pop().unwrap();
+    let (key, trail) = (sandbox.site("state/audit-epoch.key"), fs::read_to_string(&segment).unwrap());
+    let before = fs::read(&key).unwrap();
+    let last = trail.split_inclusive('\n').next_back().unwrap();
+    let parsed: serde_json::Value = serde_json::from_str(last).unwrap();
+    let epoch = format!("\"epoch\":{}", parsed["veild"]["checkpoint"]["epoch"]);
+    for forged in [9000, u64::MAX] {
+        let line = last.replace(&epoch, &format!("\"epoch\":{forged}"));
+        fs::write(&segment, trail.replace(last, &line)).unwrap();
+        for arguments in [["run"].as_slice(), &["run", "--once"]] {
+            let output = sandbox.veild(arguments);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && said.contains("was forged"), "{said}");
+        }
+        assert_eq!(fs::read(&key).unwrap(), before);
+        let verdict = verify(&sandbox);
+        let problems = verdict["problems"].as_array().unwrap();
+        let what = problems.iter().map(|problem| problem["what"].as_str().unwrap()).collect::<Vec<_>>().join("\n");
+        assert!(what.contains("bad checkpoint") && !what.contains("does not come from"), "{what}");
+        assert!(verdict["trusted_seq"].as_u64().unwrap() > 0, "{verdict}");
+    }
+    fs::write(&segment, trail).unwrap();
+    sandbox.run_until_idle();
+    assert_eq!(verify(&sandbox)["problems"], serde_json::json!([]));
+}
+
+#[test]
 fn a_trail_of_an_earlier_version_is_sealed_from_now_on() {
     let sandbox = Sandbox::from_fixture("state-v1");
     sandbox.run_until_idle();

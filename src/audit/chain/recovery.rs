@@ -1,20 +1,39 @@
 //! What the last writer left: the end of the chain is found, and a torn tail cut off.
 
 use std::fs::OpenOptions;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::Value;
 
-use super::super::AuditError;
+use super::super::checkpoint::{Checkpoint, Seal};
 use super::super::segment::{self, GENESIS, Lines, broken};
 use super::super::stub::Stub;
+use super::super::{AuditError, NAMESPACE};
 use super::{Head, Segment, cut, day};
 use crate::fsutil::{self, At};
+use crate::keys::VerifyingKey;
 
-/// A checkpoint's key and epoch.
-pub(super) type Sealed = (String, u64);
+/// A sealed checkpoint, which nobody may have signed, and where it stands.
+pub(super) struct Sealed {
+    pub seal: Seal,
+    checkpoint: Checkpoint,
+    segment: PathBuf,
+    line: u64,
+}
+
+impl Sealed {
+    /// Its epoch, if the host has signed it.
+    pub fn epoch(&self, host: &VerifyingKey) -> Result<u64, AuditError> {
+        let Sealed { seal, checkpoint, segment, line } = self;
+        let signed = host.verify(NAMESPACE, &checkpoint.signed_message(), &checkpoint.signature);
+        signed.map(|()| seal.epoch).map_err(|error| {
+            let left = "the epoch key was left as it is";
+            broken(segment, format!("line {line} is a checkpoint of epoch {} that was forged: {error}; {left}", seal.epoch))
+        })
+    }
+}
 
 /// The end of the trail.
 pub(super) struct Recovered {
@@ -22,7 +41,7 @@ pub(super) struct Recovered {
     pub head: Head,
     /// Bytes of a torn tail.
     pub cut: u64,
-    /// Key and epoch of the last checkpoint, where that was sealed.
+    /// The last sealed checkpoint.
     pub sealed: Option<Sealed>,
 }
 
@@ -113,7 +132,7 @@ fn only_zeros_follow(lines: &mut Lines) -> Result<(), AuditError> {
     Ok(())
 }
 
-/// The segment, the end of its chain, and its last checkpoint where that was sealed.
+/// The segment, the end of its chain, and its last sealed checkpoint.
 type Scanned = (Segment, Option<Head>, Option<Sealed>);
 
 /// Follows the chain through a segment, up to its end or its torn last line.
@@ -141,9 +160,12 @@ fn scan(path: &Path, first: u64) -> Result<Scanned, AuditError> {
         if head.is_none() {
             date = happened_at(value.as_ref()).map(day).unwrap_or_default();
         }
-        if let Some(checkpoint) = value.as_ref().and_then(|value| value.get("veild")?.get("checkpoint")) {
-            let (key, epoch) = (checkpoint["key"].as_str(), checkpoint["epoch"].as_u64());
-            sealed = key.map(str::to_owned).zip(epoch);
+        if let Some(json) = value.as_ref().and_then(|value| value.get("veild")?.get("checkpoint")) {
+            let what = || broken(path, format!("line {} is no whole checkpoint", lines.number));
+            let checkpoint = Checkpoint::parse(json).ok_or_else(what)?;
+            if let Some(seal) = checkpoint.seal.clone() {
+                sealed = Some(Sealed { seal, checkpoint, segment: path.to_owned(), line: lines.number });
+            }
         }
         head = Some(Head { seq, hash: segment::hash(&lines.line) });
         len = lines.offset + lines.line.len() as u64;

@@ -168,6 +168,22 @@ impl Trail {
         Ok(())
     }
 
+    /// A stub that somebody else has put beside a segment must not take it away.
+    fn vouches(&self, stub: &Stub, dir: &Path, first: u64) -> Result<(), AuditError> {
+        let path = Stub::path(dir, first);
+        let stays = |what: &str| broken(&path, format!("{what}; the segment beside it stays"));
+        stub.verify(&self.key.verifying()).map_err(|what| stays(&format!("bad stub: {what}")))?;
+        let Some((_, segment)) = segment::list(dir)?.into_iter().find(|(number, _)| *number == first) else {
+            return Ok(());
+        };
+        let Survey { last_seq, prev, last_line, .. } = survey(&segment, first)?;
+        let said = (stub.first_seq, stub.last_seq, stub.prev.as_str(), stub.head.as_str());
+        match said == (first, last_seq, prev.as_str(), segment::hash(last_line.as_bytes()).as_str()) {
+            true => Ok(()),
+            false => Err(stays("it is of another segment")),
+        }
+    }
+
     /// Goes on where a kill came between stub, record and removal; a hold that came since then keeps the segment.
     fn finish_pruning(&mut self, dir: &Path, holds: &[Hold], now: Timestamp) -> Result<Option<Stub>, AuditError> {
         for (first, path) in stub::list(dir)? {
@@ -175,6 +191,7 @@ impl Trail {
                 continue;
             }
             let stub = Stub::read(&path)?;
+            self.vouches(&stub, dir, first)?;
             if holds.iter().any(|hold| hold.covers(stub.first_at, stub.last_at)) {
                 fsutil::remove_if_there(&path)?;
                 fsutil::fsync_dir(dir)?;

@@ -246,3 +246,38 @@ fn a_stub_of_the_first_version_still_carries_the_chain() {
     drop(fixture.keeping(3, 1 << 30));
     assert_eq!(fixture.verify().problems, []);
 }
+
+#[test]
+fn a_forged_stub_takes_no_segment_away() {
+    let fixture = Fixture::new();
+    fixture.of_days(4);
+    let dir = fixture.trail_dir();
+    let segments = segment::list(&dir).unwrap();
+    let (first, path) = segments[0].clone();
+    let before = fs::read(&path).unwrap();
+    let mut stub = Stub {
+        stub_version: 2,
+        first_seq: first,
+        last_seq: segments[1].0 - 1,
+        prev: segment::GENESIS.to_owned(),
+        head: "0".repeat(64),
+        last_line: String::new(),
+        first_at: at(0),
+        last_at: at(1),
+        why: Why::Keep,
+        recorded_after: 1,
+        signature: String::new(),
+    };
+    stub.sign(&Fixture::new().key);
+    stub.write(&dir).unwrap();
+    let refused = |said: &str| {
+        let refused = fixture.keeping(400, 1 << 30).upkeep(at(4 * DAY)).unwrap_err().to_string();
+        assert!(refused.contains(said) && refused.contains(".pruned.json"), "{refused}");
+        assert_eq!(fs::read(&path).unwrap(), before);
+    };
+    refused("bad stub");
+    // One of the host's own, of another segment.
+    stub.sign(&fixture.key);
+    stub.write(&dir).unwrap();
+    refused("of another segment");
+}

@@ -249,3 +249,54 @@ fn behind_what_was_pruned_nothing_can_be_written_anew() {
     assert!(verdict.problems[0].what.contains("written anew later"), "{verdict:?}");
     assert_eq!(verdict.trusted_seq, genuine.last_seq);
 }
+
+#[test]
+fn a_forged_epoch_neither_spends_the_key_nor_holds_up_a_start() {
+    let sealed = Sealed::new();
+    sealed.three_runs();
+    let (dir, key) = (sealed.fixture.trail_dir(), fs::read(sealed.fixture.epoch_key()).unwrap());
+    let (_, path) = segment::list(&dir).unwrap().pop().unwrap();
+    let whole = fs::read(&path).unwrap();
+    let last = lines_after(&dir, 0).unwrap().pop().unwrap();
+    let seq = last["veild"]["seq"].as_u64().unwrap();
+    let head = segment::hash(whole.split_inclusive(|byte| *byte == b'\n').next_back().unwrap());
+    let genuine = checkpoint::Checkpoint::parse(&last["veild"]["checkpoint"]).unwrap();
+    let trusted = sealed.against(None).trusted_seq;
+    for epoch in [9000, u64::MAX] {
+        let mut forged = checkpoint::Checkpoint { seq, head: head.clone(), ..genuine.clone() };
+        forged.seal.iter_mut().for_each(|seal| seal.epoch = epoch);
+        let bare = Record::new(at(99), Action::FileSealed, Outcome::Success);
+        let bare = bare.veild("checkpoint", serde_json::json!({"key": forged.seal.as_ref().unwrap().key, "epoch": epoch}));
+        for (forged, said) in [(forged.record(), "was forged"), (bare, "no whole checkpoint")] {
+            append_raw(&path, &segment::render(&forged, Some("host"), seq + 1, &head));
+            let refused = sealed.fixture.open(1 << 20).err().unwrap().to_string();
+            assert!(refused.contains(said) && refused.contains("audit verify"), "{refused}");
+            assert_eq!(fs::read(sealed.fixture.epoch_key()).unwrap(), key);
+            let verdict = sealed.against(None);
+            assert!(verdict.problems.len() == 1 && verdict.problems[0].what.contains("bad checkpoint"), "{verdict:?}");
+            assert_eq!(verdict.trusted_seq, trusted);
+            fs::write(&path, &whole).unwrap();
+        }
+    }
+    // Signed with the host's key, and still no epoch that a trail ever comes to.
+    let mut signed = checkpoint::Checkpoint { seq, head: head.clone(), ..genuine };
+    signed.seal.iter_mut().for_each(|seal| seal.epoch = u64::MAX);
+    signed.signature = sealed.fixture.key.sign(NAMESPACE, &signed.signed_message()).trim_end().to_owned();
+    append_raw(&path, &segment::render(&signed.record(), Some("host"), seq + 1, &head));
+    let refused = sealed.fixture.open(1 << 20).err().unwrap().to_string();
+    assert!(refused.contains("no trail comes to epoch"), "{refused}");
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(fs::read(sealed.fixture.epoch_key()).unwrap(), key);
+    sealed.three_runs();
+    assert_eq!(sealed.problems(), []);
+}
+
+#[test]
+fn a_key_that_was_restored_goes_on_from_the_last_epoch_that_was_sealed() {
+    let sealed = Sealed::new();
+    let kept = fs::read(sealed.fixture.epoch_key()).unwrap();
+    sealed.three_runs();
+    fs::write(sealed.fixture.epoch_key(), kept).unwrap();
+    sealed.three_runs();
+    assert_eq!(sealed.problems(), []);
+}

@@ -1,53 +1,58 @@
-//! HMAC-SHA-256 (RFC 2104) of short values: one block behind each of the two keys, for two values at a time.
+//! HMAC-SHA-256 (RFC 2104) of which nothing stays in memory, and of short values two at a time.
 //!
-//! One block's rounds wait for each other, two blocks' do not: where the processor has instructions for SHA-256 they go side
-//! by side, and the inner digest never leaves the registers. Elsewhere, and for longer values, there is the hmac crate.
+//! The hmac crate erases neither the states behind its keys nor its buffers. And one block's rounds wait for each other, two
+//! blocks' do not: where the processor has instructions for SHA-256 they go side by side, and the inner digest never leaves
+//! the registers.
 
-use hmac::digest::generic_array::GenericArray;
 use sha2::compress256;
+use sha2::digest::generic_array::GenericArray;
 use zeroize::Zeroizing;
 
-/// Bytes of a block of SHA-256, and longest text that fits into one with its padding.
+/// Bytes of a block of SHA-256, of the length that ends a message, and of the longest text that shares a block with its
+/// padding.
 const BLOCK: usize = 64;
-pub(super) const LONGEST: usize = BLOCK - 9;
+const LENGTH: usize = 8;
+pub(crate) const LONGEST: usize = BLOCK - LENGTH - 1;
 /// FIPS 180-4, 5.3.3.
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
+type State = Zeroizing<[u32; 8]>;
+
 /// The states behind the inner and the outer key.
-pub(super) struct ShortHmac {
-    inner: Zeroizing<[u32; 8]>,
-    outer: Zeroizing<[u32; 8]>,
+pub(crate) struct ErasedHmac {
+    inner: State,
+    outer: State,
     has_instructions: bool,
 }
 
-impl ShortHmac {
-    pub(super) fn new(key: &[u8; 32]) -> ShortHmac {
+impl ErasedHmac {
+    pub(crate) fn new(key: &[u8; 32]) -> ErasedHmac {
         let state = |pad: u8| {
             let mut block = Zeroizing::new([pad; BLOCK]);
             block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
             let mut state = Zeroizing::new(INITIAL);
-            compress256(&mut state, std::slice::from_ref(GenericArray::from_slice(&*block)));
+            compress(&mut state, &block);
             state
         };
-        ShortHmac { inner: state(0x36), outer: state(0x5c), has_instructions: has_instructions() }
+        ErasedHmac { inner: state(0x36), outer: state(0x5c), has_instructions: has_instructions() }
     }
 
-    /// The digest of at most [`LONGEST`] bytes.
-    pub(super) fn digest(&self, value: &[u8]) -> [u8; 32] {
-        let inner = after(&self.inner, &padded(value));
-        after(&self.outer, &padded(&inner))
+    /// The digest of a message in pieces.
+    pub(crate) fn digest(&self, message: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        let inner = after(&self.inner, message);
+        after(&self.outer, &[inner.as_slice()])
     }
 
     /// The digests of two values of at most [`LONGEST`] bytes.
     #[inline]
-    pub(super) fn digests(&self, values: [&[u8]; 2]) -> [[u8; 32]; 2] {
+    pub(crate) fn digests(&self, values: [&[u8]; 2]) -> [[u8; 32]; 2] {
         #[cfg(target_arch = "x86_64")]
         if self.has_instructions {
             // SAFETY: the processor has the instructions.
             return unsafe { pair::digests(&self.inner, &self.outer, values) };
         }
-        values.map(|value| self.digest(value))
+        values.map(|value| *self.digest(&[value]))
     }
 }
 
@@ -58,29 +63,48 @@ fn has_instructions() -> bool {
     false
 }
 
-/// The last block of a message that has filled one block before.
-#[inline]
-fn padded(text: &[u8]) -> [u8; BLOCK] {
-    let mut block = [0; BLOCK];
-    pad(text, &mut block);
-    block
+fn compress(state: &mut [u32; 8], block: &[u8; BLOCK]) {
+    compress256(state, std::slice::from_ref(GenericArray::from_slice(block)));
 }
 
-/// The same in a block of zeros.
+/// The digest of a message behind one block that is in the state already.
+#[inline]
+fn after(state: &State, message: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    let mut state = state.clone();
+    let (mut block, mut filled, mut bytes) = ([0; BLOCK], 0, BLOCK);
+    for mut piece in message.iter().copied() {
+        bytes += piece.len();
+        while !piece.is_empty() {
+            let (now, later) = piece.split_at(piece.len().min(BLOCK - filled));
+            block[filled..filled + now.len()].copy_from_slice(now);
+            (piece, filled) = (later, filled + now.len());
+            if filled == BLOCK {
+                compress(&mut state, &block);
+                filled = 0;
+            }
+        }
+    }
+    block[filled..].fill(0);
+    block[filled] = 0x80;
+    if filled > LONGEST {
+        compress(&mut state, &block);
+        block.fill(0);
+    }
+    block[BLOCK - LENGTH..].copy_from_slice(&(8 * bytes as u64).to_be_bytes());
+    compress(&mut state, &block);
+    let mut digest = Zeroizing::new([0; 32]);
+    digest.as_chunks_mut().0.iter_mut().zip(*state).for_each(|(bytes, word)| *bytes = word.to_be_bytes());
+    digest
+}
+
+/// The last block of a message that has filled one block before, in a block of zeros.
+#[cfg(target_arch = "x86_64")]
 #[inline]
 fn pad(text: &[u8], block: &mut [u8; BLOCK]) {
     block[..text.len()].copy_from_slice(text);
     block[text.len()] = 0x80;
     let bits = 8 * (BLOCK + text.len()) as u64;
-    block[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
-}
-
-fn after(state: &[u32; 8], block: &[u8; BLOCK]) -> [u8; 32] {
-    let mut state = *state;
-    compress256(&mut state, std::slice::from_ref(GenericArray::from_slice(block)));
-    let mut digest = [0; 32];
-    digest.as_chunks_mut().0.iter_mut().zip(state).for_each(|(bytes, word)| *bytes = word.to_be_bytes());
-    digest
+    block[BLOCK - LENGTH..].copy_from_slice(&bits.to_be_bytes());
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -190,15 +214,27 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn short_values_are_hashed_as_by_the_hmac_crate(
+        fn values_are_hashed_as_by_the_hmac_crate(
             key in proptest::array::uniform32(0..=u8::MAX),
             first in proptest::collection::vec(0..=u8::MAX, 0..=LONGEST),
             second in proptest::collection::vec(0..=u8::MAX, 0..=LONGEST),
+            long in proptest::collection::vec(0..=u8::MAX, 0..=4 * BLOCK),
         ) {
-            let short = ShortHmac::new(&key);
+            let hmac = ErasedHmac::new(&key);
             let expected = [slow(&key, &first), slow(&key, &second)];
-            proptest::prop_assert_eq!(short.digests([&first, &second]), expected);
-            proptest::prop_assert_eq!([short.digest(&first), short.digest(&second)], expected);
+            proptest::prop_assert_eq!(hmac.digests([&first, &second]), expected);
+            proptest::prop_assert_eq!([*hmac.digest(&[&first]), *hmac.digest(&[&second])], expected);
+            let whole = [first.as_slice(), &second, &long].concat();
+            proptest::prop_assert_eq!(*hmac.digest(&[&first, &second, &long]), slow(&key, &whole));
+        }
+    }
+
+    #[test]
+    fn every_length_is_padded() {
+        let (key, text) = ([7; 32], [9; 3 * BLOCK]);
+        let hmac = ErasedHmac::new(&key);
+        for length in 0..text.len() {
+            assert_eq!(*hmac.digest(&[&text[..length]]), slow(&key, &text[..length]), "{length}");
         }
     }
 }

@@ -1,0 +1,147 @@
+//! The host's signing key, and the half of it that others check with.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use rand_core::OsRng;
+use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
+
+use super::{KeyError, KeySource, exclusively, locked, place, refuse_taken, with_suffix};
+
+/// Writes a new signing key F, its public half F.pub and F.allowed_signers for `ssh-keygen -Y verify`; never overwrites.
+/// Where F is there and one of the others is not, as a kill leaves them, it adds what is missing to F.
+pub fn generate_signing(path: &Path) -> Result<(), KeyError> {
+    let _lock = exclusively(path)?;
+    let public_halves = [with_suffix(path, ".pub"), with_suffix(path, ".allowed_signers")];
+    let are_there = public_halves.each_ref().map(|path| path.symlink_metadata().is_ok());
+    let is_begun = path.is_file() && are_there.contains(&false);
+    let public = match is_begun.then(|| SigningKey::load(path)) {
+        Some(Ok(begun)) => begun.verifying(),
+        _ => {
+            refuse_taken(path)?;
+            public_halves.iter().try_for_each(|path| refuse_taken(path))?;
+            let fail = |error: ssh_key::Error| KeyError(format!("cannot generate a signing key: {error}"));
+            let mut private = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(fail)?;
+            private.set_comment("veild");
+            place(path, 0o600, private.to_openssh(LineEnding::LF).map_err(fail)?.as_bytes())?;
+            crate::faults::point("signing_key_placed");
+            VerifyingKey { key: private.public_key().clone() }
+        }
+    };
+    let texts = [public.openssh(), public.allowed_signers()];
+    for ((path, text), is_there) in public_halves.iter().zip(texts).zip(are_there) {
+        if !is_there {
+            place(path, 0o644, text.as_bytes())?;
+            crate::faults::point("public_half_placed");
+        }
+    }
+    Ok(())
+}
+
+/// The host's signing key.
+#[derive(Clone)]
+pub struct SigningKey {
+    key: Arc<PrivateKey>,
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SigningKey").finish_non_exhaustive()
+    }
+}
+
+impl SigningKey {
+    pub fn load(path: &Path) -> Result<SigningKey, KeyError> {
+        SigningKey::from_source(&KeySource::File(path.to_owned()))
+    }
+
+    pub fn from_source(source: &KeySource) -> Result<SigningKey, KeyError> {
+        let text = source.read()?;
+        let fail = |what: String| KeyError(format!("{source}: {what}"));
+        let key = PrivateKey::from_openssh(text.as_str())
+            .map_err(|error| fail(format!("no OpenSSH private key: {error}")))?;
+        if key.is_encrypted() {
+            return Err(fail("has a passphrase; the daemon cannot enter one".to_owned()));
+        }
+        if key.algorithm() != Algorithm::Ed25519 {
+            return Err(fail(format!("is {}, not ssh-ed25519", key.algorithm())));
+        }
+        let key = Arc::new(key);
+        locked::lock(&*key);
+        Ok(SigningKey { key })
+    }
+
+    /// An armoured SSH signature (`ssh-keygen -Y verify` checks it) over `message` in `namespace`.
+    pub fn sign(&self, namespace: &str, message: &[u8]) -> String {
+        self.key
+            .sign(namespace, HashAlg::Sha512, message)
+            .and_then(|signature| signature.to_pem(LineEnding::LF))
+            .expect("an unencrypted ed25519 key signs any message in a named namespace")
+    }
+
+    pub fn verifying(&self) -> VerifyingKey {
+        VerifyingKey { key: self.key.public_key().clone() }
+    }
+}
+
+/// The public half of a signing key.
+#[derive(Clone, Debug)]
+pub struct VerifyingKey {
+    key: PublicKey,
+}
+
+impl VerifyingKey {
+    /// Reads `F.pub` in OpenSSH's format, or the first ssh-ed25519 key of an allowed-signers file.
+    pub fn load(path: &Path) -> Result<VerifyingKey, KeyError> {
+        let fail = |what: String| KeyError(format!("cannot read public key {}: {what}", path.display()));
+        let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let key = lines.filter_map(|line| line.find("ssh-ed25519 ").map(|at| &line[at..])).next();
+        let key = key.ok_or_else(|| fail("it holds no ssh-ed25519 key".to_owned()))?;
+        let key = PublicKey::from_openssh(key).map_err(|error| fail(error.to_string()))?;
+        Ok(VerifyingKey { key })
+    }
+
+    /// The public half of a signing key; where its file is not for this user to read, the one beside it.
+    pub fn of_signing_key(source: &KeySource) -> Result<VerifyingKey, KeyError> {
+        match (SigningKey::from_source(source), source) {
+            (Ok(key), _) => Ok(key.verifying()),
+            (Err(error), KeySource::File(path)) => VerifyingKey::load(&with_suffix(path, ".pub")).map_err(|_| error),
+            (Err(error), KeySource::Command(_)) => Err(error),
+        }
+    }
+
+    /// As `ssh-keygen -l` shows it.
+    pub fn fingerprint(&self) -> String {
+        self.key.fingerprint(HashAlg::Sha256).to_string()
+    }
+
+    /// As `ssh-keygen` leaves it in a file.
+    fn openssh(&self) -> String {
+        let text = self.key.to_openssh().expect("a key that was made or read can be written");
+        format!("{}\n", text.trim_end())
+    }
+
+    /// A line for `ssh-keygen -Y verify`.
+    pub fn allowed_signers(&self) -> String {
+        let mut bare = self.key.clone();
+        bare.set_comment("");
+        let bare = bare.to_openssh().expect("a key that was read can be written");
+        format!("veild namespaces=\"veild-audit,veild-receipt\" {}\n", bare.trim_end())
+    }
+
+    /// Whether the armoured signature is this key's over the message in the namespace.
+    pub fn verify(&self, namespace: &str, message: &[u8], armoured: &str) -> Result<(), KeyError> {
+        let signature =
+            SshSig::from_pem(armoured).map_err(|error| KeyError(format!("no armoured SSH signature: {error}")))?;
+        // Another spelling of the same signature means that somebody has touched it.
+        let canonical = signature.to_pem(LineEnding::LF).map_err(|error| KeyError(error.to_string()))?;
+        if canonical.trim_end() != armoured.trim_end() {
+            return Err(KeyError("the signature's armour has been altered".to_owned()));
+        }
+        self.key
+            .verify(namespace, message, &signature)
+            .map_err(|error| KeyError(format!("the signature does not hold: {error}")))
+    }
+}
