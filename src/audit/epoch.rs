@@ -191,7 +191,10 @@ impl EpochKey {
     /// Goes on to a later epoch, and erases what came before it.
     pub fn advance_to(&mut self, epoch: u64) -> Result<(), AuditError> {
         if epoch > MAX_EPOCH {
-            return Err(unusable(&self.path, format!("no trail comes to epoch {epoch}; it was left in {}", self.epoch)));
+            return Err(unusable(
+                &self.path,
+                format!("no trail comes to epoch {epoch}; it was left in {}", self.epoch),
+            ));
         }
         let mut key = self.key.clone();
         for _ in self.epoch..epoch {

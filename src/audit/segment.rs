@@ -308,6 +308,11 @@ pub fn tail(dir: &Path, n: usize) -> Result<Vec<Value>, AuditError> {
     Ok(found.into())
 }
 
+/// The number of the last record; 0 when there is none.
+pub fn last_seq(dir: &Path) -> Result<u64, AuditError> {
+    Ok(tail(dir, 1)?.first().and_then(link).map_or(0, |(seq, _)| seq))
+}
+
 /// Hands out every line of a segment with its bytes; a last one without newline is still being written, or torn, and
 /// left out.
 fn each(path: &Path, mut take: impl FnMut(&[u8], Value) -> Result<(), AuditError>) -> Result<(), AuditError> {

@@ -1,7 +1,7 @@
 //! Files that a command leaves for somebody: whole and recorded, or not there.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -13,10 +13,17 @@ pub fn hand_out<T>(
     write: impl FnOnce(&File, &Path) -> anyhow::Result<T>,
     record: impl FnOnce(&T) -> anyhow::Result<()>,
 ) -> anyhow::Result<T> {
-    anyhow::ensure!(to.symlink_metadata().is_err(), "{} is already there; nothing is overwritten", printable_path(to));
-    let mut name = to.file_name().with_context(|| format!("{} names no file", printable_path(to)))?.to_owned();
-    name.push(".incoming");
-    let incoming = to.with_file_name(name);
+    anyhow::ensure!(
+        to.symlink_metadata().is_err(),
+        "{} is already there, and nothing is overwritten: name another file, or move it away",
+        printable_path(to)
+    );
+    let incoming = incoming(to)?;
+    anyhow::ensure!(
+        incoming.symlink_metadata().is_err(),
+        "{} is what another command writes, or has left when it was cut off: wait for it, or remove the file",
+        printable_path(&incoming)
+    );
     let file = create_new(&incoming, 0o600)?;
     let shown = write(&file, &incoming).and_then(|written| {
         file.sync_all().at("write", &incoming)?;
@@ -32,4 +39,11 @@ pub fn hand_out<T>(
     let written = shown?;
     fsync_dir(to.parent().unwrap_or(Path::new("")))?;
     Ok(written)
+}
+
+/// Where a file is written before it has its name.
+pub fn incoming(to: &Path) -> anyhow::Result<PathBuf> {
+    let mut name = to.file_name().with_context(|| format!("{} names no file", printable_path(to)))?.to_owned();
+    name.push(".incoming");
+    Ok(to.with_file_name(name))
 }

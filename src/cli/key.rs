@@ -78,7 +78,11 @@ fn generate(config: &Path, kind: Kind, out: &Path) -> anyhow::Result<()> {
 
 /// On a host with a running site, that a key was made belongs into its trail; elsewhere there is none.
 fn record_generated(config: &Path, kind: Kind, out: &Path) {
-    let Some(config) = Config::load(config).ok().filter(|config| config.daemon.state_dir.exists()) else { return };
+    let config = match super::site(config) {
+        Ok(Some(config)) => config,
+        Ok(None) => return,
+        Err(error) => return eprintln!("that it was made stands in no audit trail: {error:#}"),
+    };
     let (name, fingerprint) = match kind {
         Kind::Masking => {
             let keys = MaskingKeys::load(out).ok();

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, GROUP_PREFIX};
@@ -237,10 +238,16 @@ fn record(config: &Config, record: crate::audit::Record) -> anyhow::Result<()> {
 
 /// Records what may be done where a key lies and nothing else; where there is a site it has its record.
 fn record_on_site(config: &Path, what: crate::audit::Record) -> anyhow::Result<()> {
-    match Config::load(config) {
-        Ok(config) if config.daemon.state_dir.exists() => record(&config, what),
-        _ => Ok(()),
+    site(config)?.map_or(Ok(()), |config| record(&config, what))
+}
+
+/// The configuration of the site here; `None` where there is none. One that cannot be read may be of a site.
+fn site(config: &Path) -> anyhow::Result<Option<Config>> {
+    if matches!(config.try_exists(), Ok(false)) {
+        return Ok(None);
     }
+    let loaded = Config::load(config).context("whether a site here must have it on record cannot be told")?;
+    Ok(Some(loaded).filter(|config| config.daemon.state_dir.exists()))
 }
 
 /// Records several in one go, or in as few as a request to the daemon has room for.

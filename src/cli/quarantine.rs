@@ -9,14 +9,16 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Problems;
-use super::hand_out::hand_out;
+use super::hand_out::{hand_out, incoming};
 use super::identity::Key;
-use crate::audit::{Action, Outcome, Record};
+use crate::audit::{self, Action, Outcome, Record};
 use crate::config::Config;
 use crate::daemon::clerk::quarantine_dir;
 use crate::daemon::{control, event::Request};
-use crate::fsutil::{copy_in_kernel, create_new, fsync_dir, open_regular};
+use crate::fsutil::{self, copy_in_kernel, create_new, fsync_dir, open_regular, printable_path};
 use crate::job::JobId;
+use crate::quarantine::expiry::{self, Decision};
+use crate::quarantine::release::{self, Release};
 use crate::quarantine::{self, Reason};
 use crate::seal::Identities;
 
@@ -77,26 +79,88 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
         Arguments::List { json } => list(&dir, *json),
         Arguments::Show { job, reason, json } => show(&config, *job, reason.as_deref(), *json),
         Arguments::Retry { job, reason, key } => retry(&config, *job, reason, key),
-        Arguments::Release { job, to, reason } => {
-            let _lock = quarantine::retry::lock(&dir, *job)?;
-            let (entry, original) = find_undecided(&dir, *job)?;
-            let record = acted(Action::FileReleased, &entry, reason).veild("released_to", json!(to));
-            let from = open_regular(&original)?;
-            let copy = |file: &File, path: &Path| Ok(copy_in_kernel(&from, file, path)?);
-            hand_out(to, copy, |_| super::record(&config, record))?;
-            quarantine::remove(&dir, *job)?;
-            println!("released to {}", to.display());
-            Ok(())
-        }
-        Arguments::Discard { job, reason } => {
-            let _lock = quarantine::retry::lock(&dir, *job)?;
-            let (entry, _) = find_undecided(&dir, *job)?;
-            super::record(&config, acted(Action::FileDiscarded, &entry, reason))?;
-            quarantine::remove(&dir, *job)?;
-            println!("discarded {job}");
-            Ok(())
+        Arguments::Release { job, to, reason } => release(&config, *job, &std::path::absolute(to)?, reason),
+        Arguments::Discard { job, reason } => super::as_service(&config, || discard(&config, *job, reason)),
+    }
+}
+
+/// Decided, recorded, handed out, and only then removed. Given again after it was cut off, it finishes what the first one
+/// began.
+fn release(config: &Config, job: JobId, to: &Path, reason: &str) -> anyhow::Result<()> {
+    let dir = quarantine_dir(config);
+    let _lock = quarantine::retry::lock(&dir, job)?;
+    ensure_unretried(&dir, job)?;
+    let (entry, original) = &find_kept(&dir, job)?;
+    let copy = |file: &File, path: &Path| Ok(copy_in_kernel(&open_regular(original)?, file, path)?);
+    if let Some(begun) = release::decided(&dir, job)? {
+        fsutil::remove_if_there(&incoming(&begun.to)?)?; // of the one that was cut off
+    }
+    match released(config, job)? {
+        Some(begun) if begun.to != to => anyhow::bail!(
+            "the audit trail has it released to {}, which was cut off: give that path again",
+            printable_path(&begun.to)
+        ),
+        Some(_) if to.symlink_metadata().is_ok() => anyhow::ensure!(
+            release::is_copy(original, to)?,
+            "{} is there, and is not what lies in quarantine: move it away",
+            printable_path(to)
+        ),
+        Some(_) => drop(hand_out(to, copy, |_| Ok(()))?),
+        None => {
+            let record = acted(Action::FileReleased, entry, reason).veild("released_to", json!(to));
+            hand_out(to, copy, |_| {
+                let after = audit::last_seq(&config.audit.dir)?;
+                super::as_service(config, || Ok(release::decide(&dir, job, to, after)?))?;
+                crate::faults::point("release_decided");
+                let said = super::record(config, record);
+                if said.is_err() {
+                    released(config, job)?;
+                }
+                said
+            })?;
         }
     }
+    crate::faults::point("release_handed_out");
+    quarantine::remove(&dir, job)?;
+    println!("released to {}", printable_path(to));
+    Ok(())
+}
+
+/// Decided, recorded, and only then removed; what is cut off is finished by the same command, or by the daemon.
+fn discard(config: &Config, job: JobId, reason: &str) -> anyhow::Result<()> {
+    let dir = quarantine_dir(config);
+    let _lock = quarantine::retry::lock(&dir, job)?;
+    ensure_unretried(&dir, job)?;
+    ensure_unreleased(config, job)?;
+    let (entry, _) = find(&dir, job)?;
+    let after = match expiry::decided(&dir, job)? {
+        Some(begun) if begun.cause.is_some() => begun.recorded_after,
+        Some(_) => return find_kept(&dir, job).map(drop),
+        None => {
+            let new = Decision::new(audit::last_seq(&config.audit.dir)?, Some(super::vault::cause(Some(reason))));
+            expiry::decide(&dir, job, &new)?;
+            new.recorded_after
+        }
+    };
+    crate::faults::point("removal_decided");
+    let recorded = || is_recorded(config, Action::FileDiscarded, job, after);
+    if !recorded()? {
+        let said = super::record(config, acted(Action::FileDiscarded, &entry, reason));
+        if said.is_err() && !recorded()? {
+            expiry::revoke(&dir, job)?;
+        }
+        said?;
+    }
+    crate::faults::point("removal_recorded");
+    quarantine::remove(&dir, job)?;
+    println!("discarded {job}");
+    Ok(())
+}
+
+/// Whether the trail says it; what somebody who was killed had sent is there too.
+fn is_recorded(config: &Config, deed: Action, job: JobId, after: u64) -> anyhow::Result<bool> {
+    super::record_all(config, Vec::new())?;
+    Ok(quarantine::is_recorded(&config.audit.dir, deed, job, after)?)
 }
 
 fn acted(action: Action, entry: &Reason, reason: &str) -> Record {
@@ -115,16 +179,40 @@ fn find(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
 
 /// One of which the audit trail may say that it was discarded is as good as gone.
 fn find_kept(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
-    let goes = quarantine::expiry::is_decided(dir, job);
-    anyhow::ensure!(!goes, "job {job} was in quarantine for longer than `[quarantine] keep`, and is being discarded");
-    find(dir, job)
+    match expiry::decided(dir, job)? {
+        None => find(dir, job),
+        Some(Decision { cause: None, .. }) => {
+            anyhow::bail!("job {job} was in quarantine for longer than `[quarantine] keep`, and is being discarded")
+        }
+        Some(_) => anyhow::bail!("a discard of job {job} was cut off, and is finished by the daemon or by `discard`"),
+    }
 }
 
 /// One whose retry has begun is as good as gone.
-fn find_undecided(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
+fn ensure_unretried(dir: &Path, job: JobId) -> anyhow::Result<()> {
     let decided = quarantine::retry::is_decided(dir, job);
     anyhow::ensure!(!decided, "a retry of job {job} was cut off after it had begun; finish it with `quarantine retry`");
-    find_kept(dir, job)
+    Ok(())
+}
+
+/// One of which the audit trail says that it was released is as good as handed out.
+fn ensure_unreleased(config: &Config, job: JobId) -> anyhow::Result<()> {
+    let Some(begun) = released(config, job)? else { return Ok(()) };
+    anyhow::bail!(
+        "a release of job {job} to {} was cut off; finish it with `quarantine release` to the same path",
+        printable_path(&begun.to)
+    )
+}
+
+/// A release of which the audit trail says something; one of which it says nothing has never been.
+fn released(config: &Config, job: JobId) -> anyhow::Result<Option<Release>> {
+    let dir = quarantine_dir(config);
+    let Some(begun) = release::decided(&dir, job)? else { return Ok(None) };
+    if is_recorded(config, Action::FileReleased, job, begun.recorded_after)? {
+        return Ok(Some(begun));
+    }
+    super::as_service(config, || Ok(release::revoke(&dir, job)?))?;
+    Ok(None)
 }
 
 fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
@@ -192,6 +280,7 @@ fn retry_with(config: &Config, job: JobId, reason: &str, identities: Option<&Ide
     let dir = quarantine_dir(config);
     let _lock = quarantine::retry::lock(&dir, job)?;
     let (entry, original) = find_kept(&dir, job)?;
+    ensure_unreleased(config, job)?;
     if !quarantine::retry::is_decided(&dir, job) {
         let landing = config
             .landing(&entry.landing)

@@ -40,10 +40,14 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
             let served = serve(config, Mode::Detached, pid_file.as_deref(), || {
                 line.take().into_iter().for_each(|it| it.ready())
             });
-            if let (Err(error), Some(line)) = (&served, line) {
-                line.failed(&Failure { exit_code: super::exit_code(error), message: format!("{error:#}") });
+            match (served, line) {
+                (Err(error), Some(line)) => {
+                    line.failed(&Failure { exit_code: super::exit_code(&error), message: format!("{error:#}") });
+                    // Who started it says so, perhaps into the same file.
+                    Err(super::Problems(String::new()).into())
+                }
+                (served, _) => served,
             }
-            served
         }
     }
 }

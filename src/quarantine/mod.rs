@@ -2,7 +2,8 @@
 //!
 //! `original` (or `original.age`) is there and durable before `reason.json`, which appears last and atomically: a
 //! directory without `reason.json` is unfinished and is completed or taken back at recovery. `retry.json` is there while
-//! a retry is under way ([`retry`]), `discard.json` while one that was kept long enough goes ([`expiry`]).
+//! a retry is under way ([`retry`]), `discard.json` while one is discarded ([`expiry`]), `release.json` while one is handed
+//! out ([`release`]).
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -11,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use crate::audit::{self, Action, AuditError};
 use crate::fsutil::{
     At, PathError, copy_in_kernel, create_dir_durable, create_new, fsync_dir, read_regular, remove_if_there,
     write_new_synced,
@@ -20,6 +23,7 @@ use crate::job::JobId;
 use crate::pipeline::Fault;
 
 pub mod expiry;
+pub mod release;
 pub mod retry;
 
 /// Version of `reason.json`.
@@ -201,7 +205,7 @@ pub fn show(dir: &Path, job: JobId) -> Result<Option<(Reason, PathBuf)>, PathErr
 }
 
 /// What an entry may hold when its `reason.json` has gone.
-const LEFT: [&str; 8] = [
+const LEFT: [&str; 10] = [
     "original",
     "original.age",
     "original.tmp",
@@ -210,6 +214,8 @@ const LEFT: [&str; 8] = [
     "retry.json",
     "discard.json.tmp",
     "discard.json",
+    "release.json.tmp",
+    "release.json",
 ];
 
 /// Removes an entry, `reason.json` first; a sealed or plain original is gone afterwards. Doing it again after a crash
@@ -240,6 +246,13 @@ pub fn total_bytes(dir: &Path) -> Result<u64, PathError> {
         }
     }
     Ok(total)
+}
+
+/// Whether the audit trail says behind this number that a deed was done to an entry.
+pub fn is_recorded(trail: &Path, deed: Action, job: JobId, after: u64) -> Result<bool, AuditError> {
+    let (deed, job) = (json!(deed), json!(job));
+    let is_it = |line: &Value| line["event"]["action"] == deed && line["veild"]["job"] == job;
+    Ok(audit::lines_after(trail, after)?.iter().any(is_it))
 }
 
 fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {

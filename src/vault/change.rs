@@ -39,6 +39,18 @@ pub struct Cause {
     pub reason: Option<String>,
 }
 
+impl Cause {
+    /// A record with who and why.
+    pub fn of(&self, record: Record) -> Record {
+        let record = record.veild("reason", json!(self.reason));
+        let known = [("user", &self.user), ("source", &self.source)];
+        known
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value.clone()?)))
+            .fold(record, |it, (key, value)| it.field(key, value))
+    }
+}
+
 /// The audit trail as changes need it.
 pub struct Books<'a, E> {
     /// Its directory.
@@ -92,12 +104,6 @@ pub(super) fn new_id() -> String {
     ulid::Ulid::new().to_string()
 }
 
-/// The number of the last record, behind which those of a change come.
-pub(super) fn last_seq(trail: &Path) -> Result<u64, AuditError> {
-    let last = crate::audit::tail(trail, 1)?;
-    Ok(last.first().and_then(|line| line["veild"]["seq"].as_u64()).unwrap_or(0))
-}
-
 impl Change {
     pub fn new(id: String, recorded_after: u64, at: Timestamp, cause: &Cause, deed: Deed) -> Change {
         Change { change_version: CHANGE_VERSION, id, recorded_after, at, cause: cause.clone(), deed }
@@ -132,15 +138,8 @@ impl Change {
     /// The records about these of its objects.
     fn records(&self, is_wanted: &dyn Fn(&str) -> bool) -> Vec<Record> {
         let record = |action: Action, path: &str, fields: Value| {
-            let mut record = Record::new(self.at, action, Outcome::Success)
-                .veild("change", self.id.as_str())
-                .veild("object", path)
-                .veild("reason", json!(self.cause.reason));
-            for (key, value) in [("user", &self.cause.user), ("source", &self.cause.source)] {
-                if let Some(value) = value {
-                    record = record.field(key, value.clone());
-                }
-            }
+            let record = Record::new(self.at, action, Outcome::Success).veild("change", self.id.as_str());
+            let mut record = self.cause.of(record.veild("object", path));
             if let Value::Object(fields) = fields {
                 record.veild.extend(fields);
             }

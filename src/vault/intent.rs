@@ -4,7 +4,7 @@
 //! then shows what is missing, or, where that has been lost, takes back what can be seen. An intent of which nothing can
 //! be seen is void.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::publish::{is_inside, write_fresh};
-use super::{Finished, INCOMING, Receipt, siblings, take_back};
-use crate::fsutil::{At, PathError, fsync_dir, rename_noreplace};
+use super::{Finished, INCOMING, MAX_RECEIPT_BYTES, Receipt, siblings, take_back};
+use crate::fsutil::{At, PathError, fsync_dir, open_regular, read_regular, rename_noreplace};
 use crate::job::JobId;
 
 const INTENT_VERSION: u32 = 1;
 const SUFFIX: &str = ".intent";
+/// Largest intent: it names each output of one file.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// `.incoming/<job>.intent`.
 #[derive(Serialize, Deserialize)]
@@ -58,7 +60,7 @@ pub(super) fn recover<E: From<PathError>>(dir: &Path, is_done: &impl Fn(JobId) -
             continue;
         }
         // One that is not whole was never made durable: nothing has been renamed.
-        let Ok(intent) = serde_json::from_slice::<Intent>(&fs::read(&path).at("read", &path)?) else { continue };
+        let Ok(intent) = serde_json::from_slice::<Intent>(&read_regular(&path, MAX_BYTES)?) else { continue };
         if intent.intent_version > INTENT_VERSION {
             return Err(io::Error::other("it was written by a newer veild; upgrade veild")).at("use", path)?;
         }
@@ -93,9 +95,9 @@ fn settle(dir: &Path, intent: &Intent) -> Result<(), PathError> {
 fn is_whole(dir: &Path, object: &Object) -> bool {
     let whole = || -> Option<bool> {
         let (receipt, _) = siblings(&dir.join(&object.path))?;
-        let receipt: Receipt = serde_json::from_slice(&fs::read(receipt).ok()?).ok()?;
+        let receipt = Receipt::parse(&read_regular(&receipt, MAX_RECEIPT_BYTES).ok()?).ok()?;
         let mut hash = Sha256::new();
-        let bytes = io::copy(&mut File::open(dir.join(INCOMING).join(&object.incoming)).ok()?, &mut hash).ok()?;
+        let bytes = io::copy(&mut open_regular(&dir.join(INCOMING).join(&object.incoming)).ok()?, &mut hash).ok()?;
         Some(bytes == receipt.output.bytes && format!("{:x}", hash.finalize()) == receipt.output.sha256)
     };
     whole().unwrap_or(false)

@@ -22,9 +22,9 @@ use super::receipt::Signed;
 use super::tombstone::TOMBSTONE_VERSION;
 pub use super::tombstone::{Pruned, Tombstone, Why};
 use super::verify::Problem;
-use super::{NAMESPACE, PRUNED, siblings, signed_by};
-use crate::audit::AuditError;
+use super::{NAMESPACE, PRUNED, siblings, signed_by, verify};
 use crate::audit::hold::{self, Hold};
+use crate::audit::{self, AuditError};
 use crate::fsutil::{self, At, PathError, fsync_dir, remove_if_there};
 use crate::keys::{SigningKey, VerifyingKey};
 
@@ -110,79 +110,74 @@ pub struct Outcome {
     pub problems: Vec<Problem>,
 }
 
-/// Finds what is due at `now`, oldest days first, and hands it out in batches.
-fn each_due<E: From<PathError>>(
-    dir: &Path,
-    retention: &Retention,
+/// What is looked for, and what it is checked with.
+struct Search<'a, S> {
+    dir: &'a Path,
+    retention: &'a Retention,
     now: Timestamp,
-    signed: &impl Fn(&[u8], &str) -> bool,
-    problems: &mut Vec<Problem>,
-    mut take: impl FnMut(Vec<Pruned>) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut due = Vec::new();
-    for Day { landing, date, path } in days(dir)? {
-        let Some((before, why)) = retention.of(&landing, now) else { continue };
-        // What was claimed on a day was sealed on that day or later.
-        if date > before.to_zoned(TimeZone::UTC).date() {
-            continue;
-        }
-        for path in objects_below(dir, &path)? {
-            match candidate(dir, &path, signed, before, why).or_else(|_| at_rest(dir, &path, signed, before, why)) {
-                Ok(found) => due.extend(found),
-                Err(what) => problems.push(Problem { path, what: format!("stays: {what}") }),
-            }
-            if due.len() >= crate::faults::bound("VAULT_BATCH", MAX_BATCH) {
-                take(std::mem::take(&mut due))?;
-            }
-        }
-    }
-    if due.is_empty() { Ok(()) } else { take(due) }
+    /// What is held is not read: it stays.
+    holds: Vec<Hold>,
+    signed: S,
 }
 
-/// As [`candidate`], with nobody replacing or removing the object meanwhile.
-fn at_rest(
-    dir: &Path,
-    path: &Path,
-    signed: &impl Fn(&[u8], &str) -> bool,
-    before: Timestamp,
-    why: Why,
-) -> Result<Option<Pruned>, String> {
-    let _lock = Lock::shared(dir).map_err(|error| error.to_string())?;
-    if dir.join(path).exists() { candidate(dir, path, signed, before, why) } else { Ok(None) }
-}
+impl<S: Fn(&[u8], &str) -> bool> Search<'_, S> {
+    /// Finds what is due, oldest days first, and hands it out in batches.
+    fn each_due<E: From<PathError>>(
+        &self,
+        mut take: impl FnMut(Vec<Pruned>, &mut Outcome) -> Result<(), E>,
+    ) -> Result<Outcome, E> {
+        let (mut outcome, mut due) = (Outcome::default(), Vec::new());
+        for Day { landing, date, path } in days(self.dir)? {
+            let Some((before, why)) = self.retention.of(&landing, self.now) else { continue };
+            // What was claimed on a day was sealed on that day or later.
+            if date > before.to_zoned(TimeZone::UTC).date() {
+                continue;
+            }
+            for path in objects_below(self.dir, &path)? {
+                match self.candidate(&path, before, why).or_else(|_| self.at_rest(&path, before, why)) {
+                    Ok(found) => due.extend(found),
+                    Err(what) => outcome.problems.push(Problem { path, what: format!("stays: {what}") }),
+                }
+                if due.len() >= crate::faults::bound("VAULT_BATCH", MAX_BATCH) {
+                    take(std::mem::take(&mut due), &mut outcome)?;
+                }
+            }
+        }
+        if !due.is_empty() {
+            take(due, &mut outcome)?;
+        }
+        Ok(outcome)
+    }
 
-/// An object that was sealed before a moment, if it is as its receipt says.
-fn candidate(
-    dir: &Path,
-    path: &Path,
-    signed: &impl Fn(&[u8], &str) -> bool,
-    before: Timestamp,
-    why: Why,
-) -> Result<Option<Pruned>, String> {
-    let Signed { receipt, sha256: receipt_sha256 } = Signed::read(dir, path, signed)?;
-    if receipt.sealed_at >= before {
-        return Ok(None);
+    /// As [`Search::candidate`], with nobody replacing or removing the object meanwhile.
+    fn at_rest(&self, path: &Path, before: Timestamp, why: Why) -> Result<Option<Pruned>, String> {
+        let _lock = Lock::shared(self.dir).map_err(|error| error.to_string())?;
+        if self.dir.join(path).exists() { self.candidate(path, before, why) } else { Ok(None) }
     }
-    let metadata = fs::symlink_metadata(dir.join(path)).map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
+
+    /// An object that was sealed before a moment, if it is byte for byte what its signed receipt says, or held.
+    fn candidate(&self, path: &Path, before: Timestamp, why: Why) -> Result<Option<Pruned>, String> {
+        let Signed { receipt, sha256: receipt_sha256 } = Signed::read(self.dir, path, &self.signed)?;
+        if receipt.sealed_at >= before {
+            return Ok(None);
+        }
+        let object = Pruned {
+            path: receipt.output.path.clone(),
+            job: receipt.job,
+            landing: receipt.landing.clone(),
+            view: receipt.view.clone(),
+            claimed_at: receipt.claimed_at,
+            sealed_at: receipt.sealed_at,
+            sha256: receipt.output.sha256.clone(),
+            bytes: receipt.output.bytes,
+            receipt_sha256,
+            why,
+        };
+        if !is_held(&object, &self.holds) {
+            verify::is_as_said(self.dir, path, &receipt, &|_| {})?;
+        }
+        Ok(Some(object))
     }
-    let bytes = metadata.len();
-    if bytes != receipt.output.bytes {
-        return Err(format!("size is {bytes}, the receipt says {}", receipt.output.bytes));
-    }
-    Ok(Some(Pruned {
-        path: receipt.output.path,
-        job: receipt.job,
-        landing: receipt.landing,
-        view: receipt.view,
-        claimed_at: receipt.claimed_at,
-        sealed_at: receipt.sealed_at,
-        sha256: receipt.output.sha256,
-        bytes,
-        receipt_sha256,
-        why,
-    }))
 }
 
 /// What [`prune`] would do now; `note` is told each object that would go.
@@ -191,17 +186,15 @@ pub fn survey(
     retention: &Retention,
     now: Timestamp,
     key: &VerifyingKey,
-    holds: &[Hold],
+    holds: Vec<Hold>,
     note: &mut dyn FnMut(&Pruned),
 ) -> Result<Outcome, PathError> {
-    let signed = signed_by(key);
-    let (mut outcome, mut problems) = (Outcome::default(), Vec::new());
-    each_due::<PathError>(dir, retention, now, &signed, &mut problems, |batch| {
-        let (held, due): (Vec<_>, Vec<_>) = batch.into_iter().partition(|object| is_held(object, holds));
+    let search = Search { dir, retention, now, holds, signed: signed_by(key) };
+    search.each_due::<PathError>(|batch, outcome| {
+        let (held, due): (Vec<_>, Vec<_>) = batch.into_iter().partition(|object| is_held(object, &search.holds));
         outcome.add(held.len(), &due, note);
         Ok(())
-    })?;
-    Ok(Outcome { problems, ..outcome })
+    })
 }
 
 impl Outcome {
@@ -225,19 +218,20 @@ pub fn prune<E: From<PathError> + From<AuditError>>(
 ) -> Result<Outcome, E> {
     change::recover(dir, &Lock::alone(dir)?, books)?;
     let verifying = key.verifying();
-    let signed = signed_by(&verifying);
-    let recorded_after = change::last_seq(books.trail)?;
-    let (mut outcome, mut problems) = (Outcome::default(), Vec::new());
-    each_due::<E>(dir, retention, now, &signed, &mut problems, |mut batch| {
+    let recorded_after = audit::last_seq(books.trail)?;
+    let search = Search { dir, retention, now, holds: hold::list(books.trail)?, signed: signed_by(&verifying) };
+    search.each_due::<E>(|mut batch, outcome| {
         let lock = Lock::alone(dir)?;
-        // Under the lock: a hold that is in force before this is honoured, a later one finds the lock taken.
+        // Under the lock: a hold that is in force before this is honoured, a later one finds the lock taken. What was held
+        // before has not been read, and waits for the next time.
         let holds = hold::list(books.trail)?;
         let all = batch.len();
-        batch.retain(|object| !is_held(object, &holds));
+        batch.retain(|object| !is_held(object, &holds) && !is_held(object, &search.holds));
         let held = all - batch.len();
         // Somebody else may have been quicker.
         batch.retain(|object| {
-            Signed::read(dir, Path::new(&object.path), &signed).is_ok_and(|it| it.sha256 == object.receipt_sha256)
+            let now = Signed::read(dir, Path::new(&object.path), &search.signed);
+            now.is_ok_and(|it| it.sha256 == object.receipt_sha256)
         });
         if !batch.is_empty() {
             let change = begin(batch.clone(), recorded_after, key, cause, now)?;
@@ -245,8 +239,7 @@ pub fn prune<E: From<PathError> + From<AuditError>>(
         }
         outcome.add(held, &batch, note);
         Ok(())
-    })?;
-    Ok(Outcome { problems, ..outcome })
+    })
 }
 
 fn begin(

@@ -20,7 +20,7 @@ use super::publish::{is_inside, sync_up_to, write_fresh};
 use super::receipt::{Amendment, Receipt, Signed};
 use super::verify::Problem;
 use super::{CHANGES, NAMESPACE, siblings, signed_by};
-use crate::audit::AuditError;
+use crate::audit::{self, AuditError};
 use crate::fsutil::{At, PathError, create_new, fsync_dir, open_regular, rename_noreplace};
 use crate::job::JobId;
 use crate::keys::SigningKey;
@@ -108,7 +108,7 @@ pub fn rewrap<E: From<PathError> + From<AuditError>>(
     progress: &dyn Fn(u64),
 ) -> Result<Outcome, E> {
     change::recover(dir, &Lock::alone(dir)?, books)?;
-    let recorded_after = change::last_seq(books.trail)?;
+    let recorded_after = audit::last_seq(books.trail)?;
     let (mut outcome, mut done) = (Outcome::default(), 0);
     let mut rest = objects.iter();
     while !rest.as_slice().is_empty() {

@@ -323,3 +323,23 @@ fn recover_empties_incoming_only() {
     recover_all(&dir);
     assert_eq!(list(&dir).unwrap().len(), 1);
 }
+
+#[test]
+fn a_pipe_among_receipts_or_intents_holds_no_start_up() {
+    let pipe = |path: &Path| {
+        fs::remove_file(path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    let (_temp, dir) = vault();
+    let objects = cut_off(&dir, 1);
+    pipe(&siblings(&objects[0]).unwrap().0);
+    recover_all(&dir);
+    assert!(objects.iter().all(|object| !object.exists()), "what cannot be checked starts over as a whole");
+    let (_temp, dir) = vault();
+    cut_off(&dir, 1);
+    let intent = fs::read_dir(dir.join(INCOMING)).unwrap().map(|it| it.unwrap().path());
+    let intent = intent.into_iter().find(|path| path.extension().is_some_and(|it| it == "intent")).unwrap();
+    pipe(&intent);
+    let refused = recover(&dir, |_| Ok::<_, PathError>(false)).unwrap_err();
+    assert_eq!((refused.path, refused.source.to_string()), (intent, "not a regular file".to_owned()));
+}

@@ -332,6 +332,13 @@ pub(super) fn check(
     progress: &dyn Fn(u64),
 ) -> Result<(Receipt, Published), String> {
     let Signed { receipt, sha256: receipt_sha256 } = Signed::read(dir, relative, signed)?;
+    is_as_said(dir, relative, &receipt, progress)?;
+    let published = Published { job: receipt.job, object: relative.to_owned(), receipt_sha256 };
+    Ok((receipt, published))
+}
+
+/// Whether an object has the size and the digest that its receipt says; `progress` is told the bytes read.
+pub fn is_as_said(dir: &Path, relative: &Path, receipt: &Receipt, progress: &dyn Fn(u64)) -> Result<(), String> {
     let mut hash = Sha256::new();
     let bytes = open_regular(&dir.join(relative))
         .map_err(|error| error.source)
@@ -343,6 +350,5 @@ pub(super) fn check(
     if format!("{:x}", hash.finalize()) != receipt.output.sha256 {
         return Err("digest differs from the receipt's".to_owned());
     }
-    let published = Published { job: receipt.job, object: relative.to_owned(), receipt_sha256 };
-    Ok((receipt, published))
+    Ok(())
 }

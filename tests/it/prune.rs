@@ -182,16 +182,24 @@ fn a_hold_that_comes_between_record_and_removal_keeps_what_is_there() {
 fn what_is_not_as_its_receipt_says_stays_as_evidence() {
     let sandbox = Sandbox::new();
     keep(&sandbox, "5d");
-    let objects = fill(&sandbox, "people", 3, days(20));
+    let objects = fill(&sandbox, "people", 4, days(20));
     let [object, receipt, _] = objects::files_of(&sandbox.site("vault").join(&objects[0].path));
     fs::remove_file(&object).unwrap();
     fs::write(&object, "short").unwrap();
+    let [changed, ..] = objects::files_of(&sandbox.site("vault").join(&objects[3].path));
+    let mut bytes = fs::read(&changed).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::remove_file(&changed).unwrap();
+    fs::write(&changed, bytes).unwrap();
+    let (code, text) = said(&sandbox, &[&PRUNE[..], &["--dry-run"]].concat());
+    assert!(code == Some(3) && text.contains("2 objects of ") && text.contains("digest differs"), "{text}");
     let [_, other, _] = objects::files_of(&sandbox.site("vault").join(&objects[1].path));
     fs::remove_file(&other).unwrap();
     fs::copy(&receipt, &other).unwrap();
     let (code, text) = said(&sandbox, &PRUNE);
     assert!(code == Some(3) && text.contains("stays: size is 5") && text.contains("stays: bad signature"), "{text}");
-    assert!(object.exists() && other.exists() && !is_there(&sandbox, &objects[2]));
+    assert!(text.contains("stays: digest differs"), "{text}");
+    assert!(object.exists() && other.exists() && changed.exists() && !is_there(&sandbox, &objects[2]));
     assert_eq!(records(&sandbox, "vault.pruned").len(), 1);
     let daemon = sandbox.daemon();
     sandbox.wait_for("the alert", || sandbox.log_lines("vault_upkeep_failed") == 1);

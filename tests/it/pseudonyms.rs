@@ -109,8 +109,15 @@ fn tokens_are_revealed_to_who_says_why_and_the_trail_has_it() {
     let of_action = |action: &str| -> Vec<_> {
         sandbox.audit().into_iter().filter(|line| line["event"]["action"] == action).collect()
     };
+    let partly = ["--namespace", "person"];
+    let partly = with_input(&sandbox, &[&reveal[..], &partly].concat(), &format!("none of ours\n{email}\n"));
+    assert_eq!(partly.status.code(), Some(3));
+    assert!(text(partly.stdout).contains("canary@example.com"));
+
     let records = of_action("token.revealed");
-    assert_eq!(records.len(), 4);
+    assert_eq!(records.len(), 5);
+    assert_eq!(records[4]["event"]["outcome"], "success", "a value was shown");
+    assert_eq!((&records[4]["veild"]["asked"], &records[4]["veild"]["revealed"]), (&2.into(), &1.into()));
     assert_eq!(records[0]["veild"]["reason"], "ticket 4711");
     assert_eq!(records[0]["veild"]["revealed"], 1);
     assert_eq!(records[0]["veild"]["namespace"], "phone");
@@ -249,8 +256,11 @@ fn a_key_set_that_a_kill_cut_off_is_completed() {
     let names = ["new.key", "new.key.pub", "new.key.allowed_signers"];
     for kind in ["masking", "signing"] {
         let generate = ["key", "generate", kind, "--out", key.to_str().unwrap()];
-        let faults: &[&str] =
-            if kind == "signing" { &["signing_key_placed", "public_half_placed:1", "public_half_placed:2"] } else { &[] };
+        let faults: &[&str] = if kind == "signing" {
+            &["signing_key_placed", "public_half_placed:1", "public_half_placed:2"]
+        } else {
+            &[]
+        };
         for fault in faults {
             sandbox.veild_until(fault, &generate);
             let begun = fs::read(&key).unwrap();
@@ -268,4 +278,26 @@ fn a_key_set_that_a_kill_cut_off_is_completed() {
         assert!(!sandbox.veild(&generate).status.success(), "never overwritten");
         names.iter().for_each(|name| drop(fs::remove_file(sandbox.path(name))));
     }
+}
+
+#[test]
+fn a_site_whose_configuration_is_broken_lets_no_key_change_unrecorded() {
+    let sandbox = site();
+    sandbox.run_until_idle();
+    let (key, config) = (sandbox.site("masking.key"), sandbox.site("config.toml"));
+    let rotate = ["key", "rotate", "--masking-key", key.to_str().unwrap()];
+    let (before, good) = (fs::read(&key).unwrap(), fs::read(&config).unwrap());
+    fs::write(&config, "[nonsense]\n").unwrap();
+    let refused = sandbox.veild(&rotate);
+    let said = text(refused.stderr);
+    assert!(!refused.status.success() && said.contains("on record") && said.contains("nonsense"), "{said}");
+    assert_eq!(fs::read(&key).unwrap(), before);
+    let made = sandbox.veild(&["key", "generate", "masking", "--out", sandbox.path("other").to_str().unwrap()]);
+    assert!(made.status.success() && text(made.stderr).contains("stands in no audit trail"));
+    fs::write(&config, good).unwrap();
+    assert!(sandbox.veild(&rotate).status.success());
+    assert!(sandbox.audit().iter().any(|it| it["event"]["action"] == "key.rotated"));
+    // Without a configuration there is no site.
+    fs::remove_file(&config).unwrap();
+    assert!(sandbox.veild(&rotate).status.success());
 }

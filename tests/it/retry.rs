@@ -1,4 +1,5 @@
-//! `quarantine retry`: whatever cuts it off, one rejected file never becomes two, and none is lost.
+//! `quarantine retry`, `release` and `discard`: whatever cuts them off, one rejected file never becomes two, none is lost,
+//! and the audit trail says what happened, once.
 
 use std::fs;
 
@@ -95,4 +96,97 @@ fn a_copy_on_another_file_system_is_not_mistaken_for_one_that_was_placed() {
     fs::rename(sandbox.path("unmounted"), sandbox.site("landing")).unwrap();
     sandbox.run_until_idle();
     assert_sealed_once(&sandbox, "the mount");
+}
+
+fn recorded(sandbox: &Sandbox, action: &str) -> Vec<serde_json::Value> {
+    sandbox.audit().into_iter().filter(|it| it["event"]["action"] == action).collect()
+}
+
+fn refuses(sandbox: &Sandbox, arguments: &[&str], what: &str) {
+    let output = sandbox.veild(arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains(what), "{arguments:?}: {said}");
+}
+
+#[test]
+fn a_discard_that_was_cut_off_is_finished_by_another_or_by_the_daemon() {
+    for fault in ["removal_decided", "removal_recorded"] {
+        for by_daemon in [false, true] {
+            let (sandbox, job) = rejected();
+            let discard = ["quarantine", "discard", &job, "--reason", "seen by legal"];
+            sandbox.veild_until(fault, &discard);
+            assert_eq!(sandbox.quarantined().len(), 1, "it goes last, after {fault}");
+            // Whatever the trail says by now, nothing else becomes of it.
+            let to = sandbox.path("late.csv");
+            refuses(
+                &sandbox,
+                &["quarantine", "release", &job, "--to", to.to_str().unwrap(), "--reason", "r"],
+                "discard",
+            );
+            refuses(&sandbox, &["quarantine", "retry", &job, "--reason", "r"], "discard");
+            if by_daemon {
+                let daemon = sandbox.daemon_with(&[("VEILD_QUARANTINE_UPKEEP_MS", "0")]);
+                sandbox.wait_for("the removal", || sandbox.quarantined().is_empty());
+                daemon.stop();
+            } else {
+                assert!(sandbox.veild(&discard).status.success(), "after {fault}");
+            }
+            let records = recorded(&sandbox, "file.discarded");
+            assert_eq!(records.len(), 1, "after {fault}: {records:?}");
+            assert_eq!(
+                (&records[0]["veild"]["reason"], records[0]["user"]["id"].is_string()),
+                (&"seen by legal".into(), true)
+            );
+            assert_eq!(fs::read_dir(sandbox.site("state/quarantine")).unwrap().count(), 0, "after {fault}");
+            sandbox.assert_audit_holds();
+        }
+    }
+}
+
+#[test]
+fn a_release_that_was_cut_off_is_finished_by_another() {
+    for (fault, is_recorded) in [("release_decided", false), ("handout_recorded", true), ("release_handed_out", true)] {
+        let (sandbox, job) = rejected();
+        let out = sandbox.path("out");
+        fs::create_dir(&out).unwrap();
+        let (to, other) = (out.join("a.csv"), out.join("other.csv"));
+        let release = |to: &std::path::Path| {
+            ["quarantine", "release", &job, "--to", to.to_str().unwrap(), "--reason", "asked for"].map(str::to_owned)
+        };
+        let run = |arguments: &[String]| sandbox.veild(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        sandbox.veild_until(fault, &release(&to).each_ref().map(String::as_str));
+        assert_eq!((sandbox.quarantined().len(), recorded(&sandbox, "file.released").len()), (1, is_recorded.into()));
+        if is_recorded {
+            refuses(&sandbox, &["quarantine", "discard", &job, "--reason", "r"], "was cut off");
+            refuses(&sandbox, &["quarantine", "retry", &job, "--reason", "r"], "was cut off");
+            refuses(&sandbox, &release(&other).each_ref().map(String::as_str), "give that path again");
+            let (theirs, ours) = (out.join("ours"), to.exists());
+            if ours {
+                fs::rename(&to, &theirs).unwrap();
+            }
+            fs::write(&to, "somebody else's").unwrap();
+            refuses(&sandbox, &release(&to).each_ref().map(String::as_str), "is not what lies in quarantine");
+            fs::remove_file(&to).unwrap();
+            if ours {
+                fs::rename(&theirs, &to).unwrap();
+            }
+        }
+        assert!(run(&release(&to)).status.success(), "after {fault}");
+        assert_eq!(fs::read_to_string(&to).unwrap(), IBAN);
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1, "after {fault}");
+        let records = recorded(&sandbox, "file.released");
+        assert_eq!(records.len(), 1, "after {fault}: {records:?}");
+        assert_eq!(records[0]["veild"]["released_to"], to.to_str().unwrap());
+        assert_eq!(fs::read_dir(sandbox.site("state/quarantine")).unwrap().count(), 0, "after {fault}");
+        sandbox.assert_audit_holds();
+    }
+    // One of which the trail says nothing has never been.
+    let (sandbox, job) = rejected();
+    let to = sandbox.path("a.csv");
+    sandbox.veild_until(
+        "release_decided",
+        &["quarantine", "release", &job, "--to", to.to_str().unwrap(), "--reason", "r"],
+    );
+    assert!(sandbox.veild(&["quarantine", "discard", &job, "--reason", "r"]).status.success());
+    assert!(!to.exists() && recorded(&sandbox, "file.released").is_empty());
 }

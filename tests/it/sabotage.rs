@@ -62,6 +62,8 @@ fn links_and_pipes_in_the_vault_lead_nowhere_and_hold_nobody_up() {
         (vec!["vault", "open", &objects[0].job, "-i", identity], 1),
         (vec!["vault", "open", &objects[1].job, "-i", identity], 1),
         (vec!["vault", "open", object.to_str().unwrap(), "-i", identity], 1),
+        // What its receipt says is not needed; that it is a pipe holds nobody up.
+        (vec!["vault", "open", &objects[2].path, "-i", identity], 0),
         (vec!["vault", "list"], 0),
         (vec!["receipt", "show", &objects[0].job], 0),
         (vec!["vault", "verify", "-i", identity], 3),

@@ -30,7 +30,10 @@ impl Sealed {
         let signed = host.verify(NAMESPACE, &checkpoint.signed_message(), &checkpoint.signature);
         signed.map(|()| seal.epoch).map_err(|error| {
             let left = "the epoch key was left as it is";
-            broken(segment, format!("line {line} is a checkpoint of epoch {} that was forged: {error}; {left}", seal.epoch))
+            broken(
+                segment,
+                format!("line {line} is a checkpoint of epoch {} that was forged: {error}; {left}", seal.epoch),
+            )
         })
     }
 }

@@ -53,11 +53,11 @@ impl Syslog {
 
     pub fn confirm(mut self) -> Result<(), ShipError> {
         let failed = self.failed("send to");
+        let deadline = Instant::now() + patience();
         self.stream.conn.send_close_notify();
         self.stream.flush().map_err(&failed)?;
         self.stream.sock.shutdown(Shutdown::Write).map_err(&failed)?;
-        let deadline = Instant::now() + patience();
-        self.read_to_the_end().map_err(|error| self.unconfirmed(error))?;
+        self.read_to_the_end(deadline).map_err(|error| self.unconfirmed(error))?;
         while unacknowledged(&self.stream.sock).map_err(|error| self.unconfirmed(error))? > 0 {
             if let Some(error) = self.stream.sock.take_error().map_err(&failed)? {
                 return Err(self.unconfirmed(error));
@@ -73,10 +73,16 @@ impl Syslog {
         }
     }
 
-    /// Until the peer ends the connection, with or without TLS's own goodbye.
-    fn read_to_the_end(&mut self) -> io::Result<()> {
+    /// Until the peer ends the connection, with or without TLS's own goodbye; one that goes on talking is no better than one
+    /// that says nothing.
+    fn read_to_the_end(&mut self, deadline: Instant) -> io::Result<()> {
         let mut rest = [0; 4096];
         loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::Error::other("it leaves the connection open"));
+            }
+            self.stream.sock.set_read_timeout(Some(left))?;
             match self.stream.read(&mut rest) {
                 Ok(0) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
@@ -195,6 +201,34 @@ fn word(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rcgen::{CertificateParams, KeyPair};
+
+    #[test]
+    fn a_server_that_goes_on_talking_confirms_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ca, key) = (dir.path().join("ca.pem"), KeyPair::generate().unwrap());
+        let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        std::fs::write(&ca, certificate.pem()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let secret = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let server = server.unwrap().with_no_client_auth().with_single_cert(vec![certificate.der().clone()], secret);
+        let listener = std::net::TcpListener::bind(("localhost", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let talking = std::thread::spawn(move || {
+            let session = rustls::ServerConnection::new(Arc::new(server.unwrap())).unwrap();
+            let mut stream = StreamOwned::new(session, listener.accept().unwrap().0);
+            while stream.write_all(b"more").and_then(|()| stream.flush()).is_ok() {
+                std::thread::sleep(Duration::from_millis(20)); // until the client has gone
+            }
+        });
+        let mut syslog = Syslog::open(&To::SyslogTls { host: "localhost".to_owned(), port, ca, client: None }).unwrap();
+        let began = Instant::now();
+        let error = syslog.read_to_the_end(began + Duration::from_millis(300)).unwrap_err();
+        assert!(error.to_string().contains("open") && began.elapsed() < PATIENCE / 2, "{error}");
+        drop(syslog);
+        talking.join().unwrap();
+    }
 
     #[test]
     fn a_frame_counts_octets_and_its_header_is_of_rfc_5424() {

@@ -266,7 +266,8 @@ fn a_forged_epoch_neither_spends_the_key_nor_holds_up_a_start() {
         let mut forged = checkpoint::Checkpoint { seq, head: head.clone(), ..genuine.clone() };
         forged.seal.iter_mut().for_each(|seal| seal.epoch = epoch);
         let bare = Record::new(at(99), Action::FileSealed, Outcome::Success);
-        let bare = bare.veild("checkpoint", serde_json::json!({"key": forged.seal.as_ref().unwrap().key, "epoch": epoch}));
+        let bare =
+            bare.veild("checkpoint", serde_json::json!({"key": forged.seal.as_ref().unwrap().key, "epoch": epoch}));
         for (forged, said) in [(forged.record(), "was forged"), (bare, "no whole checkpoint")] {
             append_raw(&path, &segment::render(&forged, Some("host"), seq + 1, &head));
             let refused = sealed.fixture.open(1 << 20).err().unwrap().to_string();

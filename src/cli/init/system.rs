@@ -193,7 +193,8 @@ impl System<'_> {
         if !masking.exists() {
             crate::keys::generate_masking(&masking, Timestamp::now())?;
         }
-        let set = [&signing, &self.at("/etc/veild/signing.key.pub"), &self.at("/etc/veild/signing.key.allowed_signers")];
+        let set =
+            [&signing, &self.at("/etc/veild/signing.key.pub"), &self.at("/etc/veild/signing.key.allowed_signers")];
         if set.iter().any(|path| !path.exists()) {
             crate::keys::generate_signing(&signing)?;
         }

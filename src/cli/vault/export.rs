@@ -15,7 +15,7 @@ use crate::cli::progress::Progress;
 use crate::cli::when::Window;
 use crate::cli::{Problems, plural};
 use crate::config::Config;
-use crate::fsutil::{At, create_new, printable_path};
+use crate::fsutil::{At, printable_path};
 use crate::job::JobId;
 use crate::vault::Entry;
 use crate::vault::export::{Beside, Exported, export};
@@ -66,7 +66,7 @@ fn write(
     path: &Path,
 ) -> anyhow::Result<Exported> {
     let jobs = arguments.selection.jobs(entries);
-    let audit = about(config, &jobs, &path.with_extension("audit"))?;
+    let audit = about(config, &jobs, path.parent().unwrap_or(Path::new("")))?;
     let allowed_signers = crate::cli::verifying_key(config, None)?.allowed_signers();
     let beside = Beside { audit: &audit, allowed_signers: &allowed_signers };
     let size = |entry: &Entry| config.vault.dir.join(&entry.path).metadata().map_or(0, |metadata| metadata.len());
@@ -80,15 +80,15 @@ fn write(
 }
 
 /// The audit trail's lines about these jobs, in a file without a name.
-fn about(config: &Config, jobs: &BTreeSet<JobId>, path: &Path) -> anyhow::Result<File> {
-    let file = create_new(path, 0o600)?;
-    std::fs::remove_file(path)?;
+fn about(config: &Config, jobs: &BTreeSet<JobId>, dir: &Path) -> anyhow::Result<File> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let file = tempfile::tempfile_in(dir).at("write in", dir)?;
     let mut lines = BufWriter::new(&file);
     let is_one = |value: &Value| value.as_str().and_then(|job| job.parse().ok()).is_some_and(|job| jobs.contains(&job));
     crate::audit::each_line(&config.audit.dir, |line, value| {
         if is_one(&value["veild"]["job"]) { lines.write_all(line) } else { Ok(()) }
     })?;
-    lines.flush().at("write", path)?;
+    lines.flush().at("write in", dir)?;
     drop(lines);
     Ok(file)
 }

@@ -31,7 +31,7 @@ pub enum Arguments {
 }
 
 /// Who wants a change and why.
-fn cause(reason: Option<&str>) -> Cause {
+pub fn cause(reason: Option<&str>) -> Cause {
     Cause { user: Some(crate::cli::user()), source: crate::cli::who::source(), reason: reason.map(str::to_owned) }
 }
 

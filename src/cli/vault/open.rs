@@ -13,8 +13,9 @@ use crate::audit::{Action, Outcome, Record};
 use crate::cli::hand_out::hand_out;
 use crate::cli::identity::Key;
 use crate::config::Config;
-use crate::fsutil::{open_regular, printable_path};
+use crate::fsutil::{open_regular, printable_path, read_regular};
 use crate::vault::lock::Lock;
+use crate::vault::{MAX_RECEIPT_BYTES, Receipt};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -72,7 +73,7 @@ fn record(config: &Config, path: &Path, outcome: Outcome, reason: Option<&str>) 
         .veild("reason", json!(reason));
     let receipt = path.strip_prefix(&config.vault.dir).ok().and_then(|object| {
         let (receipt, _) = crate::vault::receipt_files(path)?;
-        Some((object, crate::vault::Receipt::parse(&std::fs::read(receipt).ok()?).ok()?))
+        Some((object, Receipt::parse(&read_regular(&receipt, MAX_RECEIPT_BYTES).ok()?).ok()?))
     });
     match receipt {
         Some((object, receipt)) => record

@@ -86,7 +86,7 @@ fn in_vain(arguments: &Arguments, outcome: &Outcome) -> Record {
 fn would_prune(config: &Config, retention: &Retention, note: &mut dyn FnMut(&Pruned)) -> anyhow::Result<Outcome> {
     let holds = hold::list(&config.audit.dir)?;
     let key = crate::cli::verifying_key(config, None)?;
-    Ok(survey(&config.vault.dir, retention, Timestamp::now(), &key, &holds, note)?)
+    Ok(survey(&config.vault.dir, retention, Timestamp::now(), &key, holds, note)?)
 }
 
 fn do_prune(

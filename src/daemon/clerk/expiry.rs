@@ -8,8 +8,10 @@ use serde_json::json;
 
 use super::housekeeping::UPKEEP_LASTS;
 use super::{Clerk, ClerkError, chain, quarantine_dir};
-use crate::audit::{self, Action, Outcome, Record};
+use crate::audit::{Action, Outcome, Record};
+use crate::quarantine::expiry::Decision;
 use crate::quarantine::{self, Reason, expiry, retry};
+use crate::vault::change::Cause;
 
 /// Time between two looks for what has been kept long enough.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -46,39 +48,49 @@ impl Clerk {
         if retry::is_decided(dir, entry.job) || quarantine::show(dir, entry.job)?.is_none() {
             return Ok(false);
         }
-        let before = expiry::decide(dir, entry.job, self.trail.last_seq())?;
-        crate::faults::point("discard_decided");
-        let is_recorded = match before {
-            Some(seq) => self.says_discarded(&entry, seq)?,
+        let before = expiry::decided(dir, entry.job)?;
+        let is_recorded = match &before {
+            Some(it) => {
+                let trail = &self.config.audit.dir;
+                quarantine::is_recorded(trail, Action::FileDiscarded, entry.job, it.recorded_after)?
+            }
             None => false,
         };
+        let decision = match before {
+            Some(before) => before,
+            None => {
+                let new = Decision::new(self.trail.last_seq(), None);
+                expiry::decide(dir, entry.job, &new)?;
+                new
+            }
+        };
+        crate::faults::point("discard_decided");
         if !is_recorded {
-            self.append(&[discarded(&entry)])?;
+            self.append(&[discarded(&entry, decision.cause.as_ref())])?;
         }
         crate::faults::point("discard_recorded");
         quarantine::remove(dir, entry.job)?;
+        let why = match decision.cause {
+            Some(_) => "whose discard was cut off",
+            None => "that nobody asked for during `[quarantine] keep`",
+        };
         tracing::info!(
             code = "quarantine_discarded",
             job = %entry.job,
             landing = entry.landing,
-            "an original that nobody asked for during `[quarantine] keep` has been discarded"
+            "an original {why} has been discarded"
         );
         Ok(true)
     }
-
-    fn says_discarded(&self, entry: &Reason, after: u64) -> Result<bool, ClerkError> {
-        let records = audit::lines_after(&self.config.audit.dir, after)?;
-        let is_of_it = |it: &serde_json::Value| {
-            it["event"]["action"] == "file.discarded" && it["veild"]["job"] == json!(entry.job)
-        };
-        Ok(records.iter().any(is_of_it))
-    }
 }
 
-fn discarded(entry: &Reason) -> Record {
-    Record::new(Timestamp::now(), Action::FileDiscarded, Outcome::Success)
+fn discarded(entry: &Reason, cause: Option<&Cause>) -> Record {
+    let record = Record::new(Timestamp::now(), Action::FileDiscarded, Outcome::Success)
         .file(entry.original_name.as_str())
         .veild("job", json!(entry.job))
-        .veild("landing", json!(entry.landing))
-        .veild("reason", "it was in quarantine for longer than `[quarantine] keep`")
+        .veild("landing", json!(entry.landing));
+    match cause {
+        Some(cause) => cause.of(record),
+        None => record.veild("reason", "it was in quarantine for longer than `[quarantine] keep`"),
+    }
 }
