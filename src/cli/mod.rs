@@ -178,6 +178,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             | Command::Key(_)
             | Command::Audit(_)
             | Command::Init(_)
+            | Command::Status(_)
     );
     if reads_secrets {
         crate::plaintext::guard()?;

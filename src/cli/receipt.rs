@@ -1,20 +1,25 @@
 //! `veild receipt`
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde_json::json;
 
 use super::Problems;
+use super::progress::Progress;
 use super::vault::find::Which;
 use crate::anonymity::AnonymityReport;
 use crate::config::Config;
-use crate::fsutil::{chain, printable_path, read_regular};
+use crate::fsutil::{PathError, chain, open_regular, printable_path, read_regular};
 use crate::keys::VerifyingKey;
 use crate::pipeline::{ColumnReport, DigestKind, InputReport, Verified};
 use crate::policy::Verify;
 use crate::vault::lock::Lock;
-use crate::vault::{Amendment, MAX_RECEIPT_BYTES, NAMESPACE, Receipt, is_archived, receipt_files};
+use crate::vault::{
+    Amendment, MAX_RECEIPT_BYTES, NAMESPACE, Receipt, is_archived, is_as_said, object_of, receipt_files,
+};
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
@@ -39,6 +44,14 @@ enum Signature {
     Unchecked(String),
 }
 
+/// What is known of the object beside a receipt.
+enum Object {
+    /// It is there, byte for byte.
+    IsIt,
+    Another(String),
+    Absent,
+}
+
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments::Show { which, public_key, json } = arguments;
     // A receipt may lie anywhere, on hosts without a vault too.
@@ -49,26 +62,54 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     };
     let (receipt, armoured) = receipt_files(&path)
         .with_context(|| format!("{} is named neither like an object nor like a receipt", printable_path(&path)))?;
-    // Receipt and signature must be of one time.
+    // Receipt, signature and object must be of one time; once it is open, an object stays as it is.
     let vault = Config::load(config).ok().map(|config| config.vault.dir);
-    let _lock = vault.filter(|dir| path.starts_with(dir)).map(|dir| Lock::shared(&dir)).transpose()?;
+    let lock = vault.filter(|dir| path.starts_with(dir)).map(|dir| Lock::shared(&dir)).transpose()?;
     let text = read_regular(&receipt, MAX_RECEIPT_BYTES)?;
     let signature = check(config, public_key.as_deref(), &text, &armoured);
+    let beside = object_of(&receipt).map(|object| open_regular(&object));
+    drop(lock);
     let receipt = Receipt::parse(&text).map_err(|what| anyhow::anyhow!("{}: {what}", printable_path(&path)))?;
+    let object = compare(&receipt, beside);
     if *json {
         let (holds, why) = match &signature {
             Signature::Holds => (Some(true), None),
             Signature::Wrong(why) => (Some(false), Some(why)),
             Signature::Unchecked(why) => (None, Some(why)),
         };
-        super::print_json(&json!({"receipt": receipt, "signature": {"holds": holds, "why": why}}))?;
+        let (is_it, differs) = match &object {
+            Object::IsIt => (Some(true), None),
+            Object::Another(what) => (Some(false), Some(what)),
+            Object::Absent => (None, None),
+        };
+        super::print_json(&json!({
+            "receipt": receipt,
+            "signature": {"holds": holds, "why": why},
+            "object": {"matches": is_it, "why": differs},
+        }))?;
     } else {
-        print!("{}", in_words(&receipt, &signature));
+        print!("{}", in_words(&receipt, &signature, &object));
     }
-    match signature {
-        Signature::Wrong(what) => Err(Problems(format!("the receipt proves nothing: {what}")).into()),
+    match (signature, object) {
+        (Signature::Wrong(what), _) => Err(Problems(format!("the receipt proves nothing: {what}")).into()),
+        (_, Object::Another(what)) => {
+            Err(Problems(format!("the receipt is of another object than the one beside it: {what}")).into())
+        }
         _ => Ok(()),
     }
+}
+
+/// Reads what lies beside the receipt to its end.
+fn compare(receipt: &Receipt, beside: Option<Result<File, PathError>>) -> Object {
+    let file = match beside {
+        None => return Object::Absent,
+        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Object::Absent,
+        Some(Err(error)) => return Object::Another(error.source.to_string()),
+        Some(Ok(file)) => file,
+    };
+    let progress = Progress::start("reading the object".to_owned());
+    let compared = is_as_said(file, receipt, &|done| progress.set(done, receipt.output.bytes));
+    compared.map_or_else(Object::Another, |()| Object::IsIt)
 }
 
 fn check(config: &Path, public_key: Option<&Path>, text: &[u8], armoured: &Path) -> Signature {
@@ -92,7 +133,7 @@ fn check(config: &Path, public_key: Option<&Path>, text: &[u8], armoured: &Path)
     }
 }
 
-fn in_words(receipt: &Receipt, signature: &Signature) -> String {
+fn in_words(receipt: &Receipt, signature: &Signature, object: &Object) -> String {
     let Receipt { input, output, .. } = receipt;
     let is_masked = !is_archived(Path::new(&output.path));
     let mut lines = vec![
@@ -105,6 +146,14 @@ fn in_words(receipt: &Receipt, signature: &Signature) -> String {
         ("sealed", format!("{}, by veild {}", receipt.sealed_at, receipt.veild)),
         ("object", output.path.clone()),
         ("", format!("{} of sealed {}, SHA-256 {}", bytes(output.bytes), output.format, output.sha256)),
+        (
+            "",
+            match object {
+                Object::IsIt => "the file beside this receipt is that object".to_owned(),
+                Object::Another(what) => format!("ANOTHER lies beside this receipt: {what}"),
+                Object::Absent => "it does not lie beside this receipt: not looked at".to_owned(),
+            },
+        ),
     ];
     lines.extend(receipt.view.iter().map(|view| ("view", view.clone())));
     if is_masked {

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::Problems;
 use crate::config::Config;
 use crate::daemon::{control, event::Request, places::readable};
+use crate::keys::{KeySource, MaskingKeys};
 use crate::quarantine;
 
 #[derive(clap::Args)]
@@ -35,6 +36,7 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     };
     status["quarantine"] = quarantined(&state_dir);
     status["config_on_disk"] = json!(config_on_disk(&status));
+    status["masking_key"]["waiting_version"] = json!(key_waiting(&status));
     if arguments.json {
         super::print_json(&status)?;
     } else {
@@ -57,6 +59,16 @@ fn config_on_disk(status: &Value) -> &'static str {
     let Some(text) = status["config"].as_str().and_then(|path| std::fs::read(path).ok()) else { return "unreadable" };
     let sha256: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
     if status["config_sha256"] == sha256 { "in force" } else { "changed" }
+}
+
+/// The version of the masking key that its file has in force and the daemon does not know; `None` also where this user may
+/// not read it.
+fn key_waiting(status: &Value) -> Option<u32> {
+    let config = Config::load(Path::new(status["config"].as_str()?)).ok()?;
+    let KeySource::File(path) = &config.keys.masking else { return None };
+    let (version, fingerprint) = MaskingKeys::load(path).ok()?.in_force();
+    (status["masking_key"]["fingerprint"].is_string() && status["masking_key"]["fingerprint"] != fingerprint)
+        .then_some(version)
 }
 
 fn render(status: &Value) -> String {
@@ -115,8 +127,21 @@ fn details(status: &Value, out: &mut String) -> std::fmt::Result {
     let running = time(&status["started_at"]).map_or_else(String::new, |since| age(now, since));
     let (version, pid, config) = (text(&status["version"]), &status["pid"], text(&status["config"]));
     writeln!(out, "\nveild {version}, pid {pid}, for {running}, with {config}")?;
-    if status["config_on_disk"] == "changed" {
-        writeln!(out, "  the file has changed since; `systemctl reload veild` (SIGHUP) puts it in force")?;
+    match (status["config_on_disk"] == "changed", status["config_rejected"].is_null()) {
+        (true, true) => writeln!(
+            out,
+            "  the file has changed since; `systemctl reload veild` (SIGHUP) puts it in force, or says that a restart must"
+        )?,
+        (true, false) => writeln!(out, "  the file has changed since, and was refused at the last reload")?,
+        (false, _) => {}
+    }
+    if let Some(version) = status["masking_key"]["waiting_version"].as_u64() {
+        let running = &status["masking_key"]["version"];
+        writeln!(
+            out,
+            "  version {version} of the masking key is there, and files are masked under version {running}; \
+             `systemctl restart veild` puts it in force"
+        )?;
     }
     landings(status, now, out)?;
     for place in list(&status["places"]) {
@@ -291,6 +316,7 @@ quarantine   2 files, the first since 1 d 0 h; `veild quarantine list` says why
         status["landings"][0]["waiting"] = json!(7);
         status["landings"][0]["waiting_since"] = json!("2026-03-01T11:56:00Z");
         status["config_on_disk"] = json!("changed");
+        status["masking_key"] = json!({"version": 1, "fingerprint": "a", "waiting_version": 2});
         status["held"] = json!(1);
         let text = render(&status);
         let expected = "\
@@ -303,7 +329,8 @@ To know:
     what to do: remove it
 
 veild 1.2.3, pid 42, for 2 d 1 h, with /etc/veild/config.toml
-  the file has changed since; `systemctl reload veild` (SIGHUP) puts it in force
+  the file has changed since; `systemctl reload veild` (SIGHUP) puts it in force, or says that a restart must
+  version 2 of the masking key is there, and files are masked under version 1; `systemctl restart veild` puts it in force
 
 landing      waiting  in flight    sealed  rejected  last sealed
 hr                 7          1       120         2  5 s ago

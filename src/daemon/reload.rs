@@ -18,6 +18,9 @@ use crate::keys::Passphrases;
 use crate::ledger::Attempts;
 use crate::spool::{self, Claimed};
 
+/// Ends what only a restart can do.
+pub const NEEDS_RESTART: &str = "restart needed";
+
 /// A configuration that may take the place of the running one.
 pub struct Proposal {
     pub config: Arc<Config>,
@@ -48,7 +51,7 @@ pub fn start(running: Arc<Config>, events: mpsc::Sender<Event>) -> std::io::Resu
 fn read(running: &Config) -> Result<Proposal, String> {
     let fresh = Config::load(&running.path).map_err(|error| error.to_string())?;
     if let Some(key) = fixed_key(running, &fresh) {
-        return Err(format!("{key} has changed, which a reload cannot do: restart needed"));
+        return Err(format!("{key} has changed, which a reload cannot do: {NEEDS_RESTART}"));
     }
     let known: HashSet<&PathBuf> = running.landings.iter().map(|landing| &landing.dir).collect();
     for landing in fresh.landings.iter().filter(|landing| !known.contains(&landing.dir)) {
@@ -91,7 +94,7 @@ fn try_landing(landing: &Landing) -> Result<(), String> {
             format!("landing {name}: {dir} is not there; `install -d -o veild -m 3770 {dir}` makes it")
         }
         Some(libc::EROFS | libc::EACCES | libc::EPERM) => format!(
-            "landing {name}: {what}; where the unit grants this directory no writing (ReadWritePaths=, ProtectHome=), a drop-in must: restart needed. Else `chown veild {dir}`"
+            "landing {name}: {what}; where the unit grants this directory no writing (ReadWritePaths=, ProtectHome=), `veild init --drop-in`, then {NEEDS_RESTART}. Else `chown veild {dir}`"
         ),
         _ => format!("landing {name}: {what}"),
     })

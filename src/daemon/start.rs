@@ -42,6 +42,8 @@ pub struct Opened {
 /// What the loop begins with.
 pub struct Start {
     pub passphrases: Passphrases,
+    /// Version and fingerprint of the masking key that files are masked under until the end.
+    pub masking_key: (u32, String),
     pub recovered: Vec<(Job, Attempts)>,
     /// Landings whose spools could not be read yet.
     pub unrecovered: Vec<(Arc<Landing>, Obstacle)>,
@@ -87,8 +89,9 @@ pub fn open(config: &Arc<Config>) -> Result<Opened, DaemonError> {
     clerk.recover().map_err(|error| DaemonError::Start(clerk.obstacle(&error)))?;
     let landings: Vec<_> = config.landings.iter().cloned().map(Arc::new).collect();
     let passphrases = Passphrases::load(config).map_err(cannot_start)?;
-    let (trail, shipping) = (clerk.trail.durable(), Vec::new());
-    let mut start = Start { passphrases, recovered: Vec::new(), unrecovered: Vec::new(), shipping, trail };
+    let (trail, shipping, masking_key) = (clerk.trail.durable(), Vec::new(), clerk.keys.in_force());
+    let (recovered, unrecovered) = (Vec::new(), Vec::new());
+    let mut start = Start { passphrases, masking_key, recovered, unrecovered, shipping, trail };
     let mut completed = 0;
     spools::remember(config)?;
     for (landing, prepared) in landings.iter().zip(prepare(&landings)) {

@@ -34,7 +34,8 @@ mod verify;
 pub use list::{Entry, list, list_archive, of_job};
 pub use receipt::{Amendment, MAX_RECEIPT_BYTES, RECEIPT_VERSION, Receipt, ReceiptOutput, ReceiptPolicy, Signed};
 pub use told::Told;
-pub use verify::{Evidence, Problem, VaultVerdict, VerifyError, verify};
+pub use tombstone::pruned;
+pub use verify::{Evidence, Problem, VaultVerdict, VerifyError, is_as_said, verify};
 
 const INCOMING: &str = ".incoming";
 const ARCHIVE: &str = ".archive";
@@ -138,6 +139,12 @@ pub fn receipt_files(path: &Path) -> Option<(PathBuf, PathBuf)> {
         Some(_) => Some((path.to_owned(), path.with_file_name(format!("{name}.sig")))),
         None => siblings(path),
     }
+}
+
+/// The object of a receipt, beside it.
+pub fn object_of(receipt: &Path) -> Option<PathBuf> {
+    let base = receipt.file_name()?.to_str()?.strip_suffix(RECEIPT_SUFFIX)?;
+    Some(receipt.with_file_name(format!("{base}.age")))
 }
 
 /// Tells whether receipts and tombstones carry this key's signature.

@@ -78,6 +78,12 @@ pub(super) fn of(dir: &Path, jobs: &BTreeSet<JobId>) -> Result<Vec<PathBuf>, Pat
     Ok(paths)
 }
 
+/// The tombstone of a job's objects and when they went; not checked against its signature.
+pub fn pruned(dir: &Path, job: JobId) -> Result<Option<(PathBuf, Timestamp)>, PathError> {
+    let of_it = of(dir, &BTreeSet::from([job]))?.into_iter().next();
+    Ok(of_it.and_then(|path| Some((path.clone(), read(&path, &|_, _| true).ok()?.pruned_at))))
+}
+
 /// When the objects that have a tombstone went, and what is wrong with tombstones.
 pub(super) fn all(
     dir: &Path,

@@ -1,6 +1,7 @@
 //! Checks objects against their signed receipts, and the vault against the audit trail.
 
 use std::cell::Cell;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -332,18 +333,16 @@ pub(super) fn check(
     progress: &dyn Fn(u64),
 ) -> Result<(Receipt, Published), String> {
     let Signed { receipt, sha256: receipt_sha256 } = Signed::read(dir, relative, signed)?;
-    is_as_said(dir, relative, &receipt, progress)?;
+    let object = open_regular(&dir.join(relative)).map_err(|error| format!("cannot read: {}", error.source))?;
+    is_as_said(object, &receipt, progress)?;
     let published = Published { job: receipt.job, object: relative.to_owned(), receipt_sha256 };
     Ok((receipt, published))
 }
 
 /// Whether an object has the size and the digest that its receipt says; `progress` is told the bytes read.
-pub fn is_as_said(dir: &Path, relative: &Path, receipt: &Receipt, progress: &dyn Fn(u64)) -> Result<(), String> {
+pub fn is_as_said(mut object: File, receipt: &Receipt, progress: &dyn Fn(u64)) -> Result<(), String> {
     let mut hash = Sha256::new();
-    let bytes = open_regular(&dir.join(relative))
-        .map_err(|error| error.source)
-        .and_then(|mut file| copy(&mut file, &mut hash, progress))
-        .map_err(|error| format!("cannot read: {error}"))?;
+    let bytes = copy(&mut object, &mut hash, progress).map_err(|error| format!("cannot read: {error}"))?;
     if bytes != receipt.output.bytes {
         return Err(format!("size is {bytes}, the receipt says {}", receipt.output.bytes));
     }

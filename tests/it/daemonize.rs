@@ -114,6 +114,14 @@ fn a_failed_start_is_the_starters_failure() {
     sandbox.edit_config("policy = \"people\"", "policy = \"peple\"");
     let failed = sandbox.daemonize();
     assert_eq!(failed.status.code(), Some(78), "{}", said(&failed));
+    // Into a file, where the daemon's own word would go as well.
+    fs::write(sandbox.site("config.toml"), &config).unwrap();
+    fs::rename(sandbox.site("masking.key"), sandbox.site("mislaid.key")).unwrap();
+    let log = sandbox.path("stderr.log");
+    let status = sandbox.daemonize_command().stderr(fs::File::create(&log).unwrap()).status().unwrap();
+    let log = fs::read_to_string(&log).unwrap();
+    assert_eq!((status.code(), log.matches("masking.key").count()), (Some(1), 1), "{log}");
+    fs::rename(sandbox.site("mislaid.key"), sandbox.site("masking.key")).unwrap();
     fs::write(sandbox.site("config.toml"), config).unwrap();
     // It dies without a word.
     let failed = sandbox.daemonize_command().env("VEILD_FAULT", "starting").output().unwrap();

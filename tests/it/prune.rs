@@ -90,6 +90,9 @@ fn what_is_older_than_its_landings_keep_goes_and_is_explained() {
         Ok(checked) => assert!(checked.status.success(), "{checked:?}"),
         Err(_) => eprintln!("SKIPPED: needs the Debian package openssh-client"),
     }
+    let identity = sandbox.site("identity.txt");
+    let (code, text) = said(&sandbox, &["vault", "open", &old[0].job, "-i", identity.to_str().unwrap()]);
+    assert!(code == Some(1) && text.contains("were pruned at") && text.contains(tombstone.to_str().unwrap()), "{text}");
     let empty = sandbox.site("vault").join(Path::new(&old[0].path).parent().unwrap());
     assert!(!empty.exists(), "the directory of a day without objects goes");
 }

@@ -91,6 +91,7 @@ fn all_outputs_of_a_job_are_shown_each_in_its_words() {
     };
     let main = show(&[&job]);
     assert!(main.contains("email    one-way pseudonyms, key version 1") && main.contains("signature  holds"), "{main}");
+    assert!(main.contains("the file beside this receipt is that object"), "{main}");
     assert!(main.contains("1 in, 1 out, 0 suppressed") && !main.contains("\nview "), "{main}");
     let view = show(&[&job, "--view", "statistics"]);
     assert!(view.contains("view       statistics") && view.contains("policy     coarse"), "{view}");
@@ -106,6 +107,30 @@ fn all_outputs_of_a_job_are_shown_each_in_its_words() {
     assert_eq!(listed.as_array().unwrap().len(), 2);
     let others = sandbox.json(&["vault", "list", "--job", "01JQ8Z6V9M3T5K7N2P4R6S8W0X"]);
     assert_eq!(others, json!([]));
+}
+
+#[test]
+fn a_receipt_tells_its_object_from_another() {
+    let (sandbox, receipts) = sealed();
+    let object = PathBuf::from(receipts[0].to_str().unwrap().replace(".receipt.json", ".age"));
+    let whole = fs::read(&object).unwrap();
+    let show = |more: &[&str]| sandbox.veild(&[&["receipt", "show", receipts[0].to_str().unwrap()], more].concat());
+    let matches = || serde_json::from_slice::<Value>(&show(&["--json"]).stdout).unwrap()["object"]["matches"].clone();
+    assert_eq!(matches(), true);
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    for (other, said) in [(changed, "digest differs"), (whole[1..].to_vec(), "size is")] {
+        fs::remove_file(&object).unwrap();
+        fs::write(&object, other).unwrap();
+        let output = show(&[]);
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+        assert!(text(&output).contains("ANOTHER lies beside") && text(&output).contains(said), "{}", text(&output));
+        assert_eq!(matches(), false);
+    }
+    fs::remove_file(&object).unwrap();
+    let output = show(&[]);
+    assert!(output.status.success() && text(&output).contains("does not lie beside this receipt"), "{}", text(&output));
+    assert_eq!(matches(), Value::Null);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn links_and_pipes_in_the_vault_lead_nowhere_and_hold_nobody_up() {
         // What its receipt says is not needed; that it is a pipe holds nobody up.
         (vec!["vault", "open", &objects[2].path, "-i", identity], 0),
         (vec!["vault", "list"], 0),
-        (vec!["receipt", "show", &objects[0].job], 0),
+        (vec!["receipt", "show", &objects[0].job], 3),
         (vec!["vault", "verify", "-i", identity], 3),
         (vec!["vault", "rewrap", "-i", identity, "--all", "-r", &public, "--reason", "r"], 3),
         (vec!["vault", "prune", "--reason", "r"], 3),

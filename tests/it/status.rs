@@ -94,6 +94,36 @@ fn a_refused_reload_needs_attention_until_it_is_mended() {
 }
 
 #[test]
+fn what_needs_a_restart_is_not_to_be_reloaded() {
+    let sandbox = Sandbox::new();
+    let daemon = running(&sandbox);
+    assert!(sandbox.veild(&["key", "rotate"]).status.success());
+    let (text, code) = status(&sandbox);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("version 2 of the masking key is there, and files are masked under version 1"), "{text}");
+    assert_eq!(sandbox.json(&["status"])["masking_key"]["waiting_version"], 2);
+    let later = ["key", "rotate", "--from", "2200-01-01T00:00:00Z"];
+    assert!(sandbox.veild(&later).status.success());
+    assert_eq!(sandbox.json(&["status"])["masking_key"]["waiting_version"], 2, "what is for later waits for nobody");
+    sandbox.edit_config("[daemon]\n", "[daemon]\nworkers = 3\n");
+    let (text, _) = status(&sandbox);
+    assert!(text.contains("or says that a restart must"), "{text}");
+    daemon.signal(rustix::process::Signal::HUP);
+    sandbox.wait_for("the refusal", || alerts(&sandbox.json(&["status"])) == ["config_rejected"]);
+    let (text, _) = status(&sandbox);
+    assert!(text.contains("`systemctl restart veild`, or take the change back"), "{text}");
+    assert!(text.contains("was refused at the last reload") && !text.contains("systemctl reload"), "{text}");
+    daemon.stop();
+    let daemon = running(&sandbox);
+    let status = sandbox.json(&["status"]);
+    assert_eq!(
+        (&status["masking_key"]["version"], &status["masking_key"]["waiting_version"]),
+        (&2.into(), &Value::Null)
+    );
+    daemon.stop();
+}
+
+#[test]
 fn what_the_log_warns_of_is_to_be_known() {
     let sandbox = Sandbox::new();
     let daemon = running(&sandbox);

@@ -271,3 +271,35 @@ fn an_export_that_cannot_be_recorded_leaves_nothing() {
     let left: Vec<_> = fs::read_dir(sandbox.dir.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_str().unwrap().contains("export")), "{left:?}");
 }
+
+#[test]
+fn what_stands_in_the_way_of_an_output_is_named_with_what_to_do() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("good.csv", crate::crash::GOOD);
+    sandbox.drop_file("bad.csv", crate::crash::BAD);
+    sandbox.run_until_idle();
+    let (sealed, rejected) = (sandbox.receipts()[0]["job"].clone(), sandbox.quarantined()[0]["job"].clone());
+    let (sealed, rejected) = (sealed.as_str().unwrap(), rejected.as_str().unwrap());
+    let (identity, file, taken) = (sandbox.site("identity.txt"), sandbox.path("good.csv"), sandbox.path("taken"));
+    fs::write(&file, crate::crash::GOOD).unwrap();
+    let (identity, file, to) = (identity.to_str().unwrap(), file.to_str().unwrap(), taken.to_str().unwrap());
+    let commands: [&[&str]; 3] = [
+        &["quarantine", "release", rejected, "--to", to, "--reason", "r"],
+        &["vault", "open", sealed, "-i", identity, "-o", to],
+        &["policy", "risk", file, "--column", "country", "--html", to],
+    ];
+    for (index, arguments) in commands.into_iter().enumerate() {
+        fs::write(&taken, "somebody's").unwrap();
+        let said = text(&sandbox.veild(arguments));
+        assert!(said.contains("is already there") && said.contains("name another file"), "{arguments:?}: {said}");
+        assert_eq!(fs::read_to_string(&taken).unwrap(), "somebody's");
+        fs::remove_file(&taken).unwrap();
+        if index < 2 {
+            let left = sandbox.path("taken.incoming");
+            fs::write(&left, "").unwrap();
+            let said = text(&sandbox.veild(arguments));
+            assert!(said.contains("taken.incoming is what another command writes"), "{arguments:?}: {said}");
+            fs::remove_file(left).unwrap();
+        }
+    }
+}

@@ -43,7 +43,7 @@ impl Syslog {
 
     fn failed(&self, doing: &'static str) -> impl Fn(io::Error) -> ShipError + use<> {
         let to = self.to.clone();
-        move |source| ShipError::Io { doing, to: to.clone(), source }
+        move |source| ShipError::Io { doing, to: to.clone(), source: in_words(source) }
     }
 
     pub fn send(&mut self, lines: &[(u64, Vec<u8>)]) -> Result<(), ShipError> {
@@ -102,6 +102,30 @@ impl Syslog {
 
 fn refused(to: &str, what: impl ToString) -> ShipError {
     ShipError::Io { doing: "reach", to: to.to_owned(), source: io::Error::other(what.to_string()) }
+}
+
+/// What the handshake says of a server's certificate, for whoever made that.
+fn in_words(source: io::Error) -> io::Error {
+    use rustls::{CertificateError, Error};
+    let what = match source.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "the server's certificate was issued by nobody in the file `ca`"
+        }
+        Some(Error::InvalidCertificate(CertificateError::Other(other)))
+            if other.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            "the server's certificate is a CA's own, as `openssl req -x509` makes it; let that CA issue one for the server \
+             (with basicConstraints=CA:FALSE), or make it with `-addext basicConstraints=CA:FALSE`"
+        }
+        Some(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
+            "the server's certificate has expired"
+        }
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => "the server's certificate is not for the name in `to`",
+        _ => return source,
+    };
+    io::Error::other(format!("{what} ({source})"))
 }
 
 fn patience() -> Duration {
@@ -201,13 +225,13 @@ fn word(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{CertificateParams, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
-    #[test]
-    fn a_server_that_goes_on_talking_confirms_nothing() {
+    /// A connection to a server with this certificate, made by itself, which talks until its client has gone.
+    fn talking(params: CertificateParams) -> (Syslog, std::thread::JoinHandle<()>) {
         let dir = tempfile::tempdir().unwrap();
         let (ca, key) = (dir.path().join("ca.pem"), KeyPair::generate().unwrap());
-        let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
         std::fs::write(&ca, certificate.pem()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let server = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -222,12 +246,35 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(20)); // until the client has gone
             }
         });
-        let mut syslog = Syslog::open(&To::SyslogTls { host: "localhost".to_owned(), port, ca, client: None }).unwrap();
+        let to = To::SyslogTls { host: "localhost".to_owned(), port, ca, client: None };
+        (Syslog::open(&to).unwrap(), talking)
+    }
+
+    #[test]
+    fn a_certificate_that_will_not_do_is_told_from_others() {
+        let ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        for (name, is_ca, said) in [
+            ("localhost", ca, "is a CA's own, as `openssl req -x509` makes it"),
+            ("elsewhere", IsCa::NoCa, "is not for the name in `to`"),
+        ] {
+            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.is_ca = is_ca;
+            let (mut syslog, server) = talking(params);
+            let error = syslog.send(&[(1, b"{}\n".to_vec())]).unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains("invalid peer certificate"), "{error}");
+            drop(syslog);
+            server.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_server_that_goes_on_talking_confirms_nothing() {
+        let (mut syslog, server) = talking(CertificateParams::new(vec!["localhost".to_owned()]).unwrap());
         let began = Instant::now();
         let error = syslog.read_to_the_end(began + Duration::from_millis(300)).unwrap_err();
         assert!(error.to_string().contains("open") && began.elapsed() < PATIENCE / 2, "{error}");
         drop(syslog);
-        talking.join().unwrap();
+        server.join().unwrap();
     }
 
     #[test]

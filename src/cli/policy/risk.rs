@@ -70,6 +70,11 @@ pub struct GoesOut {
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let answer = answer(config, arguments)?;
     if let Some(path) = &arguments.html {
+        anyhow::ensure!(
+            path.symlink_metadata().is_err(),
+            "{} is already there, and nothing is overwritten: name another file, or move it away",
+            printable_path(path)
+        );
         write_new_synced(path, 0o640, page::page(&answer).as_bytes())?;
         eprintln!("the page is in {}", printable_path(path));
     }

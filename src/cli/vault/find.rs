@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::config::Config;
-use crate::fsutil::PathError;
+use crate::fsutil::{PathError, printable_path};
 use crate::job::JobId;
 use crate::vault::lock::Lock;
 use crate::vault::{Entry, is_archived};
@@ -52,6 +52,12 @@ impl Which {
             }
             found => found,
         };
+        if let (None, Some((tombstone, at))) = (&found, crate::vault::pruned(dir, job)?) {
+            anyhow::bail!(
+                "objects of job {job} were pruned at {at}; its tombstone {} says which and why",
+                printable_path(&tombstone)
+            );
+        }
         let entry = found.with_context(|| match view {
             Some(view) => {
                 format!("the vault holds no view {view:?} of job {job}; `veild vault list` shows what it holds")

@@ -36,7 +36,7 @@ pub struct Filter {
     /// Only of this job; may be repeated
     #[arg(long = "job", value_name = "JOB")]
     jobs: Vec<JobId>,
-    /// Only with this column
+    /// Only with this column, of whatever member or sheet
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
     /// Only masked under this policy
@@ -62,8 +62,7 @@ impl Filter {
     pub fn takes(&self, receipt: &Receipt) -> bool {
         let is = |wanted: &Option<String>, given: &str| wanted.as_deref().is_none_or(|wanted| wanted == given);
         let policy = receipt.policy.as_ref().map_or("", |policy| policy.name.as_str());
-        let has_column =
-            |wanted: &String| receipt.columns.iter().any(|column| column.name.eq_ignore_ascii_case(wanted));
+        let has_column = |wanted: &String| receipt.columns.iter().any(|column| is_named(&column.name, wanted));
         is(&self.landing, &receipt.landing)
             && is(&self.policy, policy)
             && is(&self.view, receipt.view.as_deref().unwrap_or("-"))
@@ -71,6 +70,12 @@ impl Filter {
             && self.name.as_ref().is_none_or(|glob| glob.compile_matcher().is_match(&receipt.original_name))
             && self.column.as_ref().is_none_or(has_column)
     }
+}
+
+/// Whether a receipt's column is meant; of archives and workbooks it says `member: column`.
+fn is_named(name: &str, wanted: &str) -> bool {
+    let of_member = name.rsplit_once(": ").map_or(name, |(_, column)| column);
+    [name, of_member].iter().any(|name| name.eq_ignore_ascii_case(wanted))
 }
 
 /// The objects that a command works on; all of them only where that is said.
@@ -160,4 +165,15 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_found_by_its_own_name_and_by_its_members() {
+        assert!(is_named("*.csv: ssn", "SSN") && is_named("*.csv: ssn", "*.csv: ssn") && is_named("ssn", "ssn"));
+        assert!(!is_named("*.csv: ssn", "sn") && !is_named("ssn", "*.csv: ssn") && !is_named("user.ssn", "ssn"));
+    }
 }

@@ -114,6 +114,7 @@ pub(super) struct State {
     /// Claimed files that wait until the places can be written again, or there is somebody to seal them to.
     held: HashSet<JobId>,
     passphrases: Passphrases,
+    masking_key: (u32, String),
     /// By name of the group.
     group_alerts: BTreeMap<String, GroupAlert>,
     places: Places,
@@ -189,6 +190,7 @@ impl State {
             held: HashSet::new(),
             group_alerts: BTreeMap::new(),
             passphrases: start.passphrases,
+            masking_key: start.masking_key,
             examining: HashMap::new(),
             heard: HashMap::new(),
             recovering: HashSet::new(),

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::State;
+use crate::daemon::reload::NEEDS_RESTART;
 use crate::telemetry::{advice, notices};
 
 /// Codes of what the state itself knows better than the log's lines, or what the quarantine lists.
@@ -49,6 +50,7 @@ impl State {
             "stopping": self.stopping.is_some(),
             "config": self.config.path,
             "config_sha256": self.config.sha256,
+            "masking_key": {"version": self.masking_key.0, "fingerprint": self.masking_key.1},
             "config_rejected": self.rejected.as_ref().map(|it| json!({"at": it.at, "why": it.why})),
             "landings": self.landings.iter().map(|landing| self.landing_status(&landing.name)).collect::<Vec<_>>(),
             "leaving": leaving,
@@ -107,7 +109,10 @@ impl State {
                 "code": "config_rejected",
                 "since": rejected.at,
                 "what": rejected.why,
-                "advice": advice::for_code("config_rejected"),
+                "advice": match rejected.why.contains(NEEDS_RESTART) {
+                    true => Some("`veild check`, then `systemctl restart veild`, or take the change back and reload"),
+                    false => advice::for_code("config_rejected"),
+                },
             }));
         }
         let mut notices = notices::current(now);
