@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use arrow_buffer::i256;
 use jiff::civil::Date;
 
 /// Days since 1970-01-01 as `YYYY-MM-DD`; false beyond the years 0 to 9999.
@@ -52,19 +53,28 @@ fn push_fraction(part: i64, per_second: i64, out: &mut String) {
     let _ = write!(out, ".{part:0digits$}");
 }
 
+/// A length of time in units of which a second has `per_second`, in ISO 8601: `-PT90.500S`.
+pub(super) fn push_duration(value: i64, per_second: i64, out: &mut String) {
+    let (sign, value, unit) = (if value < 0 { "-" } else { "" }, value.unsigned_abs(), per_second.unsigned_abs());
+    let _ = write!(out, "{sign}PT{}", value / unit);
+    push_fraction((value % unit).cast_signed(), per_second, out);
+    out.push('S');
+}
+
 /// A decimal number with `scale` digits behind the point.
-pub(super) fn push_decimal(value: i128, scale: i32, out: &mut String) {
-    if value < 0 {
+pub(super) fn push_decimal(value: i256, scale: i32, out: &mut String) {
+    let number = value.to_string();
+    let digits = number.strip_prefix('-').unwrap_or(&number);
+    if digits.len() < number.len() {
         out.push('-');
     }
-    let digits = value.unsigned_abs().to_string();
     let Ok(scale) = usize::try_from(scale) else {
-        out.push_str(&digits);
+        out.push_str(digits);
         out.extend(std::iter::repeat_n('0', scale.unsigned_abs() as usize));
         return;
     };
     if scale == 0 {
-        out.push_str(&digits);
+        out.push_str(digits);
     } else {
         let padded = format!("{digits:0>width$}", width = scale + 1);
         let (whole, fraction) = padded.split_at(padded.len() - scale);
@@ -90,13 +100,13 @@ pub(super) fn decimal(text: &str, precision: i32, scale: i32) -> Option<i128> {
     fits.then_some(if negative { -number } else { number })
 }
 
-/// A big-endian number in two's complement, as decimals are stored; `None` when it is longer than 16 bytes.
-pub(super) fn big_endian(bytes: &[u8]) -> Option<i128> {
+/// A big-endian number in two's complement, as decimals are stored; `None` when it is longer than 32 bytes.
+pub(super) fn big_endian(bytes: &[u8]) -> Option<i256> {
     let fill = if bytes.first().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
-    let start = 16_usize.checked_sub(bytes.len())?;
-    let mut number = [fill; 16];
+    let start = 32_usize.checked_sub(bytes.len())?;
+    let mut number = [fill; 32];
     number[start..].copy_from_slice(bytes);
-    Some(i128::from_be_bytes(number))
+    Some(i256::from_be_bytes(number))
 }
 
 /// The other way round: `None` when the number needs more bytes.
@@ -104,7 +114,7 @@ pub(super) fn to_big_endian(number: i128, length: usize) -> Option<Vec<u8>> {
     let bytes = number.to_be_bytes();
     let start = bytes.len().checked_sub(length)?;
     let kept = &bytes[start..];
-    (big_endian(kept) == Some(number)).then(|| kept.to_vec())
+    (big_endian(kept) == Some(i256::from_i128(number))).then(|| kept.to_vec())
 }
 
 pub(super) fn push_hex(bytes: &[u8], out: &mut String) {
@@ -144,13 +154,20 @@ mod tests {
         assert_eq!(before.as_deref(), Some("1969-12-31T23:59:59.999999Z"));
         assert_eq!(text(|out| push_timestamp(0, 1, false, out)).as_deref(), Some("1970-01-01T00:00:00"));
         assert_eq!(text(|out| push_timestamp(i64::MIN, 1000, false, out)), None);
+        let duration = |value, per_second| {
+            let mut out = String::new();
+            push_duration(value, per_second, &mut out);
+            out
+        };
+        assert_eq!((duration(90, 1), duration(-1500, 1000)), ("PT90S".to_owned(), "-PT1.500S".to_owned()));
+        assert_eq!(duration(i64::MIN, 1_000_000_000), "-PT9223372036.854775808S");
     }
 
     #[test]
     fn decimals_go_to_text_and_back() {
         for (number, scale, expected) in [(12345, 2, "123.45"), (-5, 3, "-0.005"), (7, 0, "7"), (0, 2, "0.00")] {
             let written = text(|out| {
-                push_decimal(number, scale, out);
+                push_decimal(i256::from_i128(number), scale, out);
                 true
             });
             assert_eq!(written.as_deref(), Some(expected));
@@ -162,8 +179,13 @@ mod tests {
         );
         for number in [0, -1, 127, 128, -129, i128::from(i64::MAX), -i128::from(i64::MAX)] {
             let bytes = to_big_endian(number, 12).unwrap();
-            assert_eq!(big_endian(&bytes), Some(number));
+            assert_eq!(big_endian(&bytes), Some(i256::from_i128(number)));
         }
+        let (mut least, mut text) = ([0; 32], String::new());
+        least[0] = 0x80;
+        push_decimal(big_endian(&least).unwrap(), 2, &mut text);
+        assert_eq!(text, "-578960446186580977117854925043439539266349923328202820197287920039565648199.68");
+        assert_eq!(big_endian(&[0; 33]), None);
         assert_eq!((to_big_endian(128, 1), to_big_endian(-128, 1)), (None, Some(vec![0x80])));
     }
 }

@@ -269,6 +269,37 @@ fn typed_columns_are_written_exactly() {
 }
 
 #[test]
+fn lengths_of_time_runs_and_long_decimals_have_texts() {
+    use arrow_array::types::Int32Type;
+    use arrow_array::{Decimal256Array, DurationMillisecondArray, RunArray};
+    use arrow_buffer::i256;
+    let nines = i256::from_string(&"9".repeat(60)).unwrap();
+    let sums = Decimal256Array::from(vec![Some(nines), None, Some(i256::from_i128(-5))]);
+    let runs = RunArray::<Int32Type>::try_new(&[1, 3].to_vec().into(), &Int64Array::from(vec![Some(7), None])).unwrap();
+    let lengths = DurationMillisecondArray::from(vec![Some(-1500), None, Some(90_000)]);
+    let sums: ArrayRef = Arc::new(sums.with_precision_and_scale(76, 2).unwrap());
+    let all: [(&str, ArrayRef, bool); 3] =
+        [("sum", sums.clone(), true), ("run", Arc::new(runs), true), ("for", Arc::new(lengths), true)];
+    let input = arrow(&RecordBatch::try_from_iter_with_nullable(all).unwrap());
+    let csv = text(&input, &Reading::default(), &keep_all(), OutputFormat::Csv);
+    assert_eq!(csv, format!("sum,run,for\n{}.99,7,-PT1.500S\n,,\n-0.05,,PT90.000S\n", "9".repeat(58)));
+    let lines = text(&input, &Reading::default(), &keep_all(), OutputFormat::Ndjson);
+    assert!(lines.ends_with("{\"sum\":-0.05,\"run\":null,\"for\":\"PT90.000S\"}\n"), "{lines}");
+    let masked = text(&input, &Reading::default(), &policy(&["sum=hash", "run=hash", "for=redact"]), OutputFormat::Csv);
+    assert_eq!(masked.lines().nth(2), Some(",,"));
+    assert!(masked.ends_with(",,[REDACTED]\n"), "{masked}");
+
+    let input = parquet(&RecordBatch::try_from_iter([("sum", sums)]).unwrap());
+    let (output, report) = run(&input, &Reading::default(), &policy(&["sum=hash"]), Compress::Same).unwrap();
+    let hashes: Vec<_> = table(output).into_iter().skip(1).flatten().collect();
+    assert!(hashes[0].as_ref().is_some_and(|hash| !hash.contains("99999999")), "{hashes:?}");
+    assert_eq!(
+        (hashes[1].as_deref(), report.outputs[0].columns[0].type_change.as_deref()),
+        (None, Some("decimal to text"))
+    );
+}
+
+#[test]
 fn what_has_no_place_in_the_other_format_is_refused() {
     let reading = Reading::default();
     for input in [parquet(&typed(true)), arrow(&typed(true))] {

@@ -7,7 +7,8 @@ use arrow_array::builder::{GenericStringBuilder, PrimitiveBuilder, StringViewBui
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
+    DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, RunEndIndexType, Time32MillisecondType,
     Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
@@ -86,6 +87,11 @@ pub(super) fn reader(array: &dyn Array) -> Reader<'_> {
             let (keys, read) = (array.normalized_keys(), reader(array.values().as_ref()));
             Box::new(move |at, out| keys.get(at).is_some_and(|key| read(*key, out)))
         }
+        DataType::RunEndEncoded(ends, _) => match ends.data_type() {
+            DataType::Int16 => runs::<Int16Type>(array),
+            DataType::Int32 => runs::<Int32Type>(array),
+            _ => runs::<Int64Type>(array),
+        },
         _ => calendar(array),
     }
 }
@@ -115,8 +121,26 @@ fn calendar(array: &dyn Array) -> Reader<'_> {
         DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
             stamps::<TimestampNanosecondType>(array, 1_000_000_000, zone.is_some())
         }
+        DataType::Duration(TimeUnit::Second) => durations::<DurationSecondType>(array, 1),
+        DataType::Duration(TimeUnit::Millisecond) => durations::<DurationMillisecondType>(array, 1_000),
+        DataType::Duration(TimeUnit::Microsecond) => durations::<DurationMicrosecondType>(array, 1_000_000),
+        DataType::Duration(TimeUnit::Nanosecond) => durations::<DurationNanosecondType>(array, 1_000_000_000),
         _ => Box::new(|_, _| false),
     }
+}
+
+fn runs<R: RunEndIndexType>(array: &dyn Array) -> Reader<'_> {
+    let array = array.as_run::<R>();
+    let read = reader(array.values().as_ref());
+    Box::new(move |at, out| read(array.get_physical_index(at), out))
+}
+
+fn durations<T: ArrowPrimitiveType<Native = i64>>(array: &dyn Array, per_second: i64) -> Reader<'_> {
+    let array = array.as_primitive::<T>();
+    Box::new(move |at, out| {
+        text::push_duration(array.value(at), per_second, out);
+        true
+    })
 }
 
 fn shown<T: ArrowPrimitiveType<Native: std::fmt::Display>>(array: &dyn Array) -> Reader<'_> {

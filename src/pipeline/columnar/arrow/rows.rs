@@ -11,7 +11,6 @@ use arrow_schema::{DataType, SchemaRef};
 
 use super::leaf;
 use super::schema::is_single;
-use crate::pipeline::columnar::fields::decoded;
 use crate::pipeline::convert::{BLOCK, check_header, push_field, push_key, unconvertible};
 use crate::pipeline::fault::of_file;
 use crate::pipeline::json::push_string;
@@ -162,7 +161,7 @@ fn present(array: &dyn Array) -> Put<'_> {
             let offsets = map.offsets();
             elements(map.entries(), move |at| offsets[at] as usize..offsets[at + 1] as usize)
         }
-        single => leaf(array, &decoded(single)),
+        single => leaf(array, stood_for(single)),
     }
 }
 
@@ -195,6 +194,15 @@ fn elements<'a>(values: &'a dyn Array, range: impl Fn(usize) -> Range<usize> + '
         out.push(b']');
         all
     })
+}
+
+/// What stands in the rows of a dictionary or of runs.
+fn stood_for(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Dictionary(_, value) => stood_for(value),
+        DataType::RunEndEncoded(_, values) => stood_for(values.data_type()),
+        single => single,
+    }
 }
 
 /// Numbers and truth values stand as they are, everything else is a text. JSON has no number that is none: it is null.

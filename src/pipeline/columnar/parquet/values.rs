@@ -1,5 +1,6 @@
 //! Values of one column as text, and text as values of its type again.
 
+use arrow_buffer::i256;
 use bytes::Bytes;
 use parquet::data_type::{ByteArray, FixedLenByteArray, Int96};
 use parquet::schema::types::Type;
@@ -118,7 +119,7 @@ fn push_integer(value: i64, kind: Kind, out: &mut String) -> bool {
         Kind::Time { per_second } => text::push_time(value, per_second, out),
         Kind::Timestamp { per_second, utc } => text::push_timestamp(value, per_second, utc, out),
         Kind::Decimal { scale, .. } => {
-            text::push_decimal(i128::from(value), scale, out);
+            text::push_decimal(i256::from(value), scale, out);
             true
         }
         _ => write!(out, "{value}").is_ok(),
