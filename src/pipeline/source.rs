@@ -18,6 +18,7 @@ use crate::keys::MaskingKeys;
 const HEAD: usize = 64 << 10;
 /// Raw bytes that a decompressor gets at a time.
 const CHUNK: usize = 256 << 10;
+const GZIP_BEGINS: u8 = 0x1f;
 /// Bytes read at a time for a digest alone.
 const DIGEST_BLOCK: usize = 1 << 20;
 
@@ -411,7 +412,8 @@ fn read_members(slot: &mut Member<'_>, out: &mut [u8]) -> io::Result<usize> {
             match reader.fill_buf()? {
                 [] => return Ok(0),
                 [0, ..] => reader.consume(1),
-                _ => break,
+                [GZIP_BEGINS, ..] => break,
+                _ => return Err(io::ErrorKind::InvalidData.into()),
             }
         }
         let reader = slot.take().expect("present between two calls").into_inner();

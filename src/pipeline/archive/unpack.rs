@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-use zip::result::ZipError;
+use zip::CompressionMethod;
 
 use super::{ADVICE, Failure, Format, of_member};
 use crate::pipeline::Fault;
@@ -18,6 +18,11 @@ use crate::pipeline::window::{From, Window};
 
 /// First bytes that tell a tar archive.
 const TAR_HEAD: usize = 512;
+/// Where a header tells what follows it, and what it tells of GNU tar's label.
+const TYPE: usize = 156;
+const VOLUME_LABEL: u8 = b'V';
+/// How the names of notes begin that say where a file's holes are; its content tells so, too, in a language of its own.
+const SPARSE: &[u8] = b"GNU.sparse.";
 /// Zeros at the end of a tar archive.
 const TAR_END: u64 = 1024;
 /// Most bytes of a tar archive between two contents: headers, long names and extensions, which the library reads whole.
@@ -79,8 +84,17 @@ pub(in crate::pipeline) fn recognise(file: &File) -> Result<Option<Kind>, Failur
     let mut head = Vec::with_capacity(TAR_HEAD);
     // What cannot be decompressed is for the reader of compressed text to tell.
     let _ = decompressed(&window, compression).and_then(|reader| reader.take(TAR_HEAD as u64).read_to_end(&mut head));
-    let is_tar = head.len() == TAR_HEAD && head[257..].starts_with(b"ustar");
-    Ok(is_tar.then_some(Kind { format: Format::Tar, compression }))
+    let kind = Kind { format: Format::Tar, compression };
+    Ok(head.first_chunk().is_some_and(is_tar).then_some(kind))
+}
+
+/// Whether an archive begins so: by its mark, or, older than that, by its checksum.
+fn is_tar(head: &[u8; TAR_HEAD]) -> bool {
+    const CHECKSUM: std::ops::Range<usize> = 148..156;
+    let outside = head.iter().enumerate().filter(|(at, _)| !CHECKSUM.contains(at));
+    let sum = outside.map(|(_, byte)| u32::from(*byte)).sum::<u32>() + u32::from(b' ') * CHECKSUM.len() as u32;
+    let told = tar::Header::from_byte_slice(head).cksum();
+    head[257..].starts_with(b"ustar") || told.is_ok_and(|told| told == sum)
 }
 
 fn decompressed(window: &Window, compression: Option<Compression>) -> io::Result<Box<dyn Read>> {
@@ -110,6 +124,7 @@ fn walk_zip(window: &Window, visit: Visit<'_>) -> Result<(), Failure> {
     if archive.offset() != 0 {
         return Err(unreadable(window, "another archive stands before the zip archive"));
     }
+    refuse_trailing(window)?;
     // Only one of them could be seen.
     if archive.has_duplicate_names() {
         return Err(Failure::Reject(of_file(
@@ -123,6 +138,7 @@ fn walk_zip(window: &Window, visit: Visit<'_>) -> Result<(), Failure> {
         let raw = archive.by_index_raw(index).map_err(|_| unreadable(window, "a zip member cannot be read"))?;
         // A name like a directory's does not make content vanish: such a member is refused for its name.
         let (is_dir, is_link, is_encrypted) = (raw.is_dir() && raw.size() == 0, raw.is_symlink(), raw.encrypted());
+        let is_read = matches!(raw.compression(), CompressionMethod::Stored | CompressionMethod::Deflated);
         drop(raw);
         if is_dir {
             continue;
@@ -135,13 +151,12 @@ fn walk_zip(window: &Window, visit: Visit<'_>) -> Result<(), Failure> {
         if is_link {
             return Err(refused(of_file("unsafe_member", "it is a link", ADVICE), number));
         }
-        let mut member = archive.by_index(index).map_err(|error| match error {
-            ZipError::CompressionMethodNotSupported(_) | ZipError::UnsupportedArchive(_) => {
-                let advice = "Have it made with the usual method, deflate.";
-                refused(of_file("unsupported_member", "its compression is not read", advice), number)
-            }
-            _ => unreadable(window, "a zip member cannot be read"),
-        })?;
+        if !is_read {
+            let advice = "Have it made with the usual method, deflate.";
+            return Err(refused(of_file("unsupported_member", "its compression is not read", advice), number));
+        }
+        let member = archive.by_index(index);
+        let mut member = member.map_err(|_| unreadable(window, "a zip member cannot be read"))?;
         let Ok(name) = member.name().map(std::borrow::Cow::into_owned) else {
             return Err(refused(of_file("unsafe_member", "its name cannot be read", ADVICE), number));
         };
@@ -151,6 +166,21 @@ fn walk_zip(window: &Window, visit: Visit<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What stands behind the archive would vanish; zeros are padding.
+fn refuse_trailing(window: &Window) -> Result<(), Failure> {
+    const RECORD: usize = 22;
+    let from = window.size().saturating_sub((RECORD + usize::from(u16::MAX)) as u64);
+    let mut tail = Vec::new();
+    let read = window.from(from).read_to_end(&mut tail);
+    read.map_err(|_| unreadable(window, "the end of the zip archive cannot be read"))?;
+    let ends = memchr::memmem::find_iter(&tail, b"PK\x05\x06").any(|at| {
+        let Some(&[low, high]) = tail.get(at + RECORD - 2..at + RECORD) else { return false };
+        let end = at + RECORD + usize::from(u16::from_le_bytes([low, high]));
+        tail.get(end..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
+    });
+    if ends { Ok(()) } else { Err(unreadable(window, "something stands behind the end of the zip archive")) }
+}
+
 fn walk_tar(
     window: &Window,
     compression: Option<Compression>,
@@ -158,7 +188,14 @@ fn walk_tar(
     visit: Visit<'_>,
 ) -> Result<(), Failure> {
     let unreadable = || unreadable(window, "the tar archive is damaged or cut off");
-    let reader = decompressed(window, compression).map_err(|_| unreadable())?;
+    let mut reader = decompressed(window, compression).map_err(|_| unreadable())?;
+    let mut first = Vec::with_capacity(TAR_HEAD);
+    reader.by_ref().take(TAR_HEAD as u64).read_to_end(&mut first).map_err(|_| unreadable())?;
+    // A label names the archive as a whole, and tells no size, as members do.
+    if first.get(TYPE) == Some(&VOLUME_LABEL) {
+        first.clear();
+    }
+    let reader = io::Cursor::new(first).chain(reader);
     let head = Rc::new(Cell::new(None));
     let mut archive = tar::Archive::new(Ending { reader, bytes: 0, zeros: 0, head: head.clone() });
     let mut number = 0;
@@ -174,7 +211,11 @@ fn walk_tar(
             continue;
         }
         number += 1;
-        if !kind.is_file() && !kind.is_contiguous() {
+        let is_sparse = match entry.pax_extensions() {
+            Ok(notes) => notes.into_iter().flatten().flatten().any(|it| it.key_bytes().starts_with(SPARSE)),
+            Err(_) => return Err(unreadable()),
+        };
+        if is_sparse || (!kind.is_file() && !kind.is_contiguous()) {
             return Err(refused(of_file("unsafe_member", "it is a link, a device or a sparse file", ADVICE), number));
         }
         let Ok(name) = String::from_utf8(entry.path_bytes().into_owned()) else {

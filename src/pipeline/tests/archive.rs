@@ -333,3 +333,52 @@ fn bombs_and_damage_are_refused() {
         }
     }
 }
+
+#[test]
+fn every_flavour_of_tar_is_known() {
+    let old = |kind: tar::EntryType, name: &str, content: &[u8]| {
+        let mut header = tar::Header::new_old();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        header.set_mtime(1_700_000_000);
+        header.set_mode(0o644);
+        if kind == tar::EntryType::new(b'V') {
+            header.as_old_mut().size = [0; 12];
+        }
+        header.set_cksum();
+        let padding = vec![0; content.len().next_multiple_of(512) - content.len()];
+        [&header.as_bytes()[..], content, &padding].concat()
+    };
+    let label = old(tar::EntryType::new(b'V'), "backup", b"");
+    let member = old(tar::EntryType::Regular, "a.csv", PEOPLE.as_bytes());
+    let output = masked(&[&label[..], &member, &[0; 1024]].concat(), &reading()).0;
+    assert_eq!(untarred(&output), [("a.csv".to_owned(), MASKED.to_owned())]);
+    let mut damaged = [&member[..], &[0; 1024]].concat();
+    damaged[0] = b'b';
+    assert_eq!(code(&damaged), "unrecognised_format");
+
+    // What such a member holds is a map of its holes before its content.
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_pax_extensions([("GNU.sparse.major", &b"1"[..])]).unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_size(PEOPLE.len() as u64);
+    builder.append_data(&mut header, "a.csv", PEOPLE.as_bytes()).unwrap();
+    let refused = fault(&builder.into_inner().unwrap(), &reading(), &people());
+    assert!(refused.code == "unsafe_member" && refused.sentence.contains("sparse"), "{refused:?}");
+}
+
+#[test]
+fn what_a_zip_archive_hides_is_refused() {
+    let plain = zip(&[("a.csv", PEOPLE.as_bytes())]);
+    let (padded, trailing) = ([&plain[..], &[0; 700]].concat(), [&plain[..], b"Alice"].concat());
+    assert_eq!(unzipped(&masked(&padded, &reading()).0), [("a.csv".to_owned(), MASKED.to_owned())]);
+    let refused = fault(&trailing, &reading(), &people());
+    assert!(refused.code == "malformed_file" && refused.sentence.contains("behind the end"), "{refused:?}");
+    // bzip2, as both headers of the member tell.
+    let mut packed = plain.clone();
+    let central = packed.windows(4).rposition(|it| it == b"PK\x01\x02").unwrap();
+    packed[8] = 12;
+    packed[central + 10] = 12;
+    assert_eq!(code(&packed), "unsupported_member");
+}

@@ -83,6 +83,8 @@ fn cut_off_and_damaged_streams_are_rejected_with_their_position() {
             let fault = fault(&[&whole, trailer].concat(), &Reading::default(), &policy(&RULES));
             assert!(fault.code.starts_with("compression_"), "{fault:?}");
         }
+        let fault = fault(&[&whole, &b"more"[..]].concat(), &Reading::default(), &policy(&RULES));
+        assert!(fault.sentence.contains("something else follows it"), "{fault:?}");
         for at in 3..whole.len() {
             let mut flipped = whole.clone();
             flipped[at] ^= 0x10;
