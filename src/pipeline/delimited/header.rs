@@ -50,6 +50,15 @@ pub(super) fn read(data: &[u8], eof: bool, dialect: &Dialect, max_record_bytes: 
         return Ok(Some(Header { delimiter, names, spans: Vec::new(), preface, end: start }));
     }
     check_text(&data[..end])?;
+    let is_broken = |span: &Span| !span.quoted() && data[span.value()].contains(&b'\r');
+    if let Some(column) = spans.iter().position(is_broken) {
+        let sentence = format!(
+            "a carriage return stands in column {} of the header: perhaps every line ends with one alone",
+            column + 1
+        );
+        let advice = "Have the file written with line feeds, alone or behind carriage returns.";
+        return Err(of_file("bare_carriage_return", &sentence, advice));
+    }
     let names = spans.iter().map(|span| name(data, *span, dialect)).collect();
     Ok(Some(Header { delimiter, names, spans, preface, end }))
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{fault, policy, run};
 use crate::pipeline::{Charset, Compress, Dialect, Failure, Format, Limits, Reading};
-use crate::policy::Policy;
+use crate::policy::{OnUnlisted, Policy};
 
 fn reading(encoding: &str, dialect: Dialect) -> Reading {
     Reading { charset: Charset::for_label(encoding), dialect, ..Reading::default() }
@@ -161,6 +161,22 @@ fn escapes_hide_delimiters_quotes_and_line_ends() {
     assert_eq!(fault(b"id,name,note\n1,a\\,b\n", &hive, &policy(&rules)).code, "ragged_row");
     assert_eq!(fault(b"id,name,note\n1,a\\\0,b\n", &hive, &policy(&rules)).code, "nul_byte");
     assert_eq!(text("id,name,note\n1,abcd12345,b\\", &hive, &rules), "id,name,note\n1,*****2345,b\\");
+}
+
+#[test]
+fn lines_that_end_with_a_carriage_return_alone_are_no_header() {
+    let keep = Policy { unlisted: OnUnlisted::Keep, ..policy(&[]) };
+    for (input, column) in [("id,name\r1,Alice\r2,Bob\r", 2), ("name\rAlice\rBob", 1), ("a\rb,c\n1,2\n", 1)] {
+        let fault = fault(input.as_bytes(), &Reading::default(), &keep);
+        assert_eq!(fault.code, "bare_carriage_return", "{fault:?}");
+        assert!(
+            fault.sentence.contains(&format!("column {column} ")) && !fault.sentence.contains("Alice"),
+            "{fault:?}"
+        );
+    }
+    for input in ["id,name\r\n1,Alice\r\n", "\"a\rb\",c\n1,2\n", "id,name\r\n"] {
+        assert_eq!(run(input.as_bytes(), &Reading::default(), &keep, Compress::Same).unwrap().0, input.as_bytes());
+    }
 }
 
 #[test]
