@@ -86,6 +86,17 @@ fn too_large(limit: u64) -> Fault {
     of_file("too_large_to_hold", &sentence, advice)
 }
 
+/// Its cell would come out empty.
+fn without_value(row: u32, column: u32) -> Fault {
+    let sentence = format!(
+        "the formula in row {}, column {} of the sheet was saved without its value",
+        u64::from(row) + 1,
+        u64::from(column) + 1
+    );
+    let advice = "Have the file opened in a spreadsheet program, which works formulas out, and saved there.";
+    of_file("formula_without_value", &sentence, advice)
+}
+
 fn unreadable(window: &Window) -> Failure {
     match window.take_failure() {
         Some(error) => retry("read the input", &error),
@@ -142,7 +153,16 @@ impl Book {
         }
         let mut book: Ods<Bytes> = Ods::new(reader(window)).map_err(|_| broken())?;
         let name = choose(book.sheets_metadata(), sheet)?;
-        Ok(Book::Ods(book.worksheet_range(&name).map_err(|_| broken())?))
+        let range = book.worksheet_range(&name).map_err(|_| broken())?;
+        let formulas = book.worksheet_formula(&name).map_err(|_| broken())?;
+        let (first_row, first_column) = formulas.start().unwrap_or_default();
+        for (row, column, formula) in formulas.used_cells() {
+            let at = (first_row + row as u32, first_column + column as u32);
+            if !formula.is_empty() && range.get_value(at).is_none_or(|value| *value == Data::Empty) {
+                return Err(Failure::Reject(without_value(at.0, at.1)));
+            }
+        }
+        Ok(Book::Ods(range))
     }
 
     /// `None` for an empty sheet.
@@ -164,12 +184,15 @@ impl Book {
         match self {
             Book::Xlsx(book, name) => {
                 let mut cells = book.worksheet_cells_reader(name).map_err(|_| broken())?;
-                while let Some(cell) = cells.next_cell().map_err(|_| broken())? {
-                    let (row, column) = cell.get_position();
+                while let Some(cell) = cells.next_cell_with_formula_metadata().map_err(|_| broken())? {
+                    let (row, column) = cell.pos;
                     if row >= MOST_ROWS || column >= MOST_COLUMNS {
                         return Err(broken());
                     }
-                    let value = Data::from(cell.get_value().clone());
+                    let value = Data::from(cell.value);
+                    if value == Data::Empty && cell.formula.is_some() {
+                        return Err(Failure::Reject(without_value(row, column)));
+                    }
                     if value != Data::Empty && !visit((row, column), &value)? {
                         return Ok(false);
                     }

@@ -187,13 +187,52 @@ fn each_sheet_goes_by_its_rule() {
 }
 
 #[test]
-fn ods_is_read_too() {
-    let content = r#"<?xml version="1.0"?><office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0" xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:spreadsheet><table:table table:name="S"><table:table-row><table:table-cell office:value-type="string"><text:p>id</text:p></table:table-cell><table:table-cell office:value-type="string"><text:p>born</text:p></table:table-cell></table:table-row><table:table-row><table:table-cell office:value-type="string"><text:p>007</text:p></table:table-cell><table:table-cell office:value-type="date" office:date-value="1987-04-12"><text:p>12.04.87</text:p></table:table-cell></table:table-row></table:table></office:spreadsheet></office:body></office:document-content>"#;
-    let input = packed(&[
+fn a_formula_without_its_value_is_refused() {
+    let header = format!("<row r=\"1\">{}{}</row>", text("A1", "id"), text("B1", "sum"));
+    let saved = |cell: &str| xlsx(&format!("{header}<row r=\"2\">{}{cell}</row>", text("A2", "7")), "hidden");
+    for cell in ["<c r=\"B2\"><f>1+1</f><v></v></c>", "<c r=\"B2\"><f>1+1</f></c>"] {
+        let refused = fault(&saved(cell), &Reading::default(), &policy(&["id=keep", "sum=keep"]));
+        assert_eq!(refused.code, "formula_without_value");
+        assert!(refused.sentence.contains("row 2, column 2 of the sheet"), "{refused:?}");
+    }
+    let whole = "<c r=\"B2\" t=\"str\"><f>\"\"</f><v></v></c>";
+    let output = run(&saved(whole), &Reading::default(), &policy(&["id=keep", "sum=keep"]), Compress::Same);
+    assert_eq!(String::from_utf8(output.unwrap().0).unwrap(), "id,sum\n7,\n");
+
+    let cell = |value: &str| format!("<table:table-cell table:formula=\"of:=1+1\"{value}/>");
+    let book = |value: &str| {
+        let named = "<table:table-cell office:value-type=\"string\"><text:p>n</text:p></table:table-cell>";
+        let rows =
+            format!("<table:table-row>{named}</table:table-row><table:table-row>{}</table:table-row>", cell(value));
+        ods(&rows)
+    };
+    let output = run(
+        &book(" office:value-type=\"float\" office:value=\"2\""),
+        &Reading::default(),
+        &policy(&["n=keep"]),
+        Compress::Same,
+    );
+    assert_eq!(output.unwrap().0, b"n\n2\n");
+    let refused = fault(&book(""), &Reading::default(), &policy(&["n=keep"]));
+    assert!(refused.code == "formula_without_value" && refused.sentence.contains("row 2, column 1"), "{refused:?}");
+}
+
+/// A workbook with one table of these rows.
+fn ods(rows: &str) -> Vec<u8> {
+    let content = format!(
+        r#"<?xml version="1.0"?><office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0" xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:spreadsheet><table:table table:name="S">{rows}</table:table></office:spreadsheet></office:body></office:document-content>"#
+    );
+    packed(&[
         ("mimetype", "application/vnd.oasis.opendocument.spreadsheet"),
-        ("content.xml", content),
+        ("content.xml", &content),
         ("META-INF/manifest.xml", r#"<?xml version="1.0"?><manifest/>"#),
-    ]);
+    ])
+}
+
+#[test]
+fn ods_is_read_too() {
+    let rows = r#"<table:table-row><table:table-cell office:value-type="string"><text:p>id</text:p></table:table-cell><table:table-cell office:value-type="string"><text:p>born</text:p></table:table-cell></table:table-row><table:table-row><table:table-cell office:value-type="string"><text:p>007</text:p></table:table-cell><table:table-cell office:value-type="date" office:date-value="1987-04-12"><text:p>12.04.87</text:p></table:table-cell></table:table-row>"#;
+    let input = ods(rows);
     let (output, report) =
         run(&input, &Reading::default(), &policy(&["id=keep", "born=date"]), Compress::Same).unwrap();
     assert_eq!(
