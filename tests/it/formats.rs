@@ -208,7 +208,7 @@ fn a_file_under_a_spreadsheets_name_must_be_one() {
 }
 
 /// The smallest workbook that has a sheet.
-fn ods(rows: &[&[&str]]) -> Vec<u8> {
+pub fn ods(rows: &[&[&str]]) -> Vec<u8> {
     let cell = |text: &&str| {
         format!("<table:table-cell office:value-type=\"string\"><text:p>{text}</text:p></table:table-cell>")
     };

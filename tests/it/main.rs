@@ -30,6 +30,7 @@
 //! - `objects.rs`: vaults full of objects of any age; no tests.
 //! - `prune.rs`: objects that were kept long enough; kills at every step.
 //! - `rewrap.rs`: objects for other readers; kills at every step.
+//! - `full_conversions.rs`: conversions into a full disk.
 //! - `full_vault.rs`: pruning, rewrapping and exporting where a disk is full.
 //! - `vault_use.rs`: opening, checking and exporting what is in the vault.
 //! - `sabotage.rs`: a vault in the hands of somebody who may write there.
@@ -76,6 +77,7 @@ mod ecs;
 mod expiry;
 mod fidelity;
 mod formats;
+mod full_conversions;
 mod full_vault;
 mod generalize;
 mod generated;
