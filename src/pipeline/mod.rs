@@ -280,7 +280,7 @@ fn process_as_found(
     }
     let columnar = columnar::recognise(&file)?;
     if let Some(format) = columnar.filter(|format| kind::is_accepted(*format, &reading)) {
-        return columnar::process(file, format, &reading, digest, outputs, keys, progress);
+        return columnar::process(file, format, &reading, digest, outputs, keys, threads, progress);
     }
     let source = Source::open(file, Digester::new(digest, keys), reading.limits, progress)?;
     recognised(source, &reading, |source, format| match format {

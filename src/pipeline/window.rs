@@ -35,8 +35,9 @@ impl Window {
         From { window: self.clone(), at }
     }
 
-    pub(super) fn take_failure(&self) -> Option<io::Error> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What reading has failed by. It stays: each of several readers asks for itself.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(copy)
     }
 
     fn read_at(&self, out: &mut [u8], at: u64) -> io::Result<usize> {
@@ -44,14 +45,17 @@ impl Window {
             match self.file.read_at(out, at) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    let copy = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
-                    *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
+                    *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy(&error));
                     return Err(error);
                 }
                 done => return done,
             }
         }
     }
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 impl Length for Window {

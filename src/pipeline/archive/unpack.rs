@@ -273,7 +273,7 @@ fn refused(fault: Fault, number: usize) -> Failure {
 
 /// A failure to read: the system's, or the file's.
 pub(super) fn unreadable(window: &Window, what: &str) -> Failure {
-    match window.take_failure() {
+    match window.failure() {
         Some(error) => retry("read the input", &error),
         None => Failure::Reject(of_file("malformed_file", what, "Have the file sent again, whole.")),
     }

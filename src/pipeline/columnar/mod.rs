@@ -71,6 +71,8 @@ struct Opened<'a> {
     /// By output.
     sieves: Vec<Option<Arc<Sieve>>>,
     keys: &'a MaskingKeys,
+    /// That mask.
+    threads: usize,
     progress: &'a (dyn Fn(u64) + Sync),
 }
 
@@ -80,6 +82,7 @@ struct Ran {
     outputs: Vec<(Tap, Vec<ColumnReport>)>,
 }
 
+#[allow(clippy::too_many_arguments)] // as `process`, with what the file was found to be
 pub(super) fn process(
     file: File,
     format: Format,
@@ -87,6 +90,7 @@ pub(super) fn process(
     digest_kind: DigestKind,
     outputs: Vec<Outgoing>,
     keys: &MaskingKeys,
+    threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
     let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
@@ -98,7 +102,7 @@ pub(super) fn process(
     });
     let taps = taps.collect::<Result<Vec<_>, _>>()?;
     let converts = taps.iter().any(|tap| tap.outlet.conversion(format).is_some());
-    let opened = Opened { file: Arc::new(file), format, len, reading, policies, sieves, keys, progress };
+    let opened = Opened { file: Arc::new(file), format, len, reading, policies, sieves, keys, threads, progress };
     // The libraries are not made for hostile files everywhere; a panic's payload is dropped, it may hold a value.
     let ran = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Parquet if !converts => parquet::run(&opened, taps),
@@ -123,7 +127,7 @@ pub(super) fn survey(file: File, format: Format, reading: &Reading, sample: Samp
     // Nothing is masked.
     let keys = MaskingKeys::parse(&MaskingKeys::generate(Timestamp::UNIX_EPOCH)).expect("a new key can be read");
     let (file, policies, sieves) = (Arc::new(file), Vec::new(), Vec::new());
-    let opened = Opened { file, format, len, reading, policies, sieves, keys: &keys, progress: &|_| {} };
+    let opened = Opened { file, format, len, reading, policies, sieves, keys: &keys, threads: 1, progress: &|_| {} };
     let surveyed = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Arrow => arrow::survey(&opened, sample),
         _ => parquet::survey(&opened, sample),

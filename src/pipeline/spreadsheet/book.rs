@@ -39,7 +39,7 @@ pub(in crate::pipeline) fn recognise(file: &File) -> Result<Option<Format>, Fail
     let doing = |error: io::Error| retry("look at the input", &error);
     let len = file.metadata().map_err(doing)?.len();
     let window = Window::new(file.try_clone().map_err(doing)?.into(), len);
-    let none = || window.take_failure().map_or(Ok(None), |error| Err(doing(error)));
+    let none = || window.failure().map_or(Ok(None), |error| Err(doing(error)));
     let Ok(mut archive) = zip::ZipArchive::new(reader(&window)) else { return none() };
     if archive.index_for_name("xl/workbook.xml").is_some() {
         return Ok(Some(Format::Xlsx));
@@ -98,7 +98,7 @@ fn without_value(row: u32, column: u32) -> Fault {
 }
 
 fn unreadable(window: &Window) -> Failure {
-    match window.take_failure() {
+    match window.failure() {
         Some(error) => retry("read the input", &error),
         None => Failure::Reject(malformed()),
     }

@@ -88,7 +88,7 @@ fn reader(window: &Window) -> Result<Reader, ArrowError> {
 
 /// A failure to read: the system's, or the file's.
 fn blame(window: &Window, what: &str) -> Failure {
-    if let Some(failure) = window.take_failure() {
+    if let Some(failure) = window.failure() {
         return retry("read the input", &failure);
     }
     Failure::Reject(of_file("malformed_file", &format!("{what} cannot be read"), ADVICE))

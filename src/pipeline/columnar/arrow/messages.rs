@@ -35,7 +35,7 @@ pub(super) struct Messages {
 pub(super) fn look(window: &Window, limits: &Limits) -> Result<Messages, Failure> {
     let mut messages = Messages::default();
     let _ = messages.walk(window);
-    if let Some(error) = window.take_failure() {
+    if let Some(error) = window.failure() {
         return Err(retry("read the input", &error));
     }
     Expansion::of(window.size(), *limits).check(messages.expanded)?;

@@ -34,7 +34,7 @@ pub(super) struct Container {
 impl Container {
     pub(super) fn open(opened: &Opened<'_>) -> Result<Container, Failure> {
         let window = Window::new(opened.file.clone(), opened.len);
-        let blame = |error: ParquetError| match window.take_failure() {
+        let blame = |error: ParquetError| match window.failure() {
             Some(failure) => retry("read the input", &failure),
             None => Failure::Reject(malformed(error)),
         };

@@ -4,6 +4,7 @@
 //! columns are made anew from the masked values; their bloom filters and the file's free metadata are left out.
 
 mod batch;
+mod chunk;
 mod container;
 mod metadata;
 mod passage;
@@ -27,14 +28,12 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use polars::prelude::StringChunked;
 
-use self::batch::Batch;
+use self::chunk::{Chunk, ColumnToMake};
 use self::container::Container;
-use self::passage::{Part, Passage};
-use self::types::{Kind, Target};
-use super::fault::{mistyped, must_be_there, named};
-use super::plan::{Fate, Leaf, LeafMask, Sieving, plan, sieving};
+use self::types::Target;
+use super::fault::{must_be_there, named};
+use super::plan::{Fate, Leaf, Sieving, plan, sieving};
 use super::{Opened, Ran};
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
@@ -42,6 +41,8 @@ use crate::pipeline::tap::{Mishap, Tap};
 use crate::pipeline::verify::Sum;
 use crate::pipeline::{ColumnReport, Failure, Fault};
 
+/// Row groups that hold less, in bytes before compression, are done without threads.
+pub(super) const SMALL: i64 = 256 << 10;
 const ADVICE: &str = "Have the file sent again, whole, or written by another program.";
 
 /// What the library says is dropped: it may quote values.
@@ -101,7 +102,7 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
                 Some(sieving) => container.sift(sieving, group, first_row)?,
                 None => None,
             };
-            container.write_group(making, group, first_row, left_out.as_deref())?;
+            container.write_group(making, group, first_row, left_out.as_deref(), opened.threads)?;
             verify::look(&container, making, group, first_row, left_out.as_deref())?;
         }
         rows += container.rows(group);
@@ -175,30 +176,68 @@ impl Container {
         group: usize,
         first_row: u64,
         left_out: Option<&[bool]>,
+        threads: usize,
     ) -> Result<(), Failure> {
-        let Making { writer, leaves, targets, mishap, sum, .. } = making;
         if left_out.is_some_and(|left_out| !left_out.contains(&false)) {
             return Ok(());
         }
-        let blame = |error| self.blame_writer(error, mishap);
-        let mut written = writer.next_row_group().map_err(blame)?;
-        for (column, leaf) in leaves.iter().enumerate() {
-            let place = Place { group, column, first_row };
-            match (&leaf.fate, targets[column]) {
-                (Fate::Drop, _) => {}
-                (Fate::Mask(mask), Some(target)) => {
-                    self.mask(&mut written, place, (leaf, mask, target), left_out, mishap, sum)?;
-                }
-                _ => match left_out {
-                    Some(left_out) => self.rewrite(&mut written, place, &leaf.public_path, left_out, mishap)?,
-                    None => {
+        let Making { writer, leaves, targets, mishap, sum, .. } = making;
+        let makings = self.columns_to_make((writer, leaves, targets), (group, first_row), left_out, sum);
+        let small = self.metadata.row_group(group).total_byte_size() < SMALL;
+        let make = |column: &ColumnToMake<'_>| self.make(column);
+        chunk::make_all(&makings, if small { 1 } else { threads }, make, |next| {
+            let blame = |error| self.blame_writer(error, mishap);
+            let mut written = writer.next_row_group().map_err(blame)?;
+            for (column, leaf) in leaves.iter().enumerate() {
+                let place = Place { group, column, first_row };
+                match (&leaf.fate, left_out) {
+                    (Fate::Drop, _) => {}
+                    (Fate::Mask(_), _) => {
+                        let Chunk { bytes, close, seen } = next()?;
+                        seen.into_iter().for_each(|seen| sum.add(seen));
+                        let appended = written.append_column(&bytes, close);
+                        appended.map_err(|error| self.blame(error, Some(mishap), place, &leaf.public_path))?;
+                    }
+                    (Fate::Keep, Some(left_out)) => {
+                        self.rewrite(&mut written, place, &leaf.public_path, left_out, mishap)?;
+                    }
+                    (Fate::Keep, None) => {
                         let copied = self.copy(&mut written, place);
                         copied.map_err(|error| self.blame(error, Some(mishap), place, &leaf.public_path))?;
                     }
-                },
+                }
+            }
+            written.close().map(|_| ()).map_err(blame)
+        })
+    }
+
+    /// The columns of a row group that are written anew because a mask changes them.
+    fn columns_to_make<'m>(
+        &self,
+        (writer, leaves, targets): (&SerializedFileWriter<Tap>, &'m [Leaf], &[Option<Target>]),
+        (group, first_row): (usize, u64),
+        left_out: Option<&'m [bool]>,
+        sum: &Sum,
+    ) -> Vec<ColumnToMake<'m>> {
+        let mut columns_out = writer.schema_descr().columns().iter();
+        let mut all = Vec::new();
+        for ((column, leaf), target) in leaves.iter().enumerate().zip(targets) {
+            let written_as = if matches!(leaf.fate, Fate::Drop) { None } else { columns_out.next() };
+            if let (Fate::Mask(mask), Some(target), Some(written_as)) = (&leaf.fate, *target, written_as) {
+                let (place, properties) = (Place { group, column, first_row }, writer.properties().clone());
+                let written_as = (written_as.clone(), properties);
+                all.push(ColumnToMake {
+                    place,
+                    leaf,
+                    mask,
+                    target,
+                    left_out,
+                    written_as,
+                    is_scanned: sum.digests().is_some(),
+                });
             }
         }
-        written.close().map(|_| ()).map_err(blame)
+        all
     }
 
     /// Copies a column's chunk as it is, with what the file says about it.
@@ -214,58 +253,6 @@ impl Container {
             offset_index: index.offset_index(place.column).cloned(),
         };
         group.append_column(&self.window, close)
-    }
-
-    fn mask(
-        &self,
-        group: &mut SerializedRowGroupWriter<'_, Tap>,
-        place: Place,
-        (leaf, mask, target): (&Leaf, &LeafMask, Target),
-        left_out: Option<&[bool]>,
-        mishap: &Mishap,
-        sum: &mut Sum,
-    ) -> Result<(), Failure> {
-        let mut passage = Passage::open(self, (place, &leaf.public_path), left_out, mishap)?;
-        let column = passage.column.clone();
-        let kind = Kind::of(column.self_type());
-        let mut beside = match mask.beside {
-            None => None,
-            Some(other) => {
-                let column = self.metadata.row_group(place.group).column(other).column_descr_ptr();
-                Some((self.reader(place.group, other).map_err(|error| passage.blame(error))?, column))
-            }
-        };
-        let writer = group.next_column().map_err(|error| passage.blame(error))?;
-        let mut writer = writer.ok_or_else(|| internal("an output has fewer columns than its plan"))?;
-        while let Some(part) = passage.next()? {
-            let Part { batch, records, mut bytes, left_out: here, before } = part;
-            let beside = match &mut beside {
-                None => None,
-                Some((reader, other)) => {
-                    let there = Batch::read_records(reader, other, records).map_err(|error| passage.blame(error))?;
-                    self.add_expanded(there.values.bytes())?;
-                    bytes = bytes.saturating_add(there.values.bytes());
-                    let there = there.left(here, other.max_def_level());
-                    let of_other = (Kind::of(other.self_type()), other.max_def_level());
-                    Some(batch.beside(column.max_def_level(), &there, of_other.0, of_other.1))
-                }
-            };
-            let mut see = |cells: &StringChunked, masked: &StringChunked| {
-                let rows = || batch.rows(column.max_def_level()).into_iter();
-                let rows = || rows().map(|row| place_among_all(here, row as usize) as u32).collect();
-                verify::see_masked(leaf, rows, (cells, masked), place.first_row + before as u64, sum);
-            };
-            let masked = batch.masked(kind, &column, mask, beside.as_ref(), target, &mut see).map_err(|refused| {
-                let record = place_among_all(here, batch.record_of(refused.index, column.max_def_level()));
-                let row = place.first_row + (before + record) as u64;
-                Failure::Reject(mistyped(refused.expected, row, &leaf.public_path))
-            })?;
-            if masked.records > 0 && !masked.write(writer.untyped()).map_err(|error| passage.blame(error))? {
-                return Err(internal("a masked column has another type than its schema"));
-            }
-            passage.adapt(bytes, records);
-        }
-        writer.close().map_err(|error| passage.blame(error))
     }
 
     fn reader(&self, group: usize, column: usize) -> Result<ColumnReader, ParquetError> {
@@ -287,7 +274,7 @@ impl Container {
 
     /// Whose fault it is when reading or writing a column fails.
     fn blame(&self, error: ParquetError, mishap: Option<&Mishap>, place: Place, public_path: &str) -> Failure {
-        if let Some(failure) = self.window.take_failure() {
+        if let Some(failure) = self.window.failure() {
             return retry("read the input", &failure);
         }
         if let Some(failure) = mishap.and_then(Mishap::take) {
@@ -300,7 +287,6 @@ impl Container {
     }
 
     fn blame_writer(&self, error: ParquetError, mishap: &Mishap) -> Failure {
-        let _ = self.window.take_failure();
         mishap.take().unwrap_or_else(|| Failure::Reject(malformed(error)))
     }
 }

@@ -8,13 +8,11 @@ use super::batch::{Batch, Pace};
 use super::container::Container;
 use super::{Place, unreadable};
 use crate::pipeline::Failure;
-use crate::pipeline::tap::Mishap;
 
 pub(super) struct Passage<'c> {
     container: &'c Container,
     place: Place,
     public_path: &'c str,
-    mishap: &'c Mishap,
     /// For each record of the group whether it is left out.
     left_out: Option<&'c [bool]>,
     pub column: ColumnDescPtr,
@@ -43,25 +41,23 @@ impl<'c> Passage<'c> {
         container: &'c Container,
         (place, public_path): (Place, &'c str),
         left_out: Option<&'c [bool]>,
-        mishap: &'c Mishap,
     ) -> Result<Passage<'c>, Failure> {
         let column = container.metadata.row_group(place.group).column(place.column).column_descr_ptr();
         let reader = container.reader(place.group, place.column);
-        let reader = reader.map_err(|error| container.blame(error, Some(mishap), place, public_path))?;
-        Ok(Passage { container, place, public_path, mishap, left_out, column, reader, pace: Pace::new(), done: 0 })
+        let reader = reader.map_err(|error| container.blame(error, None, place, public_path))?;
+        Ok(Passage { container, place, public_path, left_out, column, reader, pace: Pace::new(), done: 0 })
     }
 
-    /// Whose fault it is when something fails on the way.
+    /// Whose fault it is when reading fails.
     pub(super) fn blame(&self, error: ParquetError) -> Failure {
-        self.container.blame(error, Some(self.mishap), self.place, self.public_path)
+        self.container.blame(error, None, self.place, self.public_path)
     }
 
     /// The next records; `None` behind the last one of the group.
     pub(super) fn next(&mut self) -> Result<Option<Part<'c>>, Failure> {
         let unreadable = || Failure::Reject(unreadable(self.place, self.public_path));
         let batch = Batch::read(&mut self.reader, &self.column, &self.pace);
-        let batch =
-            batch.map_err(|error| self.container.blame(error, Some(self.mishap), self.place, self.public_path))?;
+        let batch = batch.map_err(|error| self.blame(error))?;
         let (records, bytes, before) = (batch.records, batch.values.bytes(), self.done);
         if records == 0 {
             let is_whole = before as u64 == self.container.rows(self.place.group);

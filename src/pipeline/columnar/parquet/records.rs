@@ -45,7 +45,7 @@ impl Records {
         let container = Container::open(opened)?;
         container.check_moments(opened.progress)?;
         let Container { window, metadata, .. } = container;
-        let blame = |error: ParquetError| match window.take_failure() {
+        let blame = |error: ParquetError| match window.failure() {
             Some(failure) => retry("read the input", &failure),
             None => Failure::Reject(malformed(error)),
         };

@@ -61,19 +61,17 @@ impl Container {
         left_out: &[bool],
         mishap: &Mishap,
     ) -> Result<(), Failure> {
-        let mut passage = Passage::open(self, (place, public_path), Some(left_out), mishap)?;
-        let writer = group.next_column().map_err(|error| passage.blame(error))?;
+        let blame = |error| self.blame(error, Some(mishap), place, public_path);
+        let mut passage = Passage::open(self, (place, public_path), Some(left_out))?;
+        let writer = group.next_column().map_err(blame)?;
         let mut writer = writer.ok_or_else(|| internal("an output has fewer columns than its plan"))?;
         while let Some(part) = passage.next()? {
-            let is_written = part.batch.records == 0 || {
-                let written = part.batch.write(writer.untyped());
-                written.map_err(|error| passage.blame(error))?
-            };
+            let is_written = part.batch.records == 0 || { part.batch.write(writer.untyped()).map_err(blame)? };
             if !is_written {
                 return Err(internal("a column has another type than its schema"));
             }
             passage.adapt(part.bytes, part.records);
         }
-        writer.close().map_err(|error| passage.blame(error))
+        writer.close().map_err(blame)
     }
 }

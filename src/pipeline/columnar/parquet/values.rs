@@ -5,6 +5,9 @@ use bytes::Bytes;
 use parquet::data_type::{ByteArray, FixedLenByteArray, Int96};
 use parquet::schema::types::Type;
 use polars::prelude::{NewChunkedArray, StringChunked};
+use polars_arrow::array::{Utf8ViewArray, View};
+use polars_arrow::datatypes::ArrowDataType;
+use polars_buffer::Buffer;
 
 use super::super::text;
 use super::types::{Kind, Target};
@@ -65,13 +68,11 @@ impl Values {
     /// The values as text, null where one cannot be read as such; with `reads` false something stands in its place.
     pub(super) fn texts(&self, kind: Kind, reads: bool) -> StringChunked {
         if let (Values::Bytes(values), Kind::Text | Kind::SpecialText | Kind::Bytes) = (self, kind) {
-            let text = |value: &'_ ByteArray| simdutf8::basic::from_utf8(value.data()).ok().map(str::to_owned);
-            let plain = |value| simdutf8::basic::from_utf8(ByteArray::data(value)).ok();
-            if values.iter().all(|value| plain(value).is_some()) {
-                return StringChunked::from_iter_values("".into(), values.iter().filter_map(plain));
-            }
-            let stand_in = || (!reads).then(|| "x".to_owned());
-            return StringChunked::from_iter_options("".into(), values.iter().map(|it| text(it).or_else(stand_in)));
+            return all_text(values).unwrap_or_else(|| {
+                let text = |value: &'_ ByteArray| simdutf8::basic::from_utf8(value.data()).ok().map(str::to_owned);
+                let stand_in = || (!reads).then(|| "x".to_owned());
+                StringChunked::from_iter_options("".into(), values.iter().map(|it| text(it).or_else(stand_in)))
+            });
         }
         let mut cell = String::new();
         let texts = (0..self.len()).map(|index| {
@@ -104,6 +105,29 @@ impl Values {
             Values::Fixed(values) => push_bytes(values[index].data(), kind, out),
         }
     }
+}
+
+/// The values as they are; `None` where one is no text, or all are too long for one buffer.
+fn all_text(values: &[ByteArray]) -> Option<StringChunked> {
+    let bytes = values.iter().map(ByteArray::len).sum();
+    u32::try_from(bytes).ok()?;
+    let mut all = Vec::with_capacity(bytes);
+    let mut views = Vec::with_capacity(values.len());
+    for value in values {
+        // Together they may be text although one ends, and the next begins, within a character.
+        if value.data().first().is_some_and(|first| first & 0b1100_0000 == 0b1000_0000) {
+            return None;
+        }
+        views.push(View::new_from_bytes(value.data(), 0, all.len() as u32));
+        all.extend_from_slice(value.data());
+    }
+    simdutf8::basic::from_utf8(&all).ok()?;
+    let buffers: Buffer<Buffer<u8>> = vec![Buffer::from(all)].into();
+    // SAFETY: every view was made from the bytes at its place in the buffer, which is UTF-8, and none of them begins within
+    // a character, so none ends within one.
+    let array =
+        unsafe { Utf8ViewArray::new_unchecked_unknown_md(ArrowDataType::Utf8View, views.into(), buffers, None, None) };
+    Some(StringChunked::with_chunk("".into(), array))
 }
 
 /// Takes away what shall not stay.
@@ -231,5 +255,25 @@ impl Made {
             text
         };
         Values::Bytes(self.ends.into_iter().map(cut).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_characters_are_text() {
+        let texts = |values: &[&[u8]]| {
+            let values = values.iter().map(|value| ByteArray::from(value.to_vec())).collect();
+            let texts = Values::Bytes(values).texts(Kind::Text, true);
+            texts.iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>()
+        };
+        let text = |text: &str| Some(text.to_owned());
+        let long = "a name that is longer than twelve bytes: Łukasz";
+        assert_eq!(texts(&[b"", long.as_bytes(), "\u{e9}".as_bytes()]), [text(""), text(long), text("\u{e9}")]);
+        assert_eq!(texts(&[b"a\xc3", b"\xa9b"]), [None, None]);
+        assert_eq!(texts(&[b"a", b"\xff"]), [text("a"), None]);
+        assert_eq!(texts(&[]), Vec::<Option<String>>::new());
     }
 }

@@ -11,7 +11,7 @@ use super::values::Values;
 use super::{Making, Place, place_among_all, unreadable};
 use crate::pipeline::Failure;
 use crate::pipeline::columnar::plan::{Fate, Leaf};
-use crate::pipeline::verify::{Column, Sum, changed, one_piece};
+use crate::pipeline::verify::{Column, Seen, changed, one_piece};
 
 /// Looks at what a mask has made of some records of a column.
 pub(super) fn see_masked(
@@ -19,14 +19,13 @@ pub(super) fn see_masked(
     rows: impl FnOnce() -> Vec<u32>,
     (cells, masked): (&StringChunked, &StringChunked),
     first_row: u64,
-    sum: &mut Sum,
-) {
-    if sum.digests().is_none() || !leaf.watched.must_change() {
-        return;
+) -> Option<Seen> {
+    if !leaf.watched.must_change() {
+        return None;
     }
     let (cells, masked, rows) = (one_piece(cells), one_piece(masked), rows());
     let column = leaf.watched(&cells, Some(&masked), Some(&rows));
-    sum.add(changed(&column, first_row));
+    Some(changed(&column, first_row))
 }
 
 /// One column of a batch: its texts, their rows, and what a mask leaves of them where that holds parts of them.

@@ -114,6 +114,20 @@ fn masked_columns_leave_no_trace_and_others_stay() {
 }
 
 #[test]
+fn columns_made_on_several_threads_are_those_made_on_one() {
+    let batch = people(8000);
+    let plan = policy(&rules(&["name=partial", "address.street=redact", "id=clamp", "phones[*]=partial", "born=date"]));
+    let large = written(&batch, WriterProperties::builder().set_bloom_filter_enabled(true).build());
+    assert!(metadata(&large).row_group(0).total_byte_size() > super::super::parquet::SMALL);
+    let [large, small] = [large, written(&batch, properties())].map(|file| masked(&file, &plan).0);
+    let groups = [&large, &small].map(|file| metadata(file).num_row_groups());
+    assert!(groups == [1, 20] && read(&large) == read(&small));
+    assert!(!holds(&large, CANARY));
+    let statistics = metadata(&large).row_group(0).column(1).statistics().cloned().unwrap();
+    assert!(statistics.min_bytes_opt().is_some_and(|least| least.starts_with("*".as_bytes())));
+}
+
+#[test]
 fn numbers_stay_numbers_and_other_types_become_text() {
     let batch = people(100);
     let input = written(&batch, WriterProperties::builder().build());
