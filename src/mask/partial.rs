@@ -81,7 +81,8 @@ impl PartialMask {
         let (first, last, keeps) = self.window();
         let ends = lowest(counted, first) | highest(counted, last);
         let hidden = if keeps { counted & !ends } else { ends };
-        let mut hidden = if (hidden.count_ones() as usize) < LEAST_HIDDEN { counted } else { hidden };
+        // Fewer than the least; asked so, as not every processor has an instruction that counts bits.
+        let mut hidden = if lowest(hidden, LEAST_HIDDEN as u32 - 1) == hidden { counted } else { hidden };
         let character = u64::from(self.character as u8) * ONES;
         for word in &mut words {
             let chosen = whole_bytes(hidden & 0xff);

@@ -1,8 +1,7 @@
 //! One block's output under construction.
 //!
-//! Behind what is written there is always room for [`SLACK`] bytes, so that a cell that was just written can be
-//! searched where it lies, in one step of the scanner's own finder. A piece made from bytes that are there has no such
-//! room and is only to be read.
+//! Behind what is written there is always room for [`SHORT`] bytes, so that short texts can be copied with a fixed length.
+//! A piece made from bytes that are there has no such room and is only to be read.
 
 use std::ops::Range;
 
@@ -10,8 +9,6 @@ use super::verify::Seen;
 
 /// Longest text in bytes that is copied with a fixed length.
 const SHORT: usize = 32;
-/// Bytes that one step of the finder looks at.
-const SLACK: usize = 64;
 
 pub(super) struct Piece {
     bytes: Vec<u8>,
@@ -30,9 +27,9 @@ impl From<Vec<u8>> for Piece {
 impl Piece {
     /// An empty piece with room for `bytes`, in `spare`'s memory where that is enough.
     pub(super) fn new(mut spare: Vec<u8>, bytes: usize) -> Piece {
-        if spare.len() < bytes + SLACK {
+        if spare.len() < bytes + SHORT {
             spare.clear();
-            spare.resize(bytes + SLACK, 0);
+            spare.resize(bytes + SHORT, 0);
         }
         Piece { bytes: spare, at: 0, seen: None }
     }
@@ -76,26 +73,13 @@ impl Piece {
 
     #[inline(always)]
     fn keep_slack(&mut self) {
-        if self.at + SLACK > self.bytes.len() {
-            self.bytes.resize((self.at + SLACK).max(self.bytes.len() * 2), 0);
+        if self.at + SHORT > self.bytes.len() {
+            self.bytes.resize((self.at + SHORT).max(self.bytes.len() * 2), 0);
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.at
-    }
-
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.at = self.at.min(len);
-    }
-
-    /// The 64 bytes from `from` on, where no more than that have been written since.
-    #[inline]
-    pub(super) fn window(&self, from: usize) -> Option<&[u8; SLACK]> {
-        if self.at - from > SLACK {
-            return None;
-        }
-        self.bytes[from..].first_chunk()
     }
 
     pub(super) fn since(&self, from: usize) -> &[u8] {

@@ -48,9 +48,26 @@ impl Finder {
         }
         find_portable(bytes, self.needles)
     }
+
+    #[cfg(test)]
+    pub(super) fn find_short(&self, bytes: &[u8; 16]) -> u64 {
+        if self.wide { self.find_short_as::<true>(bytes) } else { self.find_short_as::<false>(bytes) }
+    }
+
+    /// [`Finder::find_as`] in 16 bytes.
+    #[inline(always)]
+    pub(super) fn find_short_as<const WIDE: bool>(&self, bytes: &[u8; 16]) -> u64 {
+        debug_assert_eq!(WIDE, self.wide);
+        #[cfg(target_arch = "x86_64")]
+        if WIDE {
+            // SAFETY: `wide` is only set after the CPU was asked for AVX2.
+            return unsafe { find_short_avx2(bytes, self.needles) };
+        }
+        find_portable(bytes, self.needles)
+    }
 }
 
-fn find_portable(bytes: &[u8; 64], [a, b, c, d]: Needles) -> u64 {
+fn find_portable(bytes: &[u8], [a, b, c, d]: Needles) -> u64 {
     let mut bits = 0;
     for (n, &byte) in bytes.iter().enumerate() {
         bits |= u64::from(byte == a || byte == b || byte == c || byte == d) << n;
@@ -76,4 +93,20 @@ fn find_avx2(bytes: &[u8; 64], needles: Needles) -> u64 {
         u64::from(_mm256_movemask_epi8(hits).cast_unsigned())
     };
     half(0) | half(32) << 32
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn find_short_avx2(bytes: &[u8; 16], needles: Needles) -> u64 {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm_setzero_si128,
+    };
+    // SAFETY: the 16 bytes read are those of the array; the load asks for no alignment.
+    let lane = unsafe { _mm_loadu_si128(bytes.as_ptr().cast::<__m128i>()) };
+    let mut hits = _mm_setzero_si128();
+    for needle in needles {
+        hits = _mm_or_si128(hits, _mm_cmpeq_epi8(lane, _mm_set1_epi8(needle.cast_signed())));
+    }
+    u64::from(_mm_movemask_epi8(hits).cast_unsigned())
 }

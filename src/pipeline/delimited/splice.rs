@@ -317,21 +317,27 @@ impl Splicer<'_> {
         let view = column.cells.views()[row];
         let length = view.length as usize;
         if !span.quoted() && length > 0 && column.whole && self.escape.is_none() {
-            let start = out.len();
+            // Looked at where the cell comes from: bytes that were just written are not there yet for a wide load.
             if view.is_inline() {
-                out.put_start(&(view.as_u128() >> 32).to_le_bytes(), length);
+                let all = view.as_u128();
+                if (self.special.find_short_as::<WIDE>(&all.to_le_bytes()) >> 4) & bits_below(length) == 0 {
+                    out.put_start(&(all >> 32).to_le_bytes(), length);
+                    return true;
+                }
             } else {
-                let buffer = &column.cells.data_buffers()[view.buffer_idx as usize];
-                out.put_range(buffer, view.offset as usize..view.offset as usize + length);
+                let buffer = column.cells.data_buffers()[view.buffer_idx as usize].as_slice();
+                let range = view.offset as usize..view.offset as usize + length;
+                let plain = match buffer.get(range.start..).and_then(|rest| rest.first_chunk()) {
+                    Some(ahead) if length <= ahead.len() => {
+                        self.special.find_as::<WIDE>(ahead) & bits_below(length) == 0
+                    }
+                    _ => !buffer[range.clone()].iter().any(|byte| self.needs_quotes(*byte)),
+                };
+                if plain {
+                    out.put_range(buffer, range);
+                    return true;
+                }
             }
-            let plain = match out.window(start) {
-                Some(window) => self.special.find_as::<WIDE>(window) & bits_below(length) == 0,
-                None => !out.since(start).iter().any(|byte| self.needs_quotes(*byte)),
-            };
-            if plain {
-                return true;
-            }
-            out.truncate(start);
         }
         self.quoted_cell(column.cells.get(row).unwrap_or("").as_bytes(), span, data, out)
     }

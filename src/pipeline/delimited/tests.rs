@@ -265,6 +265,10 @@ proptest! {
     fn masks_agree(bytes in prop::collection::vec(any::<u8>(), 64), needles in any::<[u8; 4]>()) {
         let block: &[u8; 64] = bytes.as_slice().try_into().unwrap();
         prop_assert_eq!(Finder::new(needles).find(block), Finder::portable(needles).find(block));
+        let short = block.first_chunk().expect("16 of 64 bytes");
+        for finder in [Finder::new(needles), Finder::portable(needles)] {
+            prop_assert_eq!(finder.find_short(short), finder.find(block) & 0xffff);
+        }
     }
 
     #[test]
