@@ -86,6 +86,17 @@ pub fn create_new(path: &Path, mode: u32) -> Result<File, PathError> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path).at("create", path)
 }
 
+/// The same in place of what a writer that was cut off has left there.
+pub fn create_anew(path: &Path, mode: u32) -> Result<File, PathError> {
+    match create_new(path, mode) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            remove_if_there(path)?;
+            create_new(path, mode)
+        }
+        done => done,
+    }
+}
+
 /// Writes a whole new file and makes its content durable; its name is durable after [`fsync_dir`] of its directory.
 pub fn write_new_synced(path: &Path, mode: u32, content: &[u8]) -> Result<(), PathError> {
     let mut file = create_new(path, mode)?;

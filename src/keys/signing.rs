@@ -4,10 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use ed25519_dalek::Signer;
 use rand_core::OsRng;
-use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
+use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, Signature, SshSig};
 
 use super::{KeyError, KeySource, exclusively, locked, place, refuse_taken, with_suffix};
+
+/// What OpenSSH hashes messages with before they are signed.
+const HASH: HashAlg = HashAlg::Sha512;
 
 /// Writes a new signing key F, its public half F.pub and F.allowed_signers for `ssh-keygen -Y verify`; never overwrites.
 /// Where F is there and one of the others is not, as a kill leaves them, it adds what is missing to F.
@@ -42,7 +46,8 @@ pub fn generate_signing(path: &Path) -> Result<(), KeyError> {
 /// The host's signing key.
 #[derive(Clone)]
 pub struct SigningKey {
-    key: Arc<PrivateKey>,
+    key: Arc<ed25519_dalek::SigningKey>,
+    public: PublicKey,
 }
 
 impl std::fmt::Debug for SigningKey {
@@ -67,21 +72,26 @@ impl SigningKey {
         if key.algorithm() != Algorithm::Ed25519 {
             return Err(fail(format!("is {}, not ssh-ed25519", key.algorithm())));
         }
-        let key = Arc::new(key);
-        locked::lock(&*key);
-        Ok(SigningKey { key })
+        // Taken out once: the other type would compute its public half, and compare it, at each signature.
+        let pair = key.key_data().ed25519().ok_or_else(|| fail("holds no private key".to_owned()))?;
+        let pair = pair.try_into().map_err(|_| fail("its public half is another key's".to_owned()))?;
+        let pair = Arc::new(pair);
+        locked::lock(&*pair);
+        Ok(SigningKey { key: pair, public: key.public_key().clone() })
     }
 
     /// An armoured SSH signature (`ssh-keygen -Y verify` checks it) over `message` in `namespace`.
     pub fn sign(&self, namespace: &str, message: &[u8]) -> String {
-        self.key
-            .sign(namespace, HashAlg::Sha512, message)
-            .and_then(|signature| signature.to_pem(LineEnding::LF))
-            .expect("an unencrypted ed25519 key signs any message in a named namespace")
+        let sign = || {
+            let signed = SshSig::signed_data(namespace, HASH, message)?;
+            let signature = Signature::new(Algorithm::Ed25519, self.key.sign(&signed).to_vec())?;
+            SshSig::new(self.public.key_data().clone(), namespace, HASH, signature)?.to_pem(LineEnding::LF)
+        };
+        sign().expect("an ed25519 key signs any message in a named namespace")
     }
 
     pub fn verifying(&self) -> VerifyingKey {
-        VerifyingKey { key: self.key.public_key().clone() }
+        VerifyingKey { key: self.public.clone() }
     }
 }
 

@@ -168,7 +168,9 @@ impl Berth {
         let root = job_dir(landing, job);
         let dir = root.join(sub_path);
         fs::DirBuilder::new().mode(0o700).create(&root).at("create", &root)?;
-        create_dir_durable(&dir, 0o700)?;
+        if dir != root {
+            create_dir_durable(&dir, 0o700)?;
+        }
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let held = openat(CWD, &dir, flags, Mode::empty()).at("open", &dir)?;
         Ok(Berth { job, root, dir, held })

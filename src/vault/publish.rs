@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::{Finished, INCOMING, Published, Receipt, find_with, intent, siblings, take_back};
-use crate::fsutil::{At, PathError, create_dir_durable, create_new, fsync_dir, remove_if_there, rename_noreplace};
+use crate::fsutil::{At, PathError, create_anew, create_dir_durable, fsync_dir, remove_if_there, rename_noreplace};
 
 /// From this many files on, one `syncfs` is cheaper than one fsync for each.
 const SYNCFS_ABOVE: usize = 16;
@@ -160,8 +160,7 @@ pub(super) fn withdraw(incoming: &Path) {
 
 pub(super) fn write_fresh(path: &Path, content: &[u8]) -> Result<(), PathError> {
     use std::io::Write;
-    remove_if_there(path)?;
-    let mut file = create_new(path, 0o440)?;
+    let mut file = create_anew(path, 0o440)?;
     file.write_all(content).at("write", path)?;
     file.set_permissions(Permissions::from_mode(0o440)).at("set the mode of", path)
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::message::{Hello, Masked, Reply, Task, receive, send};
 use crate::fsutil::open_regular;
-use crate::fsutil::{PathError, create_new, remove_if_there};
+use crate::fsutil::{PathError, create_anew, remove_if_there};
 use crate::job::JobId;
 use crate::keys::MaskingKeys;
 use crate::pipeline::Failure;
@@ -170,8 +170,7 @@ fn start_process(options: &PoolOptions) -> io::Result<Process> {
 fn run(slot: &mut Option<Process>, options: &PoolOptions, assignment: &Assignment) -> Result<Outcome, NotStarted> {
     let mut files: Vec<File> = vec![open_regular(&assignment.source)?];
     for path in &assignment.incoming {
-        remove_if_there(path)?;
-        files.push(create_new(path, 0o600)?);
+        files.push(create_anew(path, 0o600)?);
     }
     let fds: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
     if slot.is_none() {
