@@ -1,10 +1,12 @@
-//! Masked columns of a row group, each made whole in memory, several at a time, and handed over in their order.
+//! Masked columns of a row group: written as they are made, or several at a time, each whole in memory and then handed
+//! over in their order.
 
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use bytes::Bytes;
-use parquet::column::writer::{ColumnCloseResult, get_column_writer};
+use parquet::column::writer::{ColumnCloseResult, ColumnWriter, get_column_writer};
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
@@ -19,7 +21,15 @@ use crate::pipeline::Failure;
 use crate::pipeline::columnar::fault::mistyped;
 use crate::pipeline::columnar::plan::{Leaf, LeafMask};
 use crate::pipeline::fault::internal;
+use crate::pipeline::source::retry;
 use crate::pipeline::verify::Seen;
+
+/// Values of a chunk below which a thread costs more than it saves, and above which it is not held whole: what other
+/// programs write by default has 1,048,576 rows in a group.
+const LEAST_VALUES: i64 = 4096;
+const MOST_VALUES: i64 = 1 << 20;
+/// The same in bytes before compression.
+const MOST_BYTES: i64 = 64 << 20;
 
 /// A masked column's chunk as the file will hold it.
 pub(super) struct Chunk {
@@ -30,7 +40,7 @@ pub(super) struct Chunk {
 }
 
 /// A column of a row group that a mask changes.
-pub(super) struct ColumnToMake<'m> {
+pub(super) struct ChunkPlan<'m> {
     pub place: Place,
     pub leaf: &'m Leaf,
     pub mask: &'m LeafMask,
@@ -42,44 +52,85 @@ pub(super) struct ColumnToMake<'m> {
     pub is_scanned: bool,
 }
 
-/// Makes all columns. `write` gets them one after the other, each thread being at most one ahead of it: that bounds the
-/// memory.
-pub(super) fn make_all(
-    columns: &[ColumnToMake<'_>],
+pub(super) fn too_few() -> Failure {
+    internal("an output has fewer columns than its plan")
+}
+
+/// Chunks made on several threads, in the order of their plans.
+pub(super) struct Chunks {
+    lanes: Vec<Receiver<Result<Chunk, Failure>>>,
+    turn: usize,
+}
+
+impl Chunks {
+    pub(super) fn next(&mut self) -> Result<Chunk, Failure> {
+        let lane = &self.lanes[self.turn % self.lanes.len()];
+        self.turn += 1;
+        lane.recv().unwrap_or_else(|_| Err(too_few()))
+    }
+}
+
+/// Lets `write` have the chunks, each thread being at most one ahead of it; nothing where there is to be one thread only.
+pub(super) fn in_lanes(
+    plans: &[ChunkPlan<'_>],
     threads: usize,
-    make: impl Fn(&ColumnToMake<'_>) -> Result<Chunk, Failure> + Sync,
-    write: impl FnOnce(&mut dyn FnMut() -> Result<Chunk, Failure>) -> Result<(), Failure>,
+    make: impl Fn(&ChunkPlan<'_>) -> Result<Chunk, Failure> + Sync,
+    write: impl FnOnce(Option<Chunks>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let too_few = || internal("an output has fewer columns than its plan");
-    let threads = threads.min(columns.len());
+    let threads = threads.min(plans.len());
     if threads < 2 {
-        let mut columns = columns.iter();
-        return write(&mut || make(columns.next().ok_or_else(too_few)?));
+        return write(None);
     }
     let make = &make;
     thread::scope(|scope| {
         let lane = |first: usize| {
             let (done, made) = sync_channel(0);
-            scope.spawn(move || {
-                for column in columns.iter().skip(first).step_by(threads) {
-                    let made = make(column);
-                    let ends = made.is_err();
-                    if done.send(made).is_err() || ends {
+            let make_all = move || {
+                for plan in plans.iter().skip(first).step_by(threads) {
+                    let made = make(plan);
+                    let is_last = made.is_err();
+                    if done.send(made).is_err() || is_last {
                         return;
                     }
                 }
-            });
-            made
+            };
+            let spawned = thread::Builder::new().spawn_scoped(scope, make_all);
+            spawned.map(|_| made).map_err(|error| retry("start a thread", &error))
         };
-        let lanes: Vec<_> = (0..threads).map(lane).collect();
-        let mut turns = lanes.iter().cycle();
-        write(&mut || turns.next().and_then(|lane| lane.recv().ok()).unwrap_or_else(|| Err(too_few())))
+        let lanes = (0..threads).map(lane).collect::<Result<Vec<_>, _>>()?;
+        write(Some(Chunks { lanes, turn: 0 }))
     })
 }
 
-impl Container {
-    pub(super) fn make(&self, to_make: &ColumnToMake<'_>) -> Result<Chunk, Failure> {
-        let ColumnToMake { place, leaf, mask, target, left_out, written_as, is_scanned } = to_make;
+impl Container<'_> {
+    /// Whether a chunk is large enough for a thread, and small enough to be held whole: what is larger is written as it is
+    /// made.
+    pub(super) fn is_worth_a_lane(&self, plan: &ChunkPlan<'_>) -> bool {
+        let chunk = self.metadata.row_group(plan.place.group).column(plan.place.column);
+        let (values, bytes) = (chunk.num_values(), chunk.uncompressed_size());
+        (LEAST_VALUES..=MOST_VALUES).contains(&values) && bytes <= MOST_BYTES
+    }
+
+    /// Makes a chunk in memory.
+    pub(super) fn chunk(&self, plan: &ChunkPlan<'_>) -> Result<Chunk, Failure> {
+        let blame = |error| self.blame(error, None, plan.place, &plan.leaf.public_path);
+        let mut sink = TrackedWrite::new(Vec::new());
+        let (descriptor, properties) = plan.written_as.clone();
+        let mut writer = get_column_writer(descriptor, properties, Box::new(SerializedPageWriter::new(&mut sink)));
+        let seen = self.mask(plan, &mut writer, &blame)?;
+        let close = writer.close().map_err(blame)?;
+        let bytes = sink.into_inner().map_err(blame)?;
+        Ok(Chunk { bytes: bytes.into(), close, seen })
+    }
+
+    /// Writes a column masked; what the leak scan has seen of it.
+    pub(super) fn mask(
+        &self,
+        plan: &ChunkPlan<'_>,
+        writer: &mut ColumnWriter<'_>,
+        blame: &dyn Fn(ParquetError) -> Failure,
+    ) -> Result<Vec<Seen>, Failure> {
+        let ChunkPlan { place, leaf, mask, target, left_out, is_scanned, .. } = plan;
         let mut passage = Passage::open(self, (*place, &leaf.public_path), *left_out)?;
         let column = passage.column.clone();
         let kind = Kind::of(column.self_type());
@@ -90,9 +141,7 @@ impl Container {
                 Some((self.reader(place.group, other).map_err(|error| passage.blame(error))?, column))
             }
         };
-        let (mut sink, mut seen) = (TrackedWrite::new(Vec::new()), Vec::new());
-        let (descriptor, properties) = written_as.clone();
-        let mut writer = get_column_writer(descriptor, properties, Box::new(SerializedPageWriter::new(&mut sink)));
+        let mut seen = Vec::new();
         while let Some(part) = passage.next()? {
             let Part { batch, records, mut bytes, left_out: here, before } = part;
             let beside = match &mut beside {
@@ -119,13 +168,11 @@ impl Container {
                 let row = place.first_row + (before + record) as u64;
                 Failure::Reject(mistyped(refused.expected, row, &leaf.public_path))
             })?;
-            if masked.records > 0 && !masked.write(&mut writer).map_err(|error| passage.blame(error))? {
+            if masked.records > 0 && !masked.write(writer).map_err(blame)? {
                 return Err(internal("a masked column has another type than its schema"));
             }
             passage.adapt(bytes, records);
         }
-        let close = writer.close().map_err(|error| passage.blame(error))?;
-        let bytes = sink.into_inner().map_err(|error| passage.blame(error))?;
-        Ok(Chunk { bytes: bytes.into(), close, seen })
+        Ok(seen)
     }
 }

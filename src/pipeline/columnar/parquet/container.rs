@@ -1,6 +1,7 @@
 //! What a Parquet file says about itself, checked before anything is believed of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parquet::basic::{Compression, CompressionCodec};
 use parquet::column::page::PageReader;
@@ -22,17 +23,20 @@ use crate::pipeline::window::Window;
 /// Bytes of the footer behind its metadata: a length and a magic.
 const TAIL: u64 = 8;
 
-pub(super) struct Container {
+pub(super) struct Container<'p> {
     pub window: Window,
     pub metadata: ParquetMetaData,
     /// Some column has a page index.
     pub has_index: bool,
     /// Bytes of values that came out of masked columns.
     expansion: Expansion,
+    progress: &'p (dyn Fn(u64) + Sync),
+    /// Bytes of the file that are done.
+    reached: AtomicU64,
 }
 
-impl Container {
-    pub(super) fn open(opened: &Opened<'_>) -> Result<Container, Failure> {
+impl<'p> Container<'p> {
+    pub(super) fn open(opened: &Opened<'p>) -> Result<Container<'p>, Failure> {
         let window = Window::new(opened.file.clone(), opened.len);
         let blame = |error: ParquetError| match window.failure() {
             Some(failure) => retry("read the input", &failure),
@@ -52,12 +56,20 @@ impl Container {
             return Err(Failure::Reject(inconsistent()));
         }
         let expansion = Expansion::of(opened.len, opened.reading.limits);
-        Ok(Container { window, metadata, has_index, expansion })
+        Ok(Container { window, metadata, has_index, expansion, progress: opened.progress, reached: AtomicU64::new(0) })
     }
 
-    /// Adds what came out of masked columns: a few bytes can stand for one long value a million times.
+    /// Adds what came out of masked columns: a few bytes can stand for one long value a million times. Such values also
+    /// take their time within one row group: each batch of them shows that there is life.
     pub(super) fn add_expanded(&self, bytes: usize) -> Result<(), Failure> {
+        (self.progress)(self.reached.load(Ordering::Relaxed));
         self.expansion.add(bytes as u64)
+    }
+
+    /// Notes that so many bytes of the file are done.
+    pub(super) fn reach(&self, bytes: u64) {
+        self.reached.store(bytes, Ordering::Relaxed);
+        (self.progress)(bytes);
     }
 
     pub(super) fn rows(&self, group: usize) -> u64 {

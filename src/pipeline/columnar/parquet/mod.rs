@@ -29,7 +29,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
-use self::chunk::{Chunk, ColumnToMake};
+use self::chunk::{Chunk, ChunkPlan};
 use self::container::Container;
 use self::types::Target;
 use super::fault::{must_be_there, named};
@@ -41,8 +41,6 @@ use crate::pipeline::tap::{Mishap, Tap};
 use crate::pipeline::verify::Sum;
 use crate::pipeline::{ColumnReport, Failure, Fault};
 
-/// Row groups that hold less, in bytes before compression, are done without threads.
-pub(super) const SMALL: i64 = 256 << 10;
 const ADVICE: &str = "Have the file sent again, whole, or written by another program.";
 
 /// What the library says is dropped: it may quote values.
@@ -107,7 +105,7 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
         }
         rows += container.rows(group);
         let last = found.columns().iter().map(|chunk| chunk.byte_range()).map(|(start, length)| start + length).max();
-        (opened.progress)(last.unwrap_or(0).min(opened.len));
+        container.reach(last.unwrap_or(0).min(opened.len));
     }
     let finished = makings.into_iter().map(|making| {
         let columns = container.reports(&making);
@@ -127,7 +125,7 @@ impl Making<'_> {
     }
 }
 
-impl Container {
+impl Container<'_> {
     fn begin<'s>(&self, mut tap: Tap, leaves: Vec<Leaf>, sieving: Option<Sieving<'s>>) -> Result<Making<'s>, Failure> {
         let file = self.metadata.file_metadata();
         let keys = types::map_keys(file.schema());
@@ -182,29 +180,34 @@ impl Container {
             return Ok(());
         }
         let Making { writer, leaves, targets, mishap, sum, .. } = making;
-        let makings = self.columns_to_make((writer, leaves, targets), (group, first_row), left_out, sum);
-        let small = self.metadata.row_group(group).total_byte_size() < SMALL;
-        let make = |column: &ColumnToMake<'_>| self.make(column);
-        chunk::make_all(&makings, if small { 1 } else { threads }, make, |next| {
+        let plans = self.chunk_plans((writer, leaves, targets), (group, first_row), left_out, sum);
+        let lanes = if plans.iter().all(|plan| self.is_worth_a_lane(plan)) { threads } else { 1 };
+        let make = |plan: &ChunkPlan<'_>| self.chunk(plan);
+        chunk::in_lanes(&plans, lanes, make, |mut chunks| {
             let blame = |error| self.blame_writer(error, mishap);
             let mut written = writer.next_row_group().map_err(blame)?;
+            let mut plans = plans.iter();
             for (column, leaf) in leaves.iter().enumerate() {
                 let place = Place { group, column, first_row };
-                match (&leaf.fate, left_out) {
-                    (Fate::Drop, _) => {}
-                    (Fate::Mask(_), _) => {
-                        let Chunk { bytes, close, seen } = next()?;
+                let blame = |error| self.blame(error, Some(mishap), place, &leaf.public_path);
+                match (&leaf.fate, left_out, &mut chunks) {
+                    (Fate::Drop, ..) => {}
+                    (Fate::Mask(_), _, Some(chunks)) => {
+                        let Chunk { bytes, close, seen } = chunks.next()?;
                         seen.into_iter().for_each(|seen| sum.add(seen));
-                        let appended = written.append_column(&bytes, close);
-                        appended.map_err(|error| self.blame(error, Some(mishap), place, &leaf.public_path))?;
+                        written.append_column(&bytes, close).map_err(blame)?;
                     }
-                    (Fate::Keep, Some(left_out)) => {
+                    (Fate::Mask(_), _, None) => {
+                        let plan = plans.next().ok_or_else(chunk::too_few)?;
+                        let mut writer = written.next_column().map_err(blame)?.ok_or_else(chunk::too_few)?;
+                        let seen = self.mask(plan, writer.untyped(), &blame)?;
+                        seen.into_iter().for_each(|seen| sum.add(seen));
+                        writer.close().map_err(blame)?;
+                    }
+                    (Fate::Keep, Some(left_out), _) => {
                         self.rewrite(&mut written, place, &leaf.public_path, left_out, mishap)?;
                     }
-                    (Fate::Keep, None) => {
-                        let copied = self.copy(&mut written, place);
-                        copied.map_err(|error| self.blame(error, Some(mishap), place, &leaf.public_path))?;
-                    }
+                    (Fate::Keep, None, _) => self.copy(&mut written, place).map_err(blame)?,
                 }
             }
             written.close().map(|_| ()).map_err(blame)
@@ -212,32 +215,24 @@ impl Container {
     }
 
     /// The columns of a row group that are written anew because a mask changes them.
-    fn columns_to_make<'m>(
+    fn chunk_plans<'m>(
         &self,
         (writer, leaves, targets): (&SerializedFileWriter<Tap>, &'m [Leaf], &[Option<Target>]),
         (group, first_row): (usize, u64),
         left_out: Option<&'m [bool]>,
         sum: &Sum,
-    ) -> Vec<ColumnToMake<'m>> {
+    ) -> Vec<ChunkPlan<'m>> {
         let mut columns_out = writer.schema_descr().columns().iter();
-        let mut all = Vec::new();
+        let mut plans = Vec::new();
         for ((column, leaf), target) in leaves.iter().enumerate().zip(targets) {
             let written_as = if matches!(leaf.fate, Fate::Drop) { None } else { columns_out.next() };
             if let (Fate::Mask(mask), Some(target), Some(written_as)) = (&leaf.fate, *target, written_as) {
-                let (place, properties) = (Place { group, column, first_row }, writer.properties().clone());
-                let written_as = (written_as.clone(), properties);
-                all.push(ColumnToMake {
-                    place,
-                    leaf,
-                    mask,
-                    target,
-                    left_out,
-                    written_as,
-                    is_scanned: sum.digests().is_some(),
-                });
+                let (place, is_scanned) = (Place { group, column, first_row }, sum.digests().is_some());
+                let written_as = (written_as.clone(), writer.properties().clone());
+                plans.push(ChunkPlan { place, leaf, mask, target, left_out, written_as, is_scanned });
             }
         }
-        all
+        plans
     }
 
     /// Copies a column's chunk as it is, with what the file says about it.

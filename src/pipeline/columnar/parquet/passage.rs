@@ -10,7 +10,7 @@ use super::{Place, unreadable};
 use crate::pipeline::Failure;
 
 pub(super) struct Passage<'c> {
-    container: &'c Container,
+    container: &'c Container<'c>,
     place: Place,
     public_path: &'c str,
     /// For each record of the group whether it is left out.
@@ -38,7 +38,7 @@ pub(super) struct Part<'c> {
 
 impl<'c> Passage<'c> {
     pub(super) fn open(
-        container: &'c Container,
+        container: &'c Container<'c>,
         (place, public_path): (Place, &'c str),
         left_out: Option<&'c [bool]>,
     ) -> Result<Passage<'c>, Failure> {

@@ -117,7 +117,7 @@ fn viewed(field: &FieldRef) -> FieldRef {
     Arc::new(Field::clone(field).with_data_type(data_type))
 }
 
-impl Container {
+impl Container<'_> {
     /// Refuses moments of the old kind that 64 bits of nanoseconds do not hold: the library would make others of them.
     fn check_moments(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<(), Failure> {
         let columns = self.metadata.file_metadata().schema_descr().columns();

@@ -13,7 +13,7 @@ use crate::pipeline::columnar::plan::Sieving;
 use crate::pipeline::fault::internal;
 use crate::pipeline::tap::{Mishap, Tap};
 
-impl Container {
+impl Container<'_> {
     /// For each row of a group whether an output leaves it out; `None` where all of them stay.
     pub(super) fn sift(
         &self,

@@ -33,7 +33,7 @@ type Texts = (Utf8ViewArray, Vec<u32>, Option<Utf8ViewArray>);
 
 /// Looks at a row group.
 pub(super) fn look(
-    container: &Container,
+    container: &Container<'_>,
     making: &mut Making<'_>,
     group: usize,
     first_row: u64,

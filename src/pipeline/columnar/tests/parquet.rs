@@ -118,7 +118,6 @@ fn columns_made_on_several_threads_are_those_made_on_one() {
     let batch = people(8000);
     let plan = policy(&rules(&["name=partial", "address.street=redact", "id=clamp", "phones[*]=partial", "born=date"]));
     let large = written(&batch, WriterProperties::builder().set_bloom_filter_enabled(true).build());
-    assert!(metadata(&large).row_group(0).total_byte_size() > super::super::parquet::SMALL);
     let [large, small] = [large, written(&batch, properties())].map(|file| masked(&file, &plan).0);
     let groups = [&large, &small].map(|file| metadata(file).num_row_groups());
     assert!(groups == [1, 20] && read(&large) == read(&small));
