@@ -27,6 +27,7 @@
 //! - `receivers.rs`: central log stores that refuse, stall and break off; no tests.
 //! - `ship.rs`: the audit trail carried elsewhere by veild itself.
 //! - `shippers.rs`: shippers beside veild, with the real rsyslog.
+//! - `filebeat.rs`: likewise with Filebeat, where that is installed.
 //! - `objects.rs`: vaults full of objects of any age; no tests.
 //! - `prune.rs`: objects that were kept long enough; kills at every step.
 //! - `rewrap.rs`: objects for other readers; kills at every step.
@@ -76,6 +77,7 @@ mod duplicates;
 mod ecs;
 mod expiry;
 mod fidelity;
+mod filebeat;
 mod formats;
 mod full_conversions;
 mod full_vault;

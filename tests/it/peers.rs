@@ -170,3 +170,51 @@ fn what_the_others_seal_veild_opens() {
         }
     }
 }
+
+/// `rage` itself; what it asks for is answered with the passphrase.
+fn rage_itself(sandbox: &Sandbox, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
+    let pinentry = sandbox.path("pinentry");
+    if !pinentry.exists() {
+        let script = format!(
+            "#!/bin/sh\necho OK\nwhile read -r command rest; do\n  [ \"$command\" = GETPIN ] && echo 'D {PASSPHRASE}'\n  \
+             echo OK\n  [ \"$command\" = BYE ] && exit\ndone\n"
+        );
+        fs::write(&pinentry, script).unwrap();
+        fs::set_permissions(&pinentry, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new("rage");
+    command.env("PINENTRY_PROGRAM", pinentry).args(arguments);
+    piped(command, input)
+}
+
+#[test]
+fn rage_and_veild_open_each_others_objects() {
+    if !has("rage") || !has("age-keygen") || !has("ssh-keygen") {
+        return;
+    }
+    let sandbox = site_with_passphrase();
+    let keys = [age_key(&sandbox, "x25519"), ssh_key(&sandbox, "ed25519"), ssh_key(&sandbox, "rsa")];
+    let (sealed, plain) = sealed_to(&sandbox, &keys.each_ref().map(|(_, public)| public.as_str()));
+    let theirs = vec![b'x'; 200_000];
+    let opened = |sealed: &[u8], with: &[&str]| {
+        let object = sandbox.path("theirs.age");
+        fs::write(&object, sealed).unwrap();
+        let output = sandbox.veild(&[&["vault", "open", object.to_str().unwrap()], with].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    for (identity, public) in &keys {
+        let identity = identity.to_str().unwrap();
+        assert_eq!(rage_itself(&sandbox, &["-d", "-i", identity], &sealed).as_ref(), Ok(&plain), "{public}");
+        let sealed = rage_itself(&sandbox, &["-r", public], &theirs).unwrap();
+        assert_eq!(opened(&sealed, &["-i", identity]), theirs, "{public}");
+    }
+    let (sealed, plain) = sealed_to(&sandbox, &["group:shared"]);
+    assert_eq!(rage_itself(&sandbox, &["-d"], &sealed).as_ref(), Ok(&plain), "passphrase");
+    let sealed = rage_itself(&sandbox, &["-p"], &theirs).unwrap();
+    let asked = sandbox.path("asked");
+    fs::write(&asked, &sealed).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_veild"));
+    command.arg("--config").arg(sandbox.site("config.toml")).args(["vault", "open", "--passphrase"]).arg(&asked);
+    assert_eq!(piped(command, format!("{PASSPHRASE}\n").as_bytes()).as_ref(), Ok(&theirs), "passphrase");
+}

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Records of one step: several segments.
 const STEP: usize = 400;
 
-fn shipped(name: &str) -> String {
+pub fn shipped(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/shippers").join(name)).unwrap()
 }
 
@@ -97,9 +97,10 @@ impl Writer {
         assert!(steps > 0, "there was nothing to compress");
     }
 
-    /// What rsyslogd has said.
+    /// What the shipper has said.
     fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("rsyslog.log")).unwrap_or_default()
+        let logs = ["rsyslog.log", "filebeat.log"].map(|name| fs::read_to_string(self.dir.path().join(name)));
+        logs.into_iter().flatten().collect()
     }
 
     /// Every line of the trail.
@@ -125,7 +126,7 @@ fn assert_all_arrived(writer: &Writer, store: &Store) {
 }
 
 #[track_caller]
-fn all_arrived(writer: &Writer, store: &Store) {
+pub fn all_arrived(writer: &Writer, store: &Store) {
     let began = Instant::now();
     while store.records() != writer.lines().len() {
         let (there, all) = (store.records(), writer.lines().len());
@@ -135,7 +136,7 @@ fn all_arrived(writer: &Writer, store: &Store) {
 }
 
 #[track_caller]
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
