@@ -113,8 +113,9 @@ fn release(config: &Config, job: JobId, to: &Path, reason: &str) -> anyhow::Resu
                 super::as_service(config, || Ok(release::decide(&dir, job, to, after)?))?;
                 crate::faults::point("release_decided");
                 let said = super::record(config, record);
-                if said.is_err() {
-                    released(config, job)?;
+                // The trail as it stands: nothing more can be written to it just now.
+                if said.is_err() && !quarantine::is_recorded(&config.audit.dir, Action::FileReleased, job, after)? {
+                    super::as_service(config, || Ok(release::revoke(&dir, job)?))?;
                 }
                 said
             })?;
@@ -133,20 +134,20 @@ fn discard(config: &Config, job: JobId, reason: &str) -> anyhow::Result<()> {
     ensure_unretried(&dir, job)?;
     ensure_unreleased(config, job)?;
     let (entry, _) = find(&dir, job)?;
-    let after = match expiry::decided(&dir, job)? {
-        Some(begun) if begun.cause.is_some() => begun.recorded_after,
-        Some(_) => return find_kept(&dir, job).map(drop),
+    let (after, is_recorded) = match expiry::decided(&dir, job)? {
+        Some(Decision { cause: None, .. }) => return find_kept(&dir, job).map(drop),
+        Some(begun) => (begun.recorded_after, is_recorded(config, Action::FileDiscarded, job, begun.recorded_after)?),
         None => {
             let new = Decision::new(audit::last_seq(&config.audit.dir)?, Some(super::vault::cause(Some(reason))));
             expiry::decide(&dir, job, &new)?;
-            new.recorded_after
+            (new.recorded_after, false)
         }
     };
     crate::faults::point("removal_decided");
-    let recorded = || is_recorded(config, Action::FileDiscarded, job, after);
-    if !recorded()? {
+    if !is_recorded {
         let said = super::record(config, acted(Action::FileDiscarded, &entry, reason));
-        if said.is_err() && !recorded()? {
+        // The trail as it stands: nothing more can be written to it just now.
+        if said.is_err() && !quarantine::is_recorded(&config.audit.dir, Action::FileDiscarded, job, after)? {
             expiry::revoke(&dir, job)?;
         }
         said?;

@@ -143,10 +143,23 @@ fn an_original_that_cannot_be_recorded_is_handed_to_nobody() {
     let failed = until_it_gets_through(&sandbox, &sandbox.site("audit"), &release, |_| {
         assert_eq!(files_below(&out), Vec::<std::path::PathBuf>::new());
         assert_eq!(sandbox.quarantined().len(), 1);
+        let decided = sandbox.site("state/quarantine").join(&job).join("release.json");
+        assert!(!decided.exists(), "what was refused is not finished later by somebody else");
     });
     assert!(failed > 0, "there was room all the time");
     assert_eq!(fs::read_to_string(&original).unwrap(), crate::crash::BAD);
     assert_eq!(records(&sandbox, "file.released").len(), 1);
+    assert_eq!(sandbox.quarantined(), Vec::<Value>::new());
+    sandbox.drop_file("worse.csv", crate::crash::BAD);
+    sandbox.run_until_idle();
+    let job = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+    let reason = "seen ".repeat(PAGE as usize); // its record is larger than what is left of the last page
+    let discard = ["quarantine", "discard", &job, "--reason", &reason];
+    let failed = until_it_gets_through(&sandbox, &sandbox.site("audit"), &discard, |_| {
+        assert!(!sandbox.site("state/quarantine").join(&job).join("discard.json").exists());
+    });
+    assert!(failed > 0, "there was room all the time");
+    assert_eq!(records(&sandbox, "file.discarded").len(), 1);
     assert_eq!(sandbox.quarantined(), Vec::<Value>::new());
     sandbox.assert_audit_holds();
 }
