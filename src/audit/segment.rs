@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -260,29 +261,49 @@ fn shorten(map: &mut Map<String, Value>) {
 /// Hands out every record, in order.
 pub fn each_record(dir: &Path, mut take: impl FnMut(Value)) -> Result<(), AuditError> {
     list(dir)?.iter().try_for_each(|(_, path)| {
-        each(path, |_, value| {
+        let _all = each(path, |_, value| {
             take(value);
-            Ok(())
-        })
+            Ok(Continue(()))
+        })?;
+        Ok(())
     })
 }
 
-/// All records with a sequence number above `seq`, as parsed lines; for recovery and `audit tail`.
-pub fn lines_after(dir: &Path, seq: u64) -> Result<Vec<Value>, AuditError> {
+/// Hands out the records with a number above `seq`, in order, until there have been enough of them.
+pub fn each_after(
+    dir: &Path,
+    seq: u64,
+    mut take: impl FnMut(Value) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, AuditError> {
     let segments = list(dir)?;
-    let mut found = Vec::new();
     for (index, (_, path)) in segments.iter().enumerate() {
         // A segment ends where the next one begins.
         if segments.get(index + 1).is_some_and(|(next, _)| *next <= seq.saturating_add(1)) {
             continue;
         }
-        each(path, |_, value| {
-            if link(&value).is_some_and(|(number, _)| number > seq) {
-                found.push(value);
-            }
-            Ok(())
+        let flow = each(path, |_, value| match link(&value) {
+            Some((number, _)) if number > seq => Ok(take(value)),
+            _ => Ok(Continue(())),
         })?;
+        if flow.is_break() {
+            return Ok(flow);
+        }
     }
+    Ok(Continue(()))
+}
+
+/// Whether one of the records above `seq` is of a kind; nothing behind the first of them is read.
+pub fn any_after(dir: &Path, seq: u64, is_it: impl Fn(&Value) -> bool) -> Result<bool, AuditError> {
+    Ok(each_after(dir, seq, |record| if is_it(&record) { Break(()) } else { Continue(()) })?.is_break())
+}
+
+/// All records with a sequence number above `seq`, as parsed lines; for recovery and `audit tail`.
+pub fn lines_after(dir: &Path, seq: u64) -> Result<Vec<Value>, AuditError> {
+    let mut found = Vec::new();
+    let _all = each_after(dir, seq, |record| {
+        found.push(record);
+        Continue(())
+    })?;
     Ok(found)
 }
 
@@ -295,12 +316,12 @@ pub fn tail(dir: &Path, n: usize) -> Result<Vec<Value>, AuditError> {
             break;
         }
         let mut last = VecDeque::new();
-        each(path, |_, value| {
+        let _all = each(path, |_, value| {
             if last.len() == wanted {
                 last.pop_front();
             }
             last.push_back(value);
-            Ok(())
+            Ok(Continue(()))
         })?;
         last.append(&mut found);
         found = last;
@@ -313,9 +334,12 @@ pub fn last_seq(dir: &Path) -> Result<u64, AuditError> {
     Ok(tail(dir, 1)?.first().and_then(link).map_or(0, |(seq, _)| seq))
 }
 
-/// Hands out every line of a segment with its bytes; a last one without newline is still being written, or torn, and
-/// left out.
-fn each(path: &Path, mut take: impl FnMut(&[u8], Value) -> Result<(), AuditError>) -> Result<(), AuditError> {
+/// Hands out the lines of a segment with their bytes until there have been enough of them; a last one without newline is
+/// still being written, or torn, and left out.
+fn each(
+    path: &Path,
+    mut take: impl FnMut(&[u8], Value) -> Result<ControlFlow<()>, AuditError>,
+) -> Result<ControlFlow<()>, AuditError> {
     let mut lines = Lines::open(path)?;
     while lines.advance()? {
         if !lines.line.ends_with(b"\n") && lines.line.len() <= MAX_LINE {
@@ -323,15 +347,20 @@ fn each(path: &Path, mut take: impl FnMut(&[u8], Value) -> Result<(), AuditError
         }
         let value = serde_json::from_slice(&lines.line)
             .map_err(|_| broken(path, format!("line {} is no JSON", lines.number)))?;
-        take(&lines.line, value)?;
+        if take(&lines.line, value)?.is_break() {
+            return Ok(Break(()));
+        }
     }
-    Ok(())
+    Ok(Continue(()))
 }
 
 /// Hands out every line of the trail with its bytes, in order.
 pub fn each_line(dir: &Path, mut take: impl FnMut(&[u8], &Value) -> io::Result<()>) -> Result<(), AuditError> {
     for (_, path) in list(dir)? {
-        each(&path, |line, value| Ok(take(line, &value).at("hand on", &path)?))?;
+        let _all = each(&path, |line, value| {
+            take(line, &value).at("hand on", &path)?;
+            Ok(Continue(()))
+        })?;
     }
     Ok(())
 }

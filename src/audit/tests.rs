@@ -62,6 +62,17 @@ fn append_raw(path: &Path, bytes: &[u8]) {
 }
 
 #[test]
+fn what_is_looked_for_is_found_without_reading_on() {
+    let fixture = Fixture::new();
+    let segment = fixture.closed();
+    let (dir, is) = (fixture.trail_dir(), |seq: u64| move |line: &serde_json::Value| line["veild"]["seq"] == seq);
+    assert!(any_after(&dir, 1, is(2)).unwrap() && any_after(&dir, 0, is(5)).unwrap());
+    assert!(!any_after(&dir, 2, is(2)).unwrap() && !any_after(&dir, 9, is(2)).unwrap());
+    append_raw(&segment, b"no JSON\n");
+    assert!(any_after(&dir, 1, is(2)).unwrap() && any_after(&dir, 1, is(6)).is_err());
+}
+
+#[test]
 fn a_closed_log_verifies_and_reads_back() {
     let fixture = Fixture::new();
     fixture.closed();

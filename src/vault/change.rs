@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -18,7 +19,7 @@ use super::prune::Pruning;
 use super::rewrap::Rewrapped;
 use super::{CHANGES, prune, rewrap};
 use crate::audit::hold::{self, Hold};
-use crate::audit::{Action, AuditError, Outcome, Record, lines_after};
+use crate::audit::{Action, AuditError, Outcome, Record, each_after};
 use crate::fsutil::{self, At, PathError, fsync_dir, read_regular, remove_if_there};
 
 /// 2: with `source` in the cause.
@@ -189,9 +190,15 @@ impl Change {
 
     /// The objects of which the trail has its record.
     fn recorded(&self, trail: &Path) -> Result<BTreeSet<String>, AuditError> {
-        let lines = lines_after(trail, self.recorded_after)?;
-        let of_this = lines.iter().filter(|line| line["veild"]["change"] == self.id.as_str());
-        Ok(of_this.filter_map(|line| line["veild"]["object"].as_str()).map(str::to_owned).collect())
+        let (mut recorded, known) = (BTreeSet::new(), self.objects());
+        let _all = each_after(trail, self.recorded_after, |line| {
+            if line["veild"]["change"] == self.id.as_str() {
+                recorded.extend(line["veild"]["object"].as_str().map(str::to_owned));
+            }
+            let is_enough = known.iter().all(|path| recorded.contains(*path));
+            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(recorded)
     }
 
     /// The objects that it speaks of.

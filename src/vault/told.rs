@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -56,7 +57,11 @@ impl Told {
 
     /// Reads what has been added since.
     pub(super) fn catch_up(&mut self) -> Result<(), AuditError> {
-        audit::lines_after(&self.trail, self.last_seq)?.iter().for_each(|record| self.take(record));
+        let trail = self.trail.clone();
+        let _all = audit::each_after(&trail, self.last_seq, |record| {
+            self.take(&record);
+            ControlFlow::Continue(())
+        })?;
         Ok(())
     }
 

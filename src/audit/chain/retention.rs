@@ -200,7 +200,7 @@ impl Trail {
             let is_of_this = |line: &Value| {
                 line["event"]["action"] == "audit.pruned" && line["veild"]["pruned"]["first_seq"] == stub.first_seq
             };
-            if !segment::lines_after(dir, stub.recorded_after)?.iter().any(is_of_this) {
+            if !segment::any_after(dir, stub.recorded_after, is_of_this)? {
                 self.record_pruned(&stub, now)?;
             }
             remove_segment(dir, first)?;
