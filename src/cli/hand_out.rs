@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::fsutil::{At, create_new, fsync_dir, printable_path, rename_noreplace};
+use crate::fsutil::{At, create_new, fsync_dir, open_regular, printable_path, rename_noreplace};
 
 /// Writes a new file beside its place, records it, and shows it under its name. What a kill leaves ends in `.incoming`.
 pub fn hand_out<T>(
@@ -39,6 +39,12 @@ pub fn hand_out<T>(
     let written = shown?;
     fsync_dir(to.parent().unwrap_or(Path::new("")))?;
     Ok(written)
+}
+
+/// Makes a file durable that was handed out before, by a command that may have been cut off just then.
+pub fn make_durable(to: &Path) -> anyhow::Result<()> {
+    open_regular(to)?.sync_all().at("make durable", to)?;
+    Ok(fsync_dir(to.parent().unwrap_or(Path::new("")))?)
 }
 
 /// Where a file is written before it has its name.

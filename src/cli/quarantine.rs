@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Problems;
-use super::hand_out::{hand_out, incoming};
+use super::hand_out::{hand_out, incoming, make_durable};
 use super::identity::Key;
 use crate::audit::{self, Action, Outcome, Record};
 use crate::config::Config;
@@ -17,8 +17,10 @@ use crate::daemon::clerk::quarantine_dir;
 use crate::daemon::{control, event::Request};
 use crate::fsutil::{self, copy_in_kernel, create_new, fsync_dir, open_regular, printable_path};
 use crate::job::JobId;
-use crate::quarantine::expiry::{self, Decision};
+use crate::quarantine::decision::Decision;
+use crate::quarantine::expiry::Discard;
 use crate::quarantine::release::{self, Release};
+use crate::quarantine::retry::Retry;
 use crate::quarantine::{self, Reason};
 use crate::seal::Identities;
 
@@ -89,35 +91,31 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
 fn release(config: &Config, job: JobId, to: &Path, reason: &str) -> anyhow::Result<()> {
     let dir = quarantine_dir(config);
     let _lock = quarantine::retry::lock(&dir, job)?;
-    ensure_unretried(&dir, job)?;
+    ensure_unretried(config, job)?;
     let (entry, original) = &find_kept(&dir, job)?;
     let copy = |file: &File, path: &Path| Ok(copy_in_kernel(&open_regular(original)?, file, path)?);
-    if let Some(begun) = release::decided(&dir, job)? {
+    if let Some(begun) = Release::decided(&dir, job)? {
         fsutil::remove_if_there(&incoming(&begun.to)?)?; // of the one that was cut off
     }
-    match released(config, job)? {
+    match standing::<Release>(config, job)? {
         Some(begun) if begun.to != to => anyhow::bail!(
             "the audit trail has it released to {}, which was cut off: give that path again",
             printable_path(&begun.to)
         ),
-        Some(_) if to.symlink_metadata().is_ok() => anyhow::ensure!(
-            release::is_copy(original, to)?,
-            "{} is there, and is not what lies in quarantine: move it away",
-            printable_path(to)
-        ),
+        Some(_) if to.symlink_metadata().is_ok() => {
+            anyhow::ensure!(
+                release::is_copy(original, to)?,
+                "{} is there, and is not what lies in quarantine: move it away",
+                printable_path(to)
+            );
+            make_durable(to)?;
+        }
         Some(_) => drop(hand_out(to, copy, |_| Ok(()))?),
         None => {
             let record = acted(Action::FileReleased, entry, reason).veild("released_to", json!(to));
             hand_out(to, copy, |_| {
-                let after = audit::last_seq(&config.audit.dir)?;
-                super::as_service(config, || Ok(release::decide(&dir, job, to, after)?))?;
-                crate::faults::point("release_decided");
-                let said = super::record(config, record);
-                // The trail as it stands: nothing more can be written to it just now.
-                if said.is_err() && !quarantine::is_recorded(&config.audit.dir, Action::FileReleased, job, after)? {
-                    super::as_service(config, || Ok(release::revoke(&dir, job)?))?;
-                }
-                said
+                let new = Release { recorded_after: audit::last_seq(&config.audit.dir)?, to: to.to_owned() };
+                decide(config, job, &new, record)
             })?;
         }
     }
@@ -131,37 +129,61 @@ fn release(config: &Config, job: JobId, to: &Path, reason: &str) -> anyhow::Resu
 fn discard(config: &Config, job: JobId, reason: &str) -> anyhow::Result<()> {
     let dir = quarantine_dir(config);
     let _lock = quarantine::retry::lock(&dir, job)?;
-    ensure_unretried(&dir, job)?;
+    ensure_unretried(config, job)?;
     ensure_unreleased(config, job)?;
     let (entry, _) = find(&dir, job)?;
-    let (after, is_recorded) = match expiry::decided(&dir, job)? {
-        Some(Decision { cause: None, .. }) => return find_kept(&dir, job).map(drop),
-        Some(begun) => (begun.recorded_after, is_recorded(config, Action::FileDiscarded, job, begun.recorded_after)?),
+    let record = acted(Action::FileDiscarded, &entry, reason);
+    match Discard::decided(&dir, job)? {
+        Some(begun) if begun.cause.is_some() => {
+            finish_discard(config, job, &begun, record).context(
+                "a discard of it was cut off before, and is finished by the daemon or by this command given again",
+            )?;
+        }
+        Some(_) => return find_kept(&dir, job).map(drop),
         None => {
-            let new = Decision::new(audit::last_seq(&config.audit.dir)?, Some(super::vault::cause(Some(reason))));
-            expiry::decide(&dir, job, &new)?;
-            (new.recorded_after, false)
+            let cause = Some(super::vault::cause(Some(reason)));
+            let new = Discard { recorded_after: audit::last_seq(&config.audit.dir)?, cause };
+            decide(config, job, &new, record)?;
         }
-    };
-    crate::faults::point("removal_decided");
-    if !is_recorded {
-        let said = super::record(config, acted(Action::FileDiscarded, &entry, reason));
-        // The trail as it stands: nothing more can be written to it just now.
-        if said.is_err() && !quarantine::is_recorded(&config.audit.dir, Action::FileDiscarded, job, after)? {
-            expiry::revoke(&dir, job)?;
-        }
-        said?;
     }
-    crate::faults::point("removal_recorded");
+    crate::faults::point("discard_recorded");
     quarantine::remove(&dir, job)?;
     println!("discarded {job}");
     Ok(())
 }
 
-/// Whether the trail says it; what somebody who was killed had sent is there too.
-fn is_recorded(config: &Config, deed: Action, job: JobId, after: u64) -> anyhow::Result<bool> {
-    super::record_all(config, Vec::new())?;
-    Ok(quarantine::is_recorded(&config.audit.dir, deed, job, after)?)
+fn finish_discard(config: &Config, job: JobId, begun: &Discard, record: Record) -> anyhow::Result<()> {
+    super::record_all(config, Vec::new())?; // what somebody who was killed had sent is in the trail behind this
+    if begun.is_recorded(&config.audit.dir, job)? { Ok(()) } else { super::record(config, record) }
+}
+
+/// Decides, and has it recorded. After an error nothing is decided, or somebody would carry out what was said to have failed.
+fn decide<D: Decision + Sync>(config: &Config, job: JobId, decision: &D, record: Record) -> anyhow::Result<()> {
+    let dir = quarantine_dir(config);
+    super::as_service(config, || Ok(decision.decide(&dir, job)?))?;
+    crate::faults::point_named(|| format!("{}_decided", D::DEED));
+    let Err(error) = super::record(config, record) else { return Ok(()) };
+    // The record may be there all the same, when only the answer was lost.
+    let _ = super::record_all(config, Vec::new());
+    if matches!(decision.is_recorded(&config.audit.dir, job), Ok(true)) {
+        return Ok(());
+    }
+    match super::as_service(config, || Ok(decision.revoke(&dir, job)?)) {
+        Ok(()) => Err(error),
+        Err(stays) => Err(error.context(format!("{stays:#}: it may yet be carried out"))),
+    }
+}
+
+/// A decision that the audit trail has on record; one of which it says nothing has never been.
+fn standing<D: Decision + Send + Sync>(config: &Config, job: JobId) -> anyhow::Result<Option<D>> {
+    let dir = quarantine_dir(config);
+    let Some(begun) = D::decided(&dir, job)? else { return Ok(None) };
+    super::record_all(config, Vec::new())?; // what somebody who was killed had sent is in the trail behind this
+    if begun.is_recorded(&config.audit.dir, job)? {
+        return Ok(Some(begun));
+    }
+    super::as_service(config, || Ok(begun.revoke(&dir, job)?))?;
+    Ok(None)
 }
 
 fn acted(action: Action, entry: &Reason, reason: &str) -> Record {
@@ -180,40 +202,29 @@ fn find(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
 
 /// One of which the audit trail may say that it was discarded is as good as gone.
 fn find_kept(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
-    match expiry::decided(dir, job)? {
+    match Discard::decided(dir, job)? {
         None => find(dir, job),
-        Some(Decision { cause: None, .. }) => {
+        Some(Discard { cause: None, .. }) => {
             anyhow::bail!("job {job} was in quarantine for longer than `[quarantine] keep`, and is being discarded")
         }
         Some(_) => anyhow::bail!("a discard of job {job} was cut off, and is finished by the daemon or by `discard`"),
     }
 }
 
-/// One whose retry has begun is as good as gone.
-fn ensure_unretried(dir: &Path, job: JobId) -> anyhow::Result<()> {
-    let decided = quarantine::retry::is_decided(dir, job);
-    anyhow::ensure!(!decided, "a retry of job {job} was cut off after it had begun; finish it with `quarantine retry`");
+/// One of which the audit trail says that it is retried is as good as gone.
+fn ensure_unretried(config: &Config, job: JobId) -> anyhow::Result<()> {
+    let begun = standing::<Retry>(config, job)?;
+    anyhow::ensure!(begun.is_none(), "a retry of job {job} was cut off; finish it with `quarantine retry`");
     Ok(())
 }
 
 /// One of which the audit trail says that it was released is as good as handed out.
 fn ensure_unreleased(config: &Config, job: JobId) -> anyhow::Result<()> {
-    let Some(begun) = released(config, job)? else { return Ok(()) };
+    let Some(begun) = standing::<Release>(config, job)? else { return Ok(()) };
     anyhow::bail!(
         "a release of job {job} to {} was cut off; finish it with `quarantine release` to the same path",
         printable_path(&begun.to)
     )
-}
-
-/// A release of which the audit trail says something; one of which it says nothing has never been.
-fn released(config: &Config, job: JobId) -> anyhow::Result<Option<Release>> {
-    let dir = quarantine_dir(config);
-    let Some(begun) = release::decided(&dir, job)? else { return Ok(None) };
-    if is_recorded(config, Action::FileReleased, job, begun.recorded_after)? {
-        return Ok(Some(begun));
-    }
-    super::as_service(config, || Ok(release::revoke(&dir, job)?))?;
-    Ok(None)
 }
 
 fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
@@ -282,22 +293,26 @@ fn retry_with(config: &Config, job: JobId, reason: &str, identities: Option<&Ide
     let _lock = quarantine::retry::lock(&dir, job)?;
     let (entry, original) = find_kept(&dir, job)?;
     ensure_unreleased(config, job)?;
-    if !quarantine::retry::is_decided(&dir, job) {
-        let landing = config
-            .landing(&entry.landing)
-            .with_context(|| format!("there is no landing {:?} any more", entry.landing))?;
-        make_ready(&landing.dir, &entry, &original, identities)?;
-        crate::faults::point("retry_ready");
-        let retried_as = JobId::claimed_at(Timestamp::now());
-        let record = acted(Action::FileRetried, &entry, reason).veild("retried_as", json!(retried_as));
-        super::record(config, record)?;
-        crate::faults::point("retry_recorded");
-        quarantine::retry::decide(&dir, job, &landing.dir, retried_as)?;
-    }
-    crate::faults::point("retry_decided");
-    let (retried_as, landing_dir) = quarantine::retry::place(&dir, &entry)?;
+    let retry = match standing::<Retry>(config, job)? {
+        Some(begun) => begun,
+        None => {
+            let landing = config
+                .landing(&entry.landing)
+                .with_context(|| format!("there is no landing {:?} any more", entry.landing))?;
+            make_ready(&landing.dir, &entry, &original, identities)?;
+            crate::faults::point("retry_ready");
+            let retried_as = JobId::claimed_at(Timestamp::now());
+            let new = Retry::new(&landing.dir, retried_as, audit::last_seq(&config.audit.dir)?)?;
+            let record = acted(Action::FileRetried, &entry, reason).veild("retried_as", json!(retried_as));
+            decide(config, job, &new, record)?;
+            new
+        }
+    };
+    crate::faults::point("retry_recorded");
+    retry.place(&entry)?;
     crate::faults::point("retry_placed");
-    let request = Request::Adopt { landing_dir, job: retried_as };
+    let retried_as = retry.retried_as;
+    let request = Request::Adopt { landing_dir: retry.landing_dir, job: retried_as };
     let running = control::ask(&config.daemon.state_dir, &request)?.is_some();
     quarantine::remove(&dir, job)?;
     let when = if running { "" } else { " when the daemon starts" };

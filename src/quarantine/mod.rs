@@ -3,7 +3,7 @@
 //! `original` (or `original.age`) is there and durable before `reason.json`, which appears last and atomically: a
 //! directory without `reason.json` is unfinished and is completed or taken back at recovery. `retry.json` is there while
 //! a retry is under way ([`retry`]), `discard.json` while one is discarded ([`expiry`]), `release.json` while one is handed
-//! out ([`release`]).
+//! out ([`release`]): each is a [`decision`].
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use crate::audit::{self, Action, AuditError};
 use crate::fsutil::{
     At, PathError, copy_in_kernel, create_dir_durable, create_new, fsync_dir, read_regular, remove_if_there,
     write_new_synced,
@@ -22,6 +20,7 @@ use crate::fsutil::{
 use crate::job::JobId;
 use crate::pipeline::Fault;
 
+pub mod decision;
 pub mod expiry;
 pub mod release;
 pub mod retry;
@@ -246,13 +245,6 @@ pub fn total_bytes(dir: &Path) -> Result<u64, PathError> {
         }
     }
     Ok(total)
-}
-
-/// Whether the audit trail says behind this number that a deed was done to an entry.
-pub fn is_recorded(trail: &Path, deed: Action, job: JobId, after: u64) -> Result<bool, AuditError> {
-    let (deed, job) = (json!(deed), json!(job));
-    let is_it = |line: &Value| line["event"]["action"] == deed && line["veild"]["job"] == job;
-    Ok(audit::lines_after(trail, after)?.iter().any(is_it))
 }
 
 fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {

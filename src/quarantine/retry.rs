@@ -1,8 +1,8 @@
 //! Retry: a copy of the original goes into its landing's spool as a job of its own; the entry goes after that.
 //!
-//! A whole copy lies ready in the spool, and the audit trail knows of the retry, before `retry.json` decides it. From
-//! then on whoever comes by, the same command or a starting daemon, finishes it: as the copy is moved, never copied
-//! again, and the new job's identity is recorded, no crash makes two files of one.
+//! A whole copy lies ready in the spool before `retry.json` decides it. Once the audit trail knows of it, whoever comes
+//! by, the same command or a starting daemon, finishes it: as the copy is moved, never copied again, and the new job's
+//! identity is recorded, no crash makes two files of one.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,23 +12,40 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::{Reason, jobs, remove, show, write_whole};
+use super::decision::Decision;
+use super::{Reason, jobs, remove, show};
+use crate::audit::{Action, AuditError};
 use crate::fsutil::{At, PathError, remove_if_there};
 use crate::job::JobId;
 use crate::spool::{self, SPOOL};
 
-const RETRY_VERSION: u32 = 1;
-const DECISION: &str = "retry.json";
 const READY: &str = "retry-";
 
 /// `retry.json`.
 #[derive(Serialize, Deserialize)]
-struct Decision {
-    retry_version: u32,
-    retried_as: JobId,
-    landing_dir: PathBuf,
+pub struct Retry {
+    /// Absent in the first version, which was decided behind its record.
+    #[serde(default)]
+    recorded_after: Option<u64>,
+    pub retried_as: JobId,
+    pub landing_dir: PathBuf,
     /// Tells the spool from one that was made on an empty mount point.
     spool_inode: u64,
+}
+
+impl Decision for Retry {
+    const DEED: &'static str = "retry";
+    /// 2: with `recorded_after`.
+    const VERSION: u32 = 2;
+    const ACTION: Action = Action::FileRetried;
+
+    fn recorded_after(&self) -> Option<u64> {
+        self.recorded_after
+    }
+
+    fn clear_away(&self, job: JobId) -> Result<(), PathError> {
+        remove_if_there(&ready_path(&self.landing_dir, job))
+    }
 }
 
 /// Keeps other commands off an entry for as long as the file is open.
@@ -47,64 +64,64 @@ pub fn ready_path(landing: &Path, job: JobId) -> PathBuf {
     landing.join(SPOOL).join(format!("{READY}{job}"))
 }
 
-/// Decides a retry whose copy lies ready and durable, and of which the audit trail knows.
-pub fn decide(dir: &Path, job: JobId, landing: &Path, retried_as: JobId) -> Result<(), PathError> {
-    let spool = landing.join(SPOOL);
-    let spool_inode = fs::metadata(&spool).at("examine", &spool)?.ino();
-    let decision = Decision { retry_version: RETRY_VERSION, retried_as, landing_dir: landing.to_owned(), spool_inode };
-    write_whole(&dir.join(job.to_string()), DECISION, &decision)
-}
-
-/// Whether an entry's retry is decided.
-pub fn is_decided(dir: &Path, job: JobId) -> bool {
-    dir.join(job.to_string()).join(DECISION).exists()
-}
-
-/// Moves the copy of a decided retry into the spool, unless that has been done: the new job and its landing's directory.
-/// The entry is to be removed when whoever drives the spool has been told.
-pub fn place(dir: &Path, reason: &Reason) -> Result<(JobId, PathBuf), PathError> {
-    let path = dir.join(reason.job.to_string()).join(DECISION);
-    let decision: Decision = serde_json::from_slice(&fs::read(&path).at("read", &path)?).at("read", &path)?;
-    let spool = decision.landing_dir.join(SPOOL);
-    let invalid = |why: &'static str| io::Error::new(io::ErrorKind::InvalidData, why);
-    if decision.retry_version > RETRY_VERSION {
-        return Err(invalid("it was written by a newer veild; upgrade veild")).at("use", path);
+impl Retry {
+    /// One whose copy lies ready and durable.
+    pub fn new(landing: &Path, retried_as: JobId, recorded_after: u64) -> Result<Retry, PathError> {
+        let spool = landing.join(SPOOL);
+        let spool_inode = fs::metadata(&spool).at("examine", &spool)?.ino();
+        Ok(Retry { recorded_after: Some(recorded_after), retried_as, landing_dir: landing.to_owned(), spool_inode })
     }
-    if fs::metadata(&spool).at("examine", &spool)?.ino() != decision.spool_inode {
-        return Err(invalid("it is another directory than when the retry began; mount the landing")).at("use", spool);
-    }
-    let ready = ready_path(&decision.landing_dir, reason.job);
-    if ready.exists() {
-        let (sub_path, name) = (reason.sub_path.as_deref().unwrap_or_default(), &reason.original_name);
-        let below = Path::new(sub_path).join(name);
+
+    /// Moves the copy of a recorded retry into the spool, unless that has been done. The entry is to be removed when whoever
+    /// drives the spool has been told.
+    pub fn place(&self, reason: &Reason) -> Result<(), PathError> {
+        let spool = self.landing_dir.join(SPOOL);
+        let invalid = |why: &'static str| io::Error::new(io::ErrorKind::InvalidData, why);
+        if fs::metadata(&spool).at("examine", &spool)?.ino() != self.spool_inode {
+            return Err(invalid("it is another directory than when the retry began; mount the landing"))
+                .at("use", spool);
+        }
+        let ready = ready_path(&self.landing_dir, reason.job);
+        if !ready.exists() {
+            return Ok(());
+        }
+        let below = Path::new(reason.sub_path.as_deref().unwrap_or_default()).join(&reason.original_name);
         if !below.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(invalid("the name in its reason leads out of the spool")).at("place", ready);
         }
-        spool::place(&decision.landing_dir, decision.retried_as, &below, &ready)?;
+        spool::place(&self.landing_dir, self.retried_as, &below, &ready)
     }
-    Ok((decision.retried_as, decision.landing_dir))
 }
 
-/// Finishes at a start what a crash cut off: decided retries and removals. What cannot be finished now is logged and
+/// Finishes at a start what a crash cut off: recorded retries and removals. What cannot be finished now is logged and
 /// left.
-pub fn recover(dir: &Path) -> Result<(), PathError> {
+pub fn recover(dir: &Path, trail: &Path) -> Result<(), PathError> {
     for job in jobs(dir)? {
-        if !is_decided(dir, job) && dir.join(job.to_string()).join("reason.json").exists() {
+        if !Retry::is_decided(dir, job) && dir.join(job.to_string()).join("reason.json").exists() {
             continue;
         }
         let Ok(Some(_lock)) = lock(dir, job) else { continue };
-        let done = match show(dir, job) {
-            Ok(Some((reason, _))) if is_decided(dir, job) => place(dir, &reason).and_then(|_| remove(dir, job)),
-            Ok(Some(_)) => continue, // finished in between
-            // Its source is still in the spool, or it was on its way out.
-            Ok(None) => remove(dir, job),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = done {
-            tracing::error!(code = "quarantine_stuck", %job, "{error}: {}", error.source);
+        if let Err(error) = finish(dir, trail, job) {
+            tracing::error!(code = "quarantine_stuck", %job, "{}", crate::fsutil::chain(&error));
         }
     }
     Ok(())
+}
+
+/// As [`recover`], of one entry whose lock is held.
+fn finish(dir: &Path, trail: &Path, job: JobId) -> Result<(), AuditError> {
+    let Some((reason, _)) = show(dir, job)? else {
+        // Its source is still in the spool, or it was on its way out.
+        return Ok(remove(dir, job)?);
+    };
+    match Retry::decided(dir, job)? {
+        None => Ok(()), // finished in between
+        Some(retry) if retry.is_recorded(trail, job)? => {
+            retry.place(&reason)?;
+            Ok(remove(dir, job)?)
+        }
+        Some(retry) => Ok(retry.revoke(dir, job)?),
+    }
 }
 
 /// Removes from a landing's spool, after [`recover`], the copies whose retry was not decided.
@@ -115,7 +132,7 @@ pub fn remove_undecided(dir: &Path, landing: &Path) -> Result<(), PathError> {
         let job = name.to_str().and_then(|name| name.strip_prefix(READY)).and_then(|job| job.parse::<JobId>().ok());
         let Some(job) = job else { continue };
         // Of an entry that is gone, or that nobody is at work on.
-        if matches!(lock(dir, job), Ok(free) if free.is_none() || !is_decided(dir, job)) {
+        if matches!(lock(dir, job), Ok(free) if free.is_none() || !Retry::is_decided(dir, job)) {
             remove_if_there(&ready_path(landing, job))?;
         }
     }

@@ -12,11 +12,14 @@ pub fn for_code(code: &str) -> Option<&'static str> {
             "raise `worker_memory` if it comes again; the file is tried `max_attempts` times"
         }
         "watch_failed" => {
-            "raise fs.inotify.max_user_watches and max_queued_events (sysctl); sweeps find files meanwhile"
+            "raise fs.inotify.max_user_watches or max_user_instances (sysctl); sweeps find files meanwhile"
         }
         "leak_sealed" => "the receipt says which columns leak what; mask them, or accept the false alarm in the policy",
         "claim_failed" => "`veild check` says how to mend owner and mode of the landing",
         "source_gone" => "find out who removes files from .veild/, and ask the sender for the file again",
+        "quarantine_upkeep_failed" => "look at the disk, or give the command again that the line names",
+        "vault_upkeep_failed" => "`veild vault verify` says which objects are not as their receipts say",
+        "commit_failed" => "the line says what stands in the way; it is tried again ever more seldom",
         "quarantine_stuck" => "`veild quarantine list` shows what is there",
         "publication_undone" => "check the vault's disk",
         "config_rejected" => "mend the file, `veild check`, then reload",

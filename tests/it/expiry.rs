@@ -95,3 +95,49 @@ fn an_entry_that_cannot_be_read_holds_up_no_other() {
     daemon.stop();
     assert!(unreadable.join("reason.json").exists());
 }
+
+#[test]
+fn a_release_or_retry_that_was_cut_off_keeps_an_original_only_if_it_is_on_record() {
+    for (deed, fault, is_recorded) in [
+        ("release", "release_decided", false),
+        ("retry", "retry_decided", false),
+        ("release", "handout_recorded", true),
+        ("retry", "retry_recorded", true),
+    ] {
+        let sandbox = keeping("keep = \"1s\"");
+        sandbox.drop_file("ragged.csv", RAGGED);
+        sandbox.run_until_idle();
+        let job = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+        sandbox.drop_file("other.csv", RAGGED);
+        sandbox.run_until_idle();
+        let to = sandbox.path("a.csv");
+        let mut arguments = vec!["quarantine", deed, &job, "--reason", "r"];
+        if deed == "release" {
+            arguments.extend(["--to", to.to_str().unwrap()]);
+        }
+        sandbox.veild_until(fault, &arguments);
+        if deed == "retry" && is_recorded {
+            // It cannot be finished at a start either.
+            std::fs::rename(sandbox.site("landing/.veild"), sandbox.path("spool")).unwrap();
+        }
+        let daemon = sandbox.daemon_with(&[QUICK]);
+        let left = usize::from(is_recorded);
+        sandbox.wait_for("the removal", || sandbox.quarantined().len() == left);
+        if is_recorded {
+            sandbox.wait_for("the alert", || sandbox.log_lines("quarantine_upkeep_failed") == 1);
+            sandbox.drop_file("later.csv", RAGGED);
+            sandbox.wait_for("other looks", || sandbox.log_lines("quarantine_discarded") == 2);
+            assert_eq!(sandbox.log_lines("quarantine_upkeep_failed"), 1, "said once, after {fault}");
+        }
+        daemon.stop();
+        assert_eq!(discarded(&sandbox).len(), 2, "after {fault}");
+        let alerts: Vec<Value> =
+            sandbox.audit().into_iter().filter(|it| it["veild"]["code"] == "quarantine_upkeep_failed").collect();
+        assert_eq!(alerts.len(), left, "after {fault}: {alerts:?}");
+        if deed == "release" && is_recorded {
+            assert!(alerts[0]["error"]["message"].as_str().unwrap().contains(to.to_str().unwrap()));
+            assert!(sandbox.veild(&arguments).status.success() && to.exists());
+        }
+        sandbox.assert_audit_holds();
+    }
+}

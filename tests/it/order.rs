@@ -7,8 +7,8 @@ use crate::sandbox::Sandbox;
 
 const GOOD: &str = "id,name,ssn,email,dob,country,notes\n1,Ann,123-45-6789,a@example.com,1987-04-12,US,x\n";
 
-/// The steps that strace saw on the way of all that lies in the landing; `None` where there is no strace.
-fn steps(sandbox: &Sandbox) -> Option<Steps> {
+/// The steps of a command that strace saw; `None` where there is no strace.
+fn steps(sandbox: &Sandbox, arguments: &[&str]) -> Option<Steps> {
     let trace = sandbox.path("trace");
     let traced = Command::new("strace")
         .args([
@@ -24,7 +24,8 @@ fn steps(sandbox: &Sandbox) -> Option<Steps> {
         .arg(env!("CARGO_BIN_EXE_veild"))
         .arg("--config")
         .arg(sandbox.site("config.toml"))
-        .args(["run", "--once"])
+        .args(arguments)
+        .stdin(Stdio::null())
         .stderr(Stdio::null())
         .status();
     let Ok(status) = traced else {
@@ -55,7 +56,7 @@ impl Steps {
 fn every_step_is_durable_before_the_next_depends_on_it() {
     let sandbox = Sandbox::new();
     sandbox.drop_file("good.csv", GOOD);
-    let Some(mut steps) = steps(&sandbox) else { return };
+    let Some(mut steps) = steps(&sandbox, &["run", "--once"]) else { return };
     let mut then = |what: &str, parts: &[&str]| steps.then(what, parts);
     then("the claim", &["renameat", "site/landing>, \"good.csv\"", ".veild/"]);
     then("the claim's durability", &["fsync(", "landing/.veild/"]);
@@ -81,7 +82,7 @@ fn several_outputs_are_all_durable_before_the_first_is_shown() {
     sandbox.archive_originals();
     sandbox.edit_config("quiet = ", "duplicates = \"skip\"\nquiet = ");
     sandbox.drop_file("good.csv", GOOD);
-    let Some(mut steps) = steps(&sandbox) else { return };
+    let Some(mut steps) = steps(&sandbox, &["run", "--once"]) else { return };
     let mut then = |what: &str, parts: &[&str]| steps.then(what, parts);
     then("the claim", &["renameat", "site/landing>, \"good.csv\"", ".veild/"]);
     then("the ledger's attempt", &["ledger.sqlite-wal"]);
@@ -111,7 +112,7 @@ const BAD: &str = "id,name,ssn,email,dob,country,notes\n1,Ann\n";
 fn a_rejected_original_is_durable_with_its_reason_before_its_source_goes() {
     let sandbox = Sandbox::new();
     sandbox.drop_file("bad.csv", BAD);
-    let Some(mut steps) = steps(&sandbox) else { return };
+    let Some(mut steps) = steps(&sandbox, &["run", "--once"]) else { return };
     let mut then = |what: &str, parts: &[&str]| steps.then(what, parts);
     then("the claim", &["renameat", "site/landing>, \"bad.csv\"", ".veild/"]);
     then("the claim's durability", &["fsync(", "landing/.veild/"]);
@@ -134,7 +135,7 @@ fn a_sealed_original_is_durable_with_its_reason_before_its_source_goes() {
     let sandbox = Sandbox::new();
     sandbox.seal_quarantine();
     sandbox.drop_file("bad.csv", BAD);
-    let Some(mut steps) = steps(&sandbox) else { return };
+    let Some(mut steps) = steps(&sandbox, &["run", "--once"]) else { return };
     let mut then = |what: &str, parts: &[&str]| steps.then(what, parts);
     then("the claim", &["renameat", "site/landing>, \"bad.csv\"", ".veild/"]);
     then("the ledger's second attempt, to seal", &["ledger.sqlite-wal"]);
@@ -148,4 +149,19 @@ fn a_sealed_original_is_durable_with_its_reason_before_its_source_goes() {
     then("the audit record", &["fdatasync(", "audit/audit-"]);
     then("the ledger's outcome", &["ledger.sqlite-wal"]);
     then("the source's removal", &["unlink", "bad.csv"]);
+}
+
+#[test]
+fn a_copy_that_was_handed_out_before_a_crash_is_durable_before_the_original_goes() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("ragged.csv", "id,name,ssn,email,country,dob,notes\n1,Ann\n");
+    sandbox.run_until_idle();
+    let job = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+    let to = sandbox.path("out.csv");
+    let release = ["quarantine", "release", &job, "--to", to.to_str().unwrap(), "--reason", "r"];
+    sandbox.veild_until("release_handed_out", &release);
+    let Some(mut steps) = steps(&sandbox, &release) else { return };
+    steps.then("its bytes", &["fsync", &format!("{}>", to.display())]);
+    steps.then("its name", &["fsync", &format!("{}>", to.parent().unwrap().display())]);
+    steps.then("the removal", &["unlink", "reason.json"]);
 }

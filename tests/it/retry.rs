@@ -31,15 +31,15 @@ fn assert_sealed_once(sandbox: &Sandbox, after: &str) {
     assert!(sandbox.quarantined().is_empty(), "after {after}");
     assert_eq!(fs::read_dir(sandbox.site("landing/.veild")).unwrap().count(), 0, "after {after}");
     assert_eq!(fs::read_dir(sandbox.site("state/quarantine")).unwrap().count(), 0, "after {after}");
-    let audit = sandbox.audit();
-    let retried = audit.iter().filter(|it| it["event"]["action"] == "file.retried");
-    assert!(retried.into_iter().any(|it| it["veild"]["retried_as"] == receipts[0]["job"]), "after {after}");
+    let retried = recorded(sandbox, "file.retried");
+    assert_eq!(retried.len(), 1, "after {after}: {retried:?}");
+    assert_eq!(retried[0]["veild"]["retried_as"], receipts[0]["job"], "after {after}");
     sandbox.assert_audit_holds();
 }
 
 #[test]
 fn a_kill_at_any_step_followed_by_another_retry() {
-    for fault in ["retry_ready", "retry_recorded", "retry_decided", "retry_placed"] {
+    for fault in ["retry_ready", "retry_decided", "retry_recorded", "retry_placed"] {
         let (sandbox, job) = rejected();
         sandbox.veild_until(fault, &["quarantine", "retry", &job, "--reason", "first"]);
         assert!(retry(&sandbox, &job), "after {fault}");
@@ -51,18 +51,18 @@ fn a_kill_at_any_step_followed_by_another_retry() {
 
 #[test]
 fn a_kill_at_any_step_followed_by_a_start() {
-    for (fault, decided) in
-        [("retry_ready", false), ("retry_recorded", false), ("retry_decided", true), ("retry_placed", true)]
+    for (fault, is_recorded) in
+        [("retry_ready", false), ("retry_decided", false), ("retry_recorded", true), ("retry_placed", true)]
     {
         let (sandbox, job) = rejected();
         sandbox.veild_until(fault, &["quarantine", "retry", &job, "--reason", "first"]);
-        if decided {
+        if is_recorded {
             let discard = sandbox.veild(&["quarantine", "discard", &job, "--reason", "too late"]);
             assert!(!discard.status.success(), "after {fault}: what is being retried was discarded");
         }
         sandbox.run_until_idle();
         assert_eq!(fs::read_dir(sandbox.site("landing/.veild")).unwrap().count(), 0, "after {fault}");
-        if !decided {
+        if !is_recorded {
             assert_eq!(sandbox.quarantined().len(), 1, "after {fault}");
             assert!(retry(&sandbox, &job), "after {fault}");
             sandbox.run_until_idle();
@@ -85,7 +85,7 @@ fn a_running_daemon_takes_it_up_at_once() {
 #[test]
 fn a_copy_on_another_file_system_is_not_mistaken_for_one_that_was_placed() {
     let (sandbox, job) = rejected();
-    sandbox.veild_until("retry_decided", &["quarantine", "retry", &job, "--reason", "first"]);
+    sandbox.veild_until("retry_recorded", &["quarantine", "retry", &job, "--reason", "first"]);
     // The landing's file system is not mounted: an empty mount point stands there.
     fs::rename(sandbox.site("landing"), sandbox.path("unmounted")).unwrap();
     fs::create_dir(sandbox.site("landing")).unwrap();
@@ -110,7 +110,7 @@ fn refuses(sandbox: &Sandbox, arguments: &[&str], what: &str) {
 
 #[test]
 fn a_discard_that_was_cut_off_is_finished_by_another_or_by_the_daemon() {
-    for fault in ["removal_decided", "removal_recorded"] {
+    for fault in ["discard_decided", "discard_recorded"] {
         for by_daemon in [false, true] {
             let (sandbox, job) = rejected();
             let discard = ["quarantine", "discard", &job, "--reason", "seen by legal"];
@@ -189,4 +189,26 @@ fn a_release_that_was_cut_off_is_finished_by_another() {
     );
     assert!(sandbox.veild(&["quarantine", "discard", &job, "--reason", "r"]).status.success());
     assert!(!to.exists() && recorded(&sandbox, "file.released").is_empty());
+}
+
+#[test]
+fn what_is_said_to_have_failed_is_never_carried_out() {
+    let (sandbox, job) = rejected();
+    let to = sandbox.path("a.csv");
+    // A daemon is just starting: it has the lock, and does not answer yet.
+    let lock = fs::File::options().write(true).open(sandbox.site("state/lock")).unwrap();
+    rustix::fs::fcntl_lock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let discard = ["quarantine", "discard", &job, "--reason", "r"];
+    let release = ["quarantine", "release", &job, "--to", to.to_str().unwrap(), "--reason", "r"];
+    for deed in [&discard[..], &["quarantine", "retry", &job, "--reason", "r"], &release] {
+        refuses(&sandbox, deed, "another veild runs");
+        let entry = sandbox.site("state/quarantine").join(&job);
+        let mut left: Vec<_> = fs::read_dir(entry).unwrap().map(|it| it.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["original", "reason.json"], "after {deed:?}");
+    }
+    drop(lock);
+    assert!(sandbox.veild(&release).status.success());
+    assert_eq!(fs::read_to_string(&to).unwrap(), IBAN);
+    assert!(recorded(&sandbox, "file.discarded").is_empty() && recorded(&sandbox, "file.retried").is_empty());
 }

@@ -1,5 +1,6 @@
 //! Quarantined originals that have been kept long enough are discarded: decided, recorded, and only then removed.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,12 @@ use serde_json::json;
 use super::housekeeping::UPKEEP_LASTS;
 use super::{Clerk, ClerkError, chain, quarantine_dir};
 use crate::audit::{Action, Outcome, Record};
-use crate::quarantine::expiry::Decision;
+use crate::fsutil::printable_path;
+use crate::job::JobId;
+use crate::quarantine::decision::Decision;
+use crate::quarantine::expiry::Discard;
+use crate::quarantine::release::Release;
+use crate::quarantine::retry::Retry;
 use crate::quarantine::{self, Reason, expiry, retry};
 use crate::vault::change::Cause;
 
@@ -21,66 +27,106 @@ impl Clerk {
     pub(super) fn keep_quarantine(&mut self) {
         let every = crate::faults::limit("QUARANTINE_UPKEEP", LOOK_EVERY);
         // What is not settled may have an entry that the trail does not know of yet.
-        if self.expired_at.is_some_and(|last| last.elapsed() < every) || !self.unsettled.is_empty() {
+        if self.expired.as_ref().is_some_and(|(last, _)| last.elapsed() < every) || !self.unsettled.is_empty() {
             return;
         }
         let until = Instant::now() + UPKEEP_LASTS;
         let dir = quarantine_dir(&self.config);
+        let (mut passed, mut hindrance) = (BTreeSet::new(), None);
         loop {
-            match self.discard_oldest(&dir) {
-                Ok(true) if Instant::now() < until => continue,
-                Ok(true) => return, // goes on with the next tick
-                Ok(false) => {}
+            let entry = match expiry::oldest(&dir, self.config.quarantine.keep, Timestamp::now(), &passed) {
+                Ok(None) => break,
+                Ok(Some(entry)) => entry,
                 Err(error) => {
-                    let what = chain(&error);
-                    tracing::error!(code = "quarantine_upkeep_failed", "nothing was discarded: {what}");
+                    hindrance.get_or_insert(chain(&error));
+                    break;
+                }
+            };
+            passed.insert(entry.job);
+            match self.discard(&dir, &entry) {
+                Ok(None) => {}
+                Ok(Some(what)) => {
+                    hindrance.get_or_insert(what);
+                }
+                Err(error) => {
+                    hindrance.get_or_insert(format!("job {}: {}", entry.job, chain(&error)));
+                    if matches!(error, ClerkError::Audit(_)) {
+                        break; // nothing can be recorded of the others either
+                    }
                 }
             }
-            self.expired_at = Some(Instant::now());
-            return;
+            if Instant::now() >= until {
+                return; // goes on with the next tick
+            }
         }
+        self.say_hindrance(hindrance);
     }
 
-    fn discard_oldest(&mut self, dir: &Path) -> Result<bool, ClerkError> {
-        let Some(entry) = expiry::oldest(dir, self.config.quarantine.keep, Timestamp::now())? else { return Ok(false) };
-        let Ok(Some(_lock)) = retry::lock(dir, entry.job) else { return Ok(false) };
-        // A command may have been at work on it until now.
-        if retry::is_decided(dir, entry.job) || quarantine::show(dir, entry.job)?.is_none() {
-            return Ok(false);
+    /// Says, once, what keeps something in quarantine.
+    fn say_hindrance(&mut self, hindrance: Option<String>) {
+        let said = self.expired.take().and_then(|(_, said)| said);
+        if let Some(what) = hindrance.as_ref().filter(|what| said.as_ref() != Some(what)) {
+            tracing::error!(code = "quarantine_upkeep_failed", "not all that was kept long enough went: {what}");
+            let alert = Record::new(Timestamp::now(), Action::AlertRaised, Outcome::Failure);
+            self.owe(alert.veild("code", "quarantine_upkeep_failed").field("error.message", what.as_str()));
         }
-        let before = expiry::decided(dir, entry.job)?;
-        let is_recorded = match &before {
-            Some(it) => {
-                let trail = &self.config.audit.dir;
-                quarantine::is_recorded(trail, Action::FileDiscarded, entry.job, it.recorded_after)?
+        self.expired = Some((Instant::now(), hindrance));
+    }
+
+    /// Discards an entry that is due, unless a command is at work on it; or says who has to finish something before.
+    fn discard(&mut self, dir: &Path, entry: &Reason) -> Result<Option<String>, ClerkError> {
+        let job = entry.job;
+        let Ok(Some(_lock)) = retry::lock(dir, job) else { return Ok(None) };
+        // A command may have been at work on it until now.
+        if quarantine::show(dir, job)?.is_none() {
+            return Ok(None);
+        }
+        if let Some(retry) = self.standing::<Retry>(dir, job)? {
+            let landing = printable_path(&retry.landing_dir);
+            return Ok(Some(format!("a retry of job {job} into {landing} was cut off; give `quarantine retry` again")));
+        }
+        if let Some(release) = self.standing::<Release>(dir, job)? {
+            let to = printable_path(&release.to);
+            return Ok(Some(format!("a release of job {job} to {to} was cut off; give `quarantine release` again")));
+        }
+        let (decision, is_recorded) = match Discard::decided(dir, job)? {
+            Some(before) => {
+                let is_recorded = before.is_recorded(&self.config.audit.dir, job)?;
+                (before, is_recorded)
             }
-            None => false,
-        };
-        let decision = match before {
-            Some(before) => before,
             None => {
-                let new = Decision::new(self.trail.last_seq(), None);
-                expiry::decide(dir, entry.job, &new)?;
-                new
+                let new = Discard { recorded_after: self.trail.last_seq(), cause: None };
+                new.decide(dir, job)?;
+                (new, false)
             }
         };
         crate::faults::point("discard_decided");
         if !is_recorded {
-            self.append(&[discarded(&entry, decision.cause.as_ref())])?;
+            self.append(&[discarded(entry, decision.cause.as_ref())])?;
         }
         crate::faults::point("discard_recorded");
-        quarantine::remove(dir, entry.job)?;
+        quarantine::remove(dir, job)?;
         let why = match decision.cause {
             Some(_) => "whose discard was cut off",
             None => "that nobody asked for during `[quarantine] keep`",
         };
         tracing::info!(
             code = "quarantine_discarded",
-            job = %entry.job,
+            %job,
             landing = entry.landing,
             "an original {why} has been discarded"
         );
-        Ok(true)
+        Ok(None)
+    }
+
+    /// A decision that the trail has on record; another one has never been.
+    fn standing<D: Decision>(&self, dir: &Path, job: JobId) -> Result<Option<D>, ClerkError> {
+        let Some(begun) = D::decided(dir, job)? else { return Ok(None) };
+        if begun.is_recorded(&self.config.audit.dir, job)? {
+            return Ok(Some(begun));
+        }
+        begun.revoke(dir, job)?;
+        Ok(None)
     }
 }
 

@@ -142,8 +142,8 @@ pub struct Clerk {
     forgot_at: Option<Timestamp>,
     /// When the trail was last found to be in order, and what stood in the way then.
     upkeep: Option<(Instant, Option<String>)>,
-    /// When the quarantine was last looked through for what has been kept long enough.
-    expired_at: Option<Instant>,
+    /// When the quarantine was last looked through for what has been kept long enough, and what stood in the way then.
+    expired: Option<(Instant, Option<String>)>,
     /// Where the trail is carried, and which of the targets are late.
     shipping: Vec<(Arc<Delivery>, bool)>,
 }
@@ -186,7 +186,7 @@ impl Clerk {
             unsettled,
             forgot_at: None,
             upkeep: None,
-            expired_at: None,
+            expired: None,
             shipping,
         }
     }
@@ -258,7 +258,8 @@ impl Clerk {
                 self.settle_before(Event::TakenUp(taken_up))
             }
             Paper::Recover { config, landing, in_flight } => {
-                let retried = quarantine::retry::recover(&quarantine_dir(&config)).map_err(ClerkError::from);
+                let retried =
+                    quarantine::retry::recover(&quarantine_dir(&config), &config.audit.dir).map_err(ClerkError::from);
                 let taken_up = retried.and_then(|()| self.take_up(&config, std::slice::from_ref(&landing), &in_flight));
                 let taken_up = taken_up.map_err(|error| self.obstacle(&error));
                 self.settle_before(Event::Recovered { landing, taken_up })

@@ -25,7 +25,8 @@ impl Clerk {
         self.catch_up_with_audit()?;
         vault::recover(&self.config.vault.dir, |job| self.ledger.is_done(job).map_err(ClerkError::from))?;
         self.complete_changes()?;
-        Ok(quarantine::retry::recover(&quarantine_dir(&self.config))?)
+        let config = &self.config;
+        Ok(quarantine::retry::recover(&quarantine_dir(config), &config.audit.dir)?)
     }
 
     /// Completes what was being pruned or rewrapped; a command that is at work looks after its own.
