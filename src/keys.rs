@@ -23,7 +23,7 @@ use hmac::ErasedHmac;
 use locked::LockedKey;
 pub use passphrase::{Passphrase, Passphrases};
 pub use signing::{SigningKey, VerifyingKey, generate_signing};
-pub use source::KeySource;
+pub use source::{KeySource, read_file};
 
 /// First word of a masking key file; the number after it is the version of the format.
 const MASKING_MAGIC: &str = "veild-masking-key";

@@ -9,14 +9,10 @@ pub fn guard() -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the kernel write no core file of this process and its children. A piped core pattern ignores this.
-pub fn forbid_core_files() -> io::Result<()> {
-    rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)
-}
-
-/// Only an undumpable process leaves no core on a pipe either, and cannot be traced.
-fn forbid_core_dumps() -> io::Result<()> {
-    forbid_core_files()?;
+/// No core file is written of this process and its children. A piped core pattern ignores that: only an undumpable process
+/// leaves nothing there either, and cannot be traced.
+pub fn forbid_core_dumps() -> io::Result<()> {
+    rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }

@@ -67,38 +67,41 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn generate(config: &Path, kind: Kind, out: &Path) -> anyhow::Result<()> {
-    match kind {
-        Kind::Masking => crate::keys::generate_masking(out, Timestamp::now())?,
-        Kind::Signing => crate::keys::generate_signing(out)?,
+    let made = match kind {
+        Kind::Masking => crate::keys::generate_masking(out, Timestamp::now()),
+        Kind::Signing => crate::keys::generate_signing(out),
+    };
+    if made.is_ok() {
+        println!("wrote {}; back it up where this host cannot reach it", out.display());
     }
-    println!("wrote {}; back it up where this host cannot reach it", out.display());
-    record_generated(config, kind, out);
-    Ok(())
+    record_generated(config, kind, out, made.is_ok());
+    Ok(made?)
 }
 
-/// On a host with a running site, that a key was made belongs into its trail; elsewhere there is none.
-fn record_generated(config: &Path, kind: Kind, out: &Path) {
+/// On a host with a running site, that a key was made or was to be made belongs into its trail; elsewhere there is none.
+fn record_generated(config: &Path, kind: Kind, out: &Path, is_made: bool) {
     let config = match super::site(config) {
         Ok(Some(config)) => config,
         Ok(None) => return,
-        Err(error) => return eprintln!("that it was made stands in no audit trail: {error:#}"),
+        Err(error) => return eprintln!("this stands in no audit trail: {error:#}"),
     };
     let (name, fingerprint) = match kind {
         Kind::Masking => {
-            let keys = MaskingKeys::load(out).ok();
+            let keys = MaskingKeys::load(out).ok().filter(|_| is_made);
             ("masking", keys.and_then(|keys| Some(keys.versions().last()?.fingerprint())))
         }
         Kind::Signing => {
-            let public = VerifyingKey::load(Path::new(&format!("{}.pub", out.display()))).ok();
+            let public = VerifyingKey::load(Path::new(&format!("{}.pub", out.display()))).ok().filter(|_| is_made);
             ("signing", public.map(|public| public.fingerprint()))
         }
     };
-    let record = Record::new(Timestamp::now(), Action::KeyGenerated, Outcome::Success)
+    let outcome = if is_made { Outcome::Success } else { Outcome::Failure };
+    let record = Record::new(Timestamp::now(), Action::KeyGenerated, outcome)
         .field("user", super::user())
         .field("file", json!({"path": out}))
         .veild("key", json!({"kind": name, "fingerprint": fingerprint}));
     if let Err(error) = super::record(&config, record) {
-        eprintln!("that it was made stands in no audit trail: {error:#}");
+        eprintln!("this stands in no audit trail: {error:#}");
     }
 }
 

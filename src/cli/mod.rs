@@ -104,6 +104,22 @@ enum Command {
     Plugin,
 }
 
+impl Command {
+    /// Whether it is to be guarded before it begins; daemon, worker and plugin see to that themselves.
+    fn reads_secrets(&self) -> bool {
+        !matches!(
+            self,
+            Command::Run(_)
+                | Command::Demo(_)
+                | Command::Worker
+                | Command::Plugin
+                | Command::Schema(_)
+                | Command::Completions(_)
+                | Command::Man(_)
+        )
+    }
+}
+
 /// Most records of one request, in bytes; the daemon takes twice as much.
 const MAX_BATCH_BYTES: usize = 512 << 10;
 /// Exit code of a configuration error.
@@ -167,20 +183,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     if !matches!(arguments.command, Command::Run(_) | Command::Worker | Command::Plugin | Command::Demo(_)) {
         end_with_the_reader();
     }
-    let reads_secrets = matches!(
-        arguments.command,
-        Command::Mask(_)
-            | Command::Detect(_)
-            | Command::Policy(_)
-            | Command::Quarantine(_)
-            | Command::Vault(_)
-            | Command::Token(_)
-            | Command::Key(_)
-            | Command::Audit(_)
-            | Command::Init(_)
-            | Command::Status(_)
-    );
-    if reads_secrets {
+    if arguments.command.reads_secrets() {
         crate::plaintext::guard()?;
     }
     let config = &arguments.config;
@@ -235,6 +238,20 @@ fn worker_socket() -> anyhow::Result<std::os::unix::net::UnixStream> {
 /// Records an access: through the running daemon, else by taking its place for a moment.
 fn record(config: &Config, record: crate::audit::Record) -> anyhow::Result<()> {
     record_all(config, vec![record])
+}
+
+/// Has it on record too that a deed has failed; why it failed is what its caller gets.
+fn recorded_if_failed<T>(
+    config: &Config,
+    done: anyhow::Result<T>,
+    failure: impl FnOnce() -> crate::audit::Record,
+) -> anyhow::Result<T> {
+    if done.is_err()
+        && let Err(error) = record(config, failure())
+    {
+        eprintln!("that it failed stands in no audit trail: {error:#}");
+    }
+    done
 }
 
 /// Records what may be done where a key lies and nothing else; where there is a site it has its record.
@@ -376,5 +393,26 @@ pub(crate) fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("say why; the audit trail keeps it".to_owned()),
         reason => Ok(reason.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_loads_keys_or_plaintext_is_guarded() {
+        let job = crate::job::JobId::claimed_at(jiff::Timestamp::now()).to_string();
+        for (words, is_guarded) in [
+            (vec!["check"], true),
+            (vec!["receipt", "show", &job], true),
+            (vec!["key", "list"], true),
+            (vec!["man"], false),
+            (vec!["run"], false),
+        ] {
+            let arguments = Arguments::try_parse_from(["veild"].into_iter().chain(words.iter().copied()));
+            let command = arguments.unwrap_or_else(|error| panic!("{words:?}: {error}")).command;
+            assert_eq!(command.reads_secrets(), is_guarded, "{words:?}");
+        }
     }
 }

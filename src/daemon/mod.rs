@@ -129,7 +129,7 @@ pub fn run(config: Config, mode: Mode, ready: impl FnOnce()) -> Result<(), Daemo
     let config = Arc::new(config);
     // Each landing may hold some hundred descriptors while it claims a burst; the soft limit is for programs that select.
     let _ = rlimit::increase_nofile_limit(u64::MAX); // what is there has to do
-    let _ = crate::plaintext::forbid_core_files(); // the keys are in its memory; a limit can always be lowered
+    crate::plaintext::forbid_core_dumps().map_err(cannot_start)?; // the keys are in its memory
     let mut signals = catch_signals()?;
     crate::faults::point("starting");
     let opened = match mode {

@@ -71,7 +71,7 @@ fn compress(state: &mut [u32; 8], block: &[u8; BLOCK]) {
 #[inline]
 fn after(state: &State, message: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     let mut state = state.clone();
-    let (mut block, mut filled, mut bytes) = ([0; BLOCK], 0, BLOCK);
+    let (mut block, mut filled, mut bytes) = (Zeroizing::new([0; BLOCK]), 0, BLOCK);
     for mut piece in message.iter().copied() {
         bytes += piece.len();
         while !piece.is_empty() {
@@ -93,7 +93,7 @@ fn after(state: &State, message: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     block[BLOCK - LENGTH..].copy_from_slice(&(8 * bytes as u64).to_be_bytes());
     compress(&mut state, &block);
     let mut digest = Zeroizing::new([0; 32]);
-    digest.as_chunks_mut().0.iter_mut().zip(*state).for_each(|(bytes, word)| *bytes = word.to_be_bytes());
+    digest.as_chunks_mut().0.iter_mut().zip(state.iter()).for_each(|(bytes, word)| *bytes = word.to_be_bytes());
     digest
 }
 

@@ -3,20 +3,34 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use super::KeyError;
 use super::source::read_file;
+use super::{KeyError, locked};
 use crate::config::Config;
 
 /// Fewer characters are guessed all the same, however much each guess costs.
 const LEAST_CHARACTERS: usize = 16;
 
-/// Serialised only to hand it to a worker process.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Passphrase(Zeroizing<String>);
+/// Erased when the last of its users has gone, and kept out of swap; clones share it. Serialised only to hand it to a worker
+/// process.
+#[derive(Clone)]
+pub struct Passphrase(Arc<Zeroizing<String>>);
+
+impl Serialize for Passphrase {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.expose().serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Passphrase {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Passphrase, D::Error> {
+        String::deserialize(from).map(|text| Passphrase::new(Zeroizing::new(text)))
+    }
+}
 
 impl fmt::Debug for Passphrase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,7 +51,12 @@ impl Passphrase {
         if line.chars().count() < LEAST_CHARACTERS {
             return Err(wrong("it has less than 16 characters; `openssl rand -base64 24` makes a good one"));
         }
-        Ok(Passphrase(Zeroizing::new(line.to_owned())))
+        Ok(Passphrase::new(Zeroizing::new(line.to_owned())))
+    }
+
+    fn new(text: Zeroizing<String>) -> Passphrase {
+        locked::lock_text(&text);
+        Passphrase(Arc::new(text))
     }
 
     pub fn expose(&self) -> &str {
@@ -83,6 +102,12 @@ mod tests {
         };
         let read = load("correct horse battery\n", 0o600).unwrap();
         assert_eq!((read.expose(), format!("{read:?}").as_str()), ("correct horse battery", "Passphrase"));
+        let copy: Passphrase = serde_json::from_str(&serde_json::to_string(&read).unwrap()).unwrap();
+        for kept in [&read, &copy, &read.clone()] {
+            if locked::is_locked(kept.expose().as_ptr()) == Some(false) {
+                panic!("it may be swapped out");
+            }
+        }
         assert_eq!(load("correct horse battery\r\n", 0o600).unwrap().expose(), read.expose());
         for (text, mode) in
             [("correct horse battery", 0o644), ("one\ncorrect horse battery\n", 0o600), ("short\n", 0o600)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use super::KeyError;
+use super::{KeyError, locked};
 
 /// No honest key comes near this; it bounds what a wrong path can make us read.
 const MAX_KEY_BYTES: u64 = 1 << 20;
@@ -54,8 +54,8 @@ impl KeySource {
     }
 }
 
-/// Reads a file that nobody but its owner (and its group, for reading) may touch.
-pub(super) fn read_file(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+/// Reads a secret from a file that nobody but its owner (and its group, for reading) may touch.
+pub fn read_file(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let fail = |error: std::io::Error| KeyError(format!("cannot read key file {}: {error}", path.display()));
     let file = File::open(path).map_err(fail)?;
     let metadata = file.metadata().map_err(fail)?;
@@ -83,6 +83,7 @@ pub(super) fn read_file(path: &Path) -> Result<Zeroizing<String>, KeyError> {
 fn text(from: impl Read, bytes: u64) -> std::io::Result<Zeroizing<String>> {
     // Grown strings leave copies behind.
     let mut text = Zeroizing::new(String::with_capacity(bytes as usize + 1));
+    locked::lock_text(&text);
     from.take(MAX_KEY_BYTES).read_to_string(&mut text)?;
     Ok(text)
 }

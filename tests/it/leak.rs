@@ -232,3 +232,26 @@ fn what_reads_plaintext_cannot_be_dumped() {
         child.wait().unwrap();
     }
 }
+
+#[test]
+fn the_daemon_cannot_be_dumped_and_works_all_the_same() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("SKIPPED: needs root");
+    }
+    const NOBODY: &str = "65534";
+    let sandbox = Sandbox::new();
+    fs::copy(env!("CARGO_BIN_EXE_veild"), sandbox.path("veild")).unwrap();
+    let owned = Command::new("chown").args(["-R", NOBODY]).arg(sandbox.dir.path()).status().unwrap();
+    assert!(owned.success());
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", NOBODY, "--clear-groups"]).arg(sandbox.path("veild"));
+    let daemon = sandbox.daemon_by(command);
+    sandbox.wait_until_ready();
+    assert_eq!(fs::metadata(format!("/proc/{}/environ", daemon.id())).unwrap().uid(), 0, "it is dumpable");
+    // Its workers start from its own program in /proc, and report to it.
+    fs::write(sandbox.path("outside"), GOOD).unwrap();
+    assert!(Command::new("chown").arg(NOBODY).arg(sandbox.path("outside")).status().unwrap().success());
+    fs::rename(sandbox.path("outside"), sandbox.site("landing/good.csv")).unwrap();
+    sandbox.wait_for_sealed(1);
+    daemon.stop();
+}

@@ -151,8 +151,15 @@ fn a_server_may_ask_for_a_certificate() {
     let at = |name: &str| sandbox.site(name).display().to_string();
     fs::write(at("client.pem"), cert).unwrap();
     fs::write(at("client.key"), key).unwrap();
+    let allow = |mode: u32| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(at("client.key"), mode).unwrap();
+    };
     let client = format!("cert = {:?}\nkey = {:?}", at("client.pem"), at("client.key"));
     add_target(&sandbox, &store, &authority, &client);
+    allow(0o644);
+    assert!(sandbox.json(&["check"]).to_string().contains("client.key is open to others"));
+    allow(0o600);
     let daemon = sandbox.daemon_with(&QUICK);
     sandbox.wait_until_ready();
     wait_for_all(&sandbox, &store);

@@ -173,3 +173,47 @@ fn who_looked_at_what_and_made_which_key_is_recorded() {
     assert!(!text.contains(fs::read_to_string(&other).unwrap().lines().last().unwrap().rsplit(' ').next().unwrap()));
     sandbox.assert_audit_holds();
 }
+
+#[test]
+fn what_came_to_no_end_is_on_record_too() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("good.csv", GOOD);
+    sandbox.run_until_idle();
+    let missing = "01J00000000000000000000000";
+    let (identity, nobody, taken) = (sandbox.site("identity.txt"), sandbox.path("nobody"), sandbox.path("taken"));
+    let [identity, nobody, taken] = [&identity, &nobody, &taken].map(|path| path.to_str().unwrap());
+    fs::write(taken, "").unwrap();
+    fs::create_dir_all(sandbox.site("vault/.changes")).unwrap();
+    let public = crate::recipients::age_key(&sandbox, "new").1;
+    let in_vain = |arguments: &[&str]| {
+        let output = sandbox.veild(arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("audit trail"), "{arguments:?}: {output:?}");
+    };
+    in_vain(&["vault", "open", missing, "-i", identity]);
+    in_vain(&["vault", "open", "no/such.age", "-i", identity]);
+    in_vain(&["vault", "verify", "-i", nobody]);
+    in_vain(&["vault", "rewrap", "--all", "-i", nobody, "-r", &public, "--reason", "r"]);
+    in_vain(&["vault", "export", "--all", "--out", taken, "--reason", "r"]);
+    in_vain(&["key", "generate", "masking", "--out", taken]);
+    fs::write(sandbox.site("vault/.changes/01J00000000000000000000001.json"), "{}").unwrap();
+    in_vain(&["vault", "prune", "--older-than", "1s", "--reason", "r"]);
+    let audit = sandbox.audit();
+    let failed: Vec<_> = audit.iter().filter(|it| it["event"]["outcome"] == "failure").collect();
+    let actions: Vec<_> = failed.iter().map(|it| it["event"]["action"].as_str().unwrap()).collect();
+    assert_eq!(
+        actions,
+        [
+            "vault.opened",
+            "vault.opened",
+            "vault.verified",
+            "vault.rewrapped",
+            "vault.exported",
+            "key.generated",
+            "vault.pruned"
+        ]
+    );
+    let asked = failed[1]["file"]["path"].as_str().unwrap();
+    assert!(failed[0]["veild"]["job"] == missing && asked.ends_with("vault/no/such.age"), "{failed:?}");
+    sandbox.assert_audit_holds();
+}

@@ -29,7 +29,7 @@ impl Sealed {
         let Sealed { seal, checkpoint, segment, line } = self;
         let signed = host.verify(NAMESPACE, &checkpoint.signed_message(), &checkpoint.signature);
         signed.map(|()| seal.epoch).map_err(|error| {
-            let what = "was forged, or signed with another key than today's";
+            let what = "was forged, or signed with a key that was replaced since (README, Keys)";
             let left = "the epoch key was left as it is";
             broken(segment, format!("line {line} is a checkpoint of epoch {} that {what}: {error}; {left}", seal.epoch))
         })

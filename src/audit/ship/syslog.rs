@@ -16,6 +16,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::link::Head;
 use super::{ShipError, To};
+use crate::keys;
 
 /// A server that takes or says nothing for so long is in trouble.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -160,6 +161,7 @@ fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
 
 /// Read anew for each connection: certificates are renewed.
 pub fn config(ca: &Path, client: Option<&(PathBuf, PathBuf)>) -> Result<ClientConfig, ShipError> {
+    let secret = client.map(|(_, key)| client_key(key)).transpose()?;
     let mut roots = RootCertStore::empty();
     for certificate in certificates(ca)? {
         roots.add(certificate).map_err(|error| tls(ca, error))?;
@@ -167,13 +169,17 @@ pub fn config(ca: &Path, client: Option<&(PathBuf, PathBuf)>) -> Result<ClientCo
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| tls(ca, error))?.with_root_certificates(roots);
-    match client {
-        None => Ok(builder.with_no_client_auth()),
-        Some((cert, key)) => {
-            let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| tls(key, error))?;
+    match (client, secret) {
+        (Some((cert, _)), Some(secret)) => {
             builder.with_client_auth_cert(certificates(cert)?, secret).map_err(|error| tls(cert, error))
         }
+        _ => Ok(builder.with_no_client_auth()),
     }
+}
+
+fn client_key(path: &Path) -> Result<PrivateKeyDer<'static>, ShipError> {
+    let text = keys::read_file(path).map_err(|error| tls(path, error))?;
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| tls(path, error))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ShipError> {
@@ -225,6 +231,21 @@ fn word(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_client_key_that_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("client.key");
+        std::fs::write(&path, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
+        for (mode, is_read) in [(0o600, true), (0o640, true), (0o644, false), (0o660, false)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let read = client_key(&path).map(drop).map_err(|error| error.to_string());
+            assert_eq!(read.is_ok(), is_read, "{mode:o}: {read:?}");
+            assert!(is_read || read.unwrap_err().contains("chmod 0600"));
+        }
+    }
+
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
     /// A connection to a server with this certificate, made by itself, which talks until its client has gone.

@@ -36,13 +36,9 @@ pub struct Arguments {
 
 pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let out = &arguments.out;
-    super::complete_changes(config)?;
-    let entries = arguments.selection.find(config, arguments.sealed)?;
-    let made = hand_out(
-        out,
-        |file, path| write(config, arguments, &entries, file, path),
-        |exported| crate::cli::record_all(config, records(arguments, &entries, &exported.sha256)),
-    )?;
+    let made = crate::cli::recorded_if_failed(config, export_all(config, arguments), || {
+        record(arguments, Timestamp::now(), Outcome::Failure)
+    })?;
     let Exported { objects, tombstones, problems, .. } = made;
     let and =
         if tombstones > 0 { format!(" and {}", plural(tombstones, "tombstone", "tombstones")) } else { String::new() };
@@ -56,6 +52,16 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
             Err(Problems(format!("{count} object(s) are not as their receipts say, and exported as they are")).into())
         }
     }
+}
+
+fn export_all(config: &Config, arguments: &Arguments) -> anyhow::Result<Exported> {
+    super::complete_changes(config)?;
+    let entries = arguments.selection.find(config, arguments.sealed)?;
+    hand_out(
+        &arguments.out,
+        |file, path| write(config, arguments, &entries, file, path),
+        |exported| crate::cli::record_all(config, records(arguments, &entries, &exported.sha256)),
+    )
 }
 
 fn write(
@@ -93,17 +99,18 @@ fn about(config: &Config, jobs: &BTreeSet<JobId>, dir: &Path) -> anyhow::Result<
     Ok(file)
 }
 
+fn record(arguments: &Arguments, at: Timestamp, outcome: Outcome) -> Record {
+    Record::new(at, Action::VaultExported, outcome)
+        .field("user", crate::cli::user())
+        .field("file", json!({"path": arguments.out}))
+        .veild("filter", arguments.selection.described(arguments.sealed))
+        .veild("reason", arguments.reason.as_str())
+}
+
 /// One for each object, so that a search for its job finds it.
 fn records(arguments: &Arguments, entries: &[Entry], sha256: &str) -> Vec<Record> {
     let now = Timestamp::now();
-    let record = || {
-        Record::new(now, Action::VaultExported, Outcome::Success)
-            .field("user", crate::cli::user())
-            .field("file", json!({"path": arguments.out}))
-            .veild("export_sha256", sha256)
-            .veild("filter", arguments.selection.described(arguments.sealed))
-            .veild("reason", arguments.reason.as_str())
-    };
+    let record = || record(arguments, now, Outcome::Success).veild("export_sha256", sha256);
     if entries.is_empty() {
         return vec![record()];
     }

@@ -14,6 +14,7 @@ use crate::cli::hand_out::hand_out;
 use crate::cli::identity::Key;
 use crate::config::Config;
 use crate::fsutil::{open_regular, printable_path, read_regular};
+use crate::job::JobId;
 use crate::vault::lock::Lock;
 use crate::vault::{MAX_RECEIPT_BYTES, Receipt};
 
@@ -32,18 +33,25 @@ pub struct Arguments {
 }
 
 pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
-    let path = &arguments.which.find(config)?;
-    let sealed = open(config, path).map_err(|error| {
-        anyhow::anyhow!("cannot open {}: {error}; `veild vault list` shows what the vault holds", printable_path(path))
-    })?;
-    let identities = arguments.key.require(config);
-    let named = || printable_path(path);
-    let opened = identities.and_then(|identities| crate::seal::open_with(sealed, &identities).with_context(named));
+    let found = arguments.which.find(config);
+    let path = found.as_deref().ok().map(Path::to_owned);
+    let opened = found.and_then(|path| opened(config, &path, &arguments.key));
     let outcome = if opened.is_ok() { Outcome::Success } else { Outcome::Failure };
-    let recorded = crate::cli::record(config, record(config, path, outcome, arguments.reason.as_deref()));
+    let record = Record::new(Timestamp::now(), Action::VaultOpened, outcome)
+        .field("user", crate::cli::user())
+        .veild("reason", json!(arguments.reason));
+    let recorded = crate::cli::record(config, about(config, record, path.as_deref(), &arguments.which.object));
     let mut plain = opened?;
     recorded?;
     copy(&mut plain, arguments.output.as_deref())
+}
+
+/// The object's content, if one of the identities opens it.
+fn opened(config: &Config, path: &Path, key: &Key) -> anyhow::Result<Box<dyn Read>> {
+    let sealed = open(config, path).map_err(|error| {
+        anyhow::anyhow!("cannot open {}: {error}; `veild vault list` shows what the vault holds", printable_path(path))
+    })?;
+    crate::seal::open_with(sealed, &key.require(config)?).with_context(|| printable_path(path))
 }
 
 /// What stands in the vault is a file or nothing: whoever may write there must not have other files opened from here.
@@ -65,12 +73,16 @@ fn open(config: &Config, path: &Path) -> io::Result<File> {
     }
 }
 
-/// What the receipt says of the object is its word: whoever opens one without a receipt is recorded all the same.
-fn record(config: &Config, path: &Path, outcome: Outcome, reason: Option<&str>) -> Record {
-    let record = Record::new(Timestamp::now(), Action::VaultOpened, outcome)
-        .field("user", crate::cli::user())
-        .field("file", json!({"path": path}))
-        .veild("reason", json!(reason));
+/// A record with the object, or with what was asked for and is not there. What the receipt says of the object is its word:
+/// whoever opens one without a receipt is recorded all the same.
+fn about(config: &Config, record: Record, found: Option<&Path>, asked: &str) -> Record {
+    let Some(path) = found else {
+        return match asked.parse::<JobId>() {
+            Ok(job) => record.veild("job", json!(job)),
+            Err(_) => record.field("file", json!({"path": asked})),
+        };
+    };
+    let record = record.field("file", json!({"path": path}));
     let receipt = path.strip_prefix(&config.vault.dir).ok().and_then(|object| {
         let (receipt, _) = crate::vault::receipt_files(path)?;
         Some((object, Receipt::parse(&read_regular(&receipt, MAX_RECEIPT_BYTES).ok()?).ok()?))

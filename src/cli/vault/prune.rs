@@ -49,11 +49,14 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
         };
         match arguments.dry_run {
             true => would_prune(config, &retention, &mut note),
-            false => do_prune(config, arguments, &retention, &mut note),
+            false => {
+                let pruned = do_prune(config, arguments, &retention, &mut note);
+                crate::cli::recorded_if_failed(config, pruned, || in_vain(arguments, None))
+            }
         }?
     };
     if !outcome.problems.is_empty() && !arguments.dry_run {
-        crate::cli::record(config, in_vain(arguments, &outcome))?;
+        crate::cli::record(config, in_vain(arguments, Some(&outcome)))?;
     }
     let Outcome { objects, bytes, held, problems } = &outcome;
     if arguments.json {
@@ -74,13 +77,16 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// What should have gone and did not; each object that went has a record of its own.
-fn in_vain(arguments: &Arguments, outcome: &Outcome) -> Record {
-    Record::new(Timestamp::now(), Action::VaultPruned, audit::Outcome::Failure)
+/// What should have gone and did not, or that it came to no end; each object that went has a record of its own.
+fn in_vain(arguments: &Arguments, outcome: Option<&Outcome>) -> Record {
+    let record = Record::new(Timestamp::now(), Action::VaultPruned, audit::Outcome::Failure)
         .field("user", crate::cli::user())
         .veild("landing", json!(arguments.landing))
-        .veild("problems", json!(outcome.problems.len()))
-        .veild("reason", json!(arguments.reason))
+        .veild("reason", json!(arguments.reason));
+    match outcome {
+        Some(outcome) => record.veild("problems", json!(outcome.problems.len())),
+        None => record,
+    }
 }
 
 fn would_prune(config: &Config, retention: &Retention, note: &mut dyn FnMut(&Pruned)) -> anyhow::Result<Outcome> {

@@ -46,7 +46,16 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     if named.is_empty() {
         return Err(Usage("who shall open them? Give `--to GROUP` or `--recipient age1…`").into());
     }
-    let (names, recipients) = crate::cli::find_recipients(&config.path, &named)?;
+    let done = rewrap_all(config, arguments, &named);
+    let outcome = crate::cli::recorded_if_failed(config, done, || in_vain(arguments, None))?;
+    if outcome.sealed_to_others > 0 || !outcome.problems.is_empty() {
+        crate::cli::record(config, in_vain(arguments, Some(&outcome)))?;
+    }
+    say(&outcome, arguments.json)
+}
+
+fn rewrap_all(config: &Config, arguments: &Arguments, named: &[String]) -> anyhow::Result<Outcome> {
+    let (names, recipients) = crate::cli::find_recipients(&config.path, named)?;
     let identities = arguments.key.require(config)?;
     super::complete_changes(config)?;
     let objects: Vec<PathBuf> =
@@ -56,28 +65,27 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let cause = super::cause(Some(&arguments.reason));
     let progress = Progress::start("rewrapping".to_owned());
     let readers = Readers { identities: &identities, recipients: &recipients, names: &names };
-    let outcome = crate::cli::as_service(config, || {
+    crate::cli::as_service(config, || {
         let key = SigningKey::from_source(&config.keys.signing).context("receipts are signed by this host")?;
         let mut append = |records| crate::cli::record_all(config, records);
         let mut books = Books { trail: &config.audit.dir, append: &mut append };
         let report = |done| progress.set(done, total);
         rewrap(&config.vault.dir, &objects, &readers, &key, &cause, &mut books, &report)
-    })?;
-    drop(progress);
-    if outcome.sealed_to_others > 0 || !outcome.problems.is_empty() {
-        crate::cli::record(config, in_vain(arguments, &outcome))?;
-    }
-    say(&outcome, arguments.json)
+    })
 }
 
-/// What was tried and not done; each object that was done has a record of its own.
-fn in_vain(arguments: &Arguments, outcome: &Outcome) -> Record {
-    Record::new(Timestamp::now(), Action::VaultRewrapped, audit::Outcome::Failure)
+/// What was tried and not done, or that it came to no end; each object that was done has a record of its own.
+fn in_vain(arguments: &Arguments, outcome: Option<&Outcome>) -> Record {
+    let record = Record::new(Timestamp::now(), Action::VaultRewrapped, audit::Outcome::Failure)
         .field("user", crate::cli::user())
         .veild("filter", arguments.selection.described(arguments.sealed.into()))
-        .veild("sealed_to_others", json!(outcome.sealed_to_others))
-        .veild("problems", json!(outcome.problems.len()))
-        .veild("reason", arguments.reason.as_str())
+        .veild("reason", arguments.reason.as_str());
+    match outcome {
+        Some(outcome) => record
+            .veild("sealed_to_others", json!(outcome.sealed_to_others))
+            .veild("problems", json!(outcome.problems.len())),
+        None => record,
+    }
 }
 
 fn say(outcome: &Outcome, json: bool) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use crate::cli::progress::Progress;
 use crate::config::Config;
 use crate::fsutil::printable_path;
 use crate::keys::SigningKey;
-use crate::vault::{Evidence, Told};
+use crate::vault::{Evidence, Told, VaultVerdict};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -34,9 +34,21 @@ pub struct Arguments {
 }
 
 pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
-    let Arguments { identity, public_key, rate, reason, json } = arguments;
-    let key = crate::cli::verifying_key(config, public_key.as_deref())?;
-    let identities = identity.read(config)?;
+    let verdict = verify(config, arguments);
+    let record = record(arguments, verdict.as_ref().ok());
+    match crate::cli::record(config, record) {
+        // Somebody who only has the public key checks what anybody may; and why it failed comes first.
+        Err(error) if verdict.is_err() || SigningKey::from_source(&config.keys.signing).is_err() => {
+            eprintln!("this verification stands in no audit trail: {error:#}");
+        }
+        recorded => recorded?,
+    }
+    say(&verdict?, arguments.json)
+}
+
+fn verify(config: &Config, arguments: &Arguments) -> anyhow::Result<VaultVerdict> {
+    let key = crate::cli::verifying_key(config, arguments.public_key.as_deref())?;
+    let identities = arguments.identity.read(config)?;
     let progress = Progress::start("verifying the vault".to_owned());
     let report = |done, total| progress.set(done, total);
     // Before the vault is looked at: what is audited is visible.
@@ -47,28 +59,27 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
             None
         }
     };
-    let evidence = Evidence { identities: identities.as_ref(), told, rate: *rate };
-    let verdict = crate::vault::verify(&config.vault.dir, &key, evidence, &report)?;
-    drop(progress);
-    let record = Record::new(
-        Timestamp::now(),
-        Action::VaultVerified,
-        if verdict.problems.is_empty() { Outcome::Success } else { Outcome::Failure },
-    )
-    .field("user", crate::cli::user())
-    .veild("objects", json!(verdict.objects))
-    .veild("archived", json!(verdict.archived))
-    .veild("problems", json!(verdict.problems.len()))
-    .veild("reason", json!(reason));
-    match crate::cli::record(config, record) {
-        // Somebody who only has the public key checks what anybody may.
-        Err(error) if SigningKey::from_source(&config.keys.signing).is_err() => {
-            eprintln!("this verification stands in no audit trail: {error:#}");
-        }
-        recorded => recorded?,
-    }
-    if *json {
-        crate::cli::print_json(&verdict)?;
+    let evidence = Evidence { identities: identities.as_ref(), told, rate: arguments.rate };
+    Ok(crate::vault::verify(&config.vault.dir, &key, evidence, &report)?)
+}
+
+/// `None`: it came to no end.
+fn record(arguments: &Arguments, verdict: Option<&VaultVerdict>) -> Record {
+    let holds = verdict.is_some_and(|verdict| verdict.problems.is_empty());
+    let record =
+        Record::new(Timestamp::now(), Action::VaultVerified, if holds { Outcome::Success } else { Outcome::Failure })
+            .field("user", crate::cli::user())
+            .veild("reason", json!(arguments.reason));
+    let Some(verdict) = verdict else { return record };
+    record
+        .veild("objects", json!(verdict.objects))
+        .veild("archived", json!(verdict.archived))
+        .veild("problems", json!(verdict.problems.len()))
+}
+
+fn say(verdict: &VaultVerdict, json: bool) -> anyhow::Result<()> {
+    if json {
+        crate::cli::print_json(verdict)?;
     } else {
         let others = match verdict.sealed_to_others {
             0 => String::new(),
