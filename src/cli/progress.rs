@@ -10,13 +10,20 @@ pub struct Progress(ProgressBar);
 impl Progress {
     /// Begins; `what` stands before the bar: "masking people.csv".
     pub fn start(what: String) -> Progress {
+        Progress::drawn("{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left", what)
+    }
+
+    /// Begins where nobody knows how much there is.
+    pub fn counting(what: String) -> Progress {
+        Progress::drawn("{msg}: {bytes}, {bytes_per_sec}", what)
+    }
+
+    fn drawn(template: &str, what: String) -> Progress {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let draws = std::io::stderr().is_terminal() && !is_dumb;
         let target = if draws { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let style =
-            ProgressStyle::with_template("{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")
-                .expect("the template is checked by every use")
-                .progress_chars("=> ");
+            ProgressStyle::with_template(template).expect("the template is checked by every use").progress_chars("=> ");
         Progress(ProgressBar::with_draw_target(Some(0), target).with_style(style).with_message(what))
     }
 
@@ -24,6 +31,16 @@ impl Progress {
     pub fn set(&self, done: u64, total: u64) {
         self.0.set_length(total);
         self.0.set_position(done);
+    }
+
+    /// Says how many bytes are done.
+    pub fn count(&self, done: u64) {
+        self.0.set_position(done);
+    }
+
+    /// Prints a line that stays, with the progress out of its way.
+    pub fn aside(&self, print: impl FnOnce()) {
+        self.0.suspend(print);
     }
 }
 

@@ -2,8 +2,8 @@
 //! landing's `keep` goes. Its records go through the clerk like all others; a kill at any moment is made good by the next
 //! look.
 
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,9 +16,10 @@ use crate::audit::{AuditError, Record};
 use crate::config::Config;
 use crate::fsutil::PathError;
 use crate::keys::SigningKey;
+use crate::vault::Damaged;
 use crate::vault::change::{self, Books, Cause};
 use crate::vault::lock::Lock;
-use crate::vault::prune::{Pruned, Retention, prune};
+use crate::vault::prune::{Look, Pruned, Retention, prune};
 
 /// Time between two looks for what has been kept long enough.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
@@ -32,6 +33,7 @@ pub(super) struct Keeper {
     looked: Option<Instant>,
     /// What stood in the way last.
     said: Option<String>,
+    damaged: Arc<Mutex<Damaged>>,
 }
 
 /// Nothing more can go now.
@@ -47,7 +49,7 @@ enum KeeperError {
 
 impl Keeper {
     pub fn new(signing: SigningKey, papers: Sender<Paper>, events: mpsc::Sender<Event>) -> Keeper {
-        Keeper { signing, papers, events, at_work: false, looked: None, said: None }
+        Keeper { signing, papers, events, at_work: false, looked: None, said: None, damaged: Arc::default() }
     }
 
     pub fn is_at_work(&self) -> bool {
@@ -62,9 +64,11 @@ impl Keeper {
         }
         self.looked = Some(Instant::now());
         let (config, signing) = (config.clone(), self.signing.clone());
-        let (papers, events) = (self.papers.clone(), self.events.clone());
+        let (papers, events, damaged) = (self.papers.clone(), self.events.clone(), self.damaged.clone());
         let keep = move || {
-            let kept = keep(&config, &signing, &papers).map_err(|error| chain(&error));
+            // Whatever a look that has panicked left: what it remembers was found.
+            let mut damaged = damaged.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = keep(&config, &signing, &papers, &mut damaged).map_err(|error| chain(&error));
             let _ = events.blocking_send(Event::Kept(kept)); // the loop may have ended
         };
         // Without a thread there is another look later.
@@ -89,7 +93,12 @@ impl Keeper {
 }
 
 /// Returns how many objects are old enough and damaged.
-fn keep(config: &Config, signing: &SigningKey, papers: &Sender<Paper>) -> Result<u64, KeeperError> {
+fn keep(
+    config: &Config,
+    signing: &SigningKey,
+    papers: &Sender<Paper>,
+    damaged: &mut Damaged,
+) -> Result<u64, KeeperError> {
     let mut append = |records: Vec<Record>| match records.is_empty() {
         true => await_others(config),
         false => record(papers, records),
@@ -113,7 +122,8 @@ fn keep(config: &Config, signing: &SigningKey, papers: &Sender<Paper>) -> Result
             "an object was older than its landing's `keep` and has gone; its tombstone stays"
         );
     };
-    let outcome = prune(dir, &retention, Timestamp::now(), signing, &Cause::default(), &mut books, &mut note)?;
+    let look = Look { note: &mut note, report: &|_| {}, damaged };
+    let outcome = prune(dir, &retention, Timestamp::now(), signing, &Cause::default(), &mut books, look)?;
     Ok(outcome.problems.len() as u64)
 }
 

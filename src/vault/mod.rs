@@ -18,6 +18,7 @@ use crate::job::JobId;
 use crate::keys::{SigningKey, VerifyingKey};
 
 pub mod change;
+mod damaged;
 pub mod export;
 mod intent;
 mod list;
@@ -31,6 +32,7 @@ mod told;
 mod tombstone;
 mod verify;
 
+pub use damaged::Damaged;
 pub use list::{Entry, list, list_archive, of_job};
 pub use receipt::{Amendment, MAX_RECEIPT_BYTES, RECEIPT_VERSION, Receipt, ReceiptOutput, ReceiptPolicy, Signed};
 pub use told::Told;

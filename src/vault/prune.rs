@@ -2,6 +2,7 @@
 //!
 //! What is held ([`Hold`]), younger than its landing's `keep`, or not as its receipt says, stays.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,11 +15,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::change::{self, Books, Cause, Change, Deed};
+use super::damaged::{Damaged, Stamp};
 use super::list::{Day, days, objects_below};
 use super::lock::Lock;
 use super::path::day_of;
 use super::publish::is_inside;
-use super::receipt::Signed;
+use super::receipt::{Receipt, Signed};
 use super::tombstone::TOMBSTONE_VERSION;
 pub use super::tombstone::{Pruned, Tombstone, Why};
 use super::verify::Problem;
@@ -110,6 +112,15 @@ pub struct Outcome {
     pub problems: Vec<Problem>,
 }
 
+/// What whoever prunes is told, and what is remembered of one time for the next.
+pub struct Look<'a> {
+    /// Each object that has gone, or would go.
+    pub note: &'a mut (dyn FnMut(&Pruned) + Send),
+    /// Bytes that were read so far.
+    pub report: &'a (dyn Fn(u64) + Sync),
+    pub damaged: &'a mut Damaged,
+}
+
 /// What is looked for, and what it is checked with.
 struct Search<'a, S> {
     dir: &'a Path,
@@ -118,6 +129,9 @@ struct Search<'a, S> {
     /// What is held is not read: it stays.
     holds: Vec<Hold>,
     signed: S,
+    report: &'a dyn Fn(u64),
+    read: Cell<u64>,
+    damaged: RefCell<&'a mut Damaged>,
 }
 
 impl<S: Fn(&[u8], &str) -> bool> Search<'_, S> {
@@ -134,7 +148,7 @@ impl<S: Fn(&[u8], &str) -> bool> Search<'_, S> {
                 continue;
             }
             for path in objects_below(self.dir, &path)? {
-                match self.candidate(&path, before, why).or_else(|_| self.at_rest(&path, before, why)) {
+                match self.due(&path, before, why) {
                     Ok(found) => due.extend(found),
                     Err(what) => outcome.problems.push(Problem { path, what: format!("stays: {what}") }),
                 }
@@ -149,14 +163,24 @@ impl<S: Fn(&[u8], &str) -> bool> Search<'_, S> {
         Ok(outcome)
     }
 
-    /// As [`Search::candidate`], with nobody replacing or removing the object meanwhile.
-    fn at_rest(&self, path: &Path, before: Timestamp, why: Why) -> Result<Option<Pruned>, String> {
+    /// As [`Search::candidate`], also of an object that somebody was replacing or removing meanwhile. Under the lock, for
+    /// which others wait, only such a one is read again.
+    fn due(&self, path: &Path, before: Timestamp, why: Why) -> Result<Option<Pruned>, String> {
+        let stamp = Stamp::of(self.dir, path);
+        let what = match self.candidate(path, &stamp, before, why) {
+            Ok(found) => return Ok(found),
+            Err(what) => what,
+        };
         let _lock = Lock::shared(self.dir).map_err(|error| error.to_string())?;
-        if self.dir.join(path).exists() { self.candidate(path, before, why) } else { Ok(None) }
+        let now = Stamp::of(self.dir, path);
+        if !now.is_there() {
+            return Ok(None);
+        }
+        if now == stamp { Err(what) } else { self.candidate(path, &now, before, why) }
     }
 
     /// An object that was sealed before a moment, if it is byte for byte what its signed receipt says, or held.
-    fn candidate(&self, path: &Path, before: Timestamp, why: Why) -> Result<Option<Pruned>, String> {
+    fn candidate(&self, path: &Path, stamp: &Stamp, before: Timestamp, why: Why) -> Result<Option<Pruned>, String> {
         let Signed { receipt, sha256: receipt_sha256 } = Signed::read(self.dir, path, &self.signed)?;
         if receipt.sealed_at >= before {
             return Ok(None);
@@ -174,24 +198,40 @@ impl<S: Fn(&[u8], &str) -> bool> Search<'_, S> {
             why,
         };
         if !is_held(&object, &self.holds) {
-            let object =
-                open_regular(&self.dir.join(path)).map_err(|error| format!("cannot read: {}", error.source))?;
-            verify::is_as_said(object, &receipt, &|_| {})?;
+            self.look_at(path, stamp, &receipt)?;
         }
         Ok(Some(object))
     }
+
+    /// Whether an object is what its receipt says; one that was not is not read again as long as nobody touches it.
+    fn look_at(&self, path: &Path, stamp: &Stamp, receipt: &Receipt) -> Result<(), String> {
+        let mut damaged = self.damaged.borrow_mut();
+        if let Some(what) = damaged.known(path, stamp) {
+            return Err(what);
+        }
+        let object = open_regular(&self.dir.join(path)).map_err(|error| format!("cannot read: {}", error.source))?;
+        let before = self.read.get();
+        let report = |bytes: u64| {
+            self.read.set(before + bytes);
+            (self.report)(before + bytes);
+        };
+        let compared = verify::compare(object, receipt, &report).map_err(|error| format!("cannot read: {error}"))?;
+        compared.inspect_err(|what| damaged.remember(path, stamp, what))
+    }
 }
 
-/// What [`prune`] would do now; `note` is told each object that would go.
+/// What [`prune`] would do now.
 pub fn survey(
     dir: &Path,
     retention: &Retention,
     now: Timestamp,
     key: &VerifyingKey,
     holds: Vec<Hold>,
-    note: &mut dyn FnMut(&Pruned),
+    look: Look<'_>,
 ) -> Result<Outcome, PathError> {
-    let search = Search { dir, retention, now, holds, signed: signed_by(key) };
+    let Look { note, report, damaged } = look;
+    let (read, damaged) = (Cell::new(0), RefCell::new(damaged));
+    let search = Search { dir, retention, now, holds, signed: signed_by(key), report, read, damaged };
     search.each_due::<PathError>(|batch, outcome| {
         let (held, due): (Vec<_>, Vec<_>) = batch.into_iter().partition(|object| is_held(object, &search.holds));
         outcome.add(held.len(), &due, note);
@@ -208,7 +248,7 @@ impl Outcome {
     }
 }
 
-/// Removes what is due at `now`, after what a crash had cut off; `note` is told each object that has gone.
+/// Removes what is due at `now`, after what a crash had cut off.
 pub fn prune<E: From<PathError> + From<AuditError>>(
     dir: &Path,
     retention: &Retention,
@@ -216,12 +256,15 @@ pub fn prune<E: From<PathError> + From<AuditError>>(
     key: &SigningKey,
     cause: &Cause,
     books: &mut Books<'_, E>,
-    note: &mut dyn FnMut(&Pruned),
+    look: Look<'_>,
 ) -> Result<Outcome, E> {
     change::recover(dir, &Lock::alone(dir)?, books)?;
     let verifying = key.verifying();
     let recorded_after = audit::last_seq(books.trail)?;
-    let search = Search { dir, retention, now, holds: hold::list(books.trail)?, signed: signed_by(&verifying) };
+    let (holds, signed) = (hold::list(books.trail)?, signed_by(&verifying));
+    let Look { note, report, damaged } = look;
+    let (read, damaged) = (Cell::new(0), RefCell::new(damaged));
+    let search = Search { dir, retention, now, holds, signed, report, read, damaged };
     search.each_due::<E>(|mut batch, outcome| {
         let lock = Lock::alone(dir)?;
         // Under the lock: a hold that is in force before this is honoured, a later one finds the lock taken. What was held

@@ -343,3 +343,40 @@ fn a_pipe_among_receipts_or_intents_holds_no_start_up() {
     let refused = recover(&dir, |_| Ok::<_, PathError>(false)).unwrap_err();
     assert_eq!((refused.path, refused.source.to_string()), (intent, "not a regular file".to_owned()));
 }
+
+#[test]
+fn what_is_damaged_is_read_once_and_holds_up_nobody() {
+    use crate::vault::prune::{Look, Retention, survey};
+    let (temp, dir) = vault();
+    crate::keys::generate_signing(&temp.path().join("k")).unwrap();
+    let key = SigningKey::load(&temp.path().join("k")).unwrap();
+    let object = dir.join(publish_one(&dir, &finished(&dir, 1_760_000_000, b"sealed")).unwrap().object);
+    let (receipt, signature) = siblings(&object).unwrap();
+    fs::remove_file(&signature).unwrap();
+    fs::write(&signature, key.sign(NAMESPACE, &fs::read(&receipt).unwrap())).unwrap();
+    let damage = |content: &[u8]| {
+        fs::remove_file(&object).unwrap();
+        fs::write(&object, content).unwrap();
+    };
+    let retention = Retention { older_than: Some(std::time::Duration::ZERO), ..Retention::default() };
+    let mut damaged = Damaged::default();
+    let mut look = || {
+        let read = std::sync::atomic::AtomicU64::new(0);
+        let report = |bytes| {
+            // Whoever changes something need not wait for it.
+            assert!(lock::Lock::try_alone(&dir).unwrap().is_some());
+            read.store(bytes, std::sync::atomic::Ordering::Relaxed);
+        };
+        let look = Look { note: &mut |_| {}, report: &report, damaged: &mut damaged };
+        let found = survey(&dir, &retention, Timestamp::now(), &key.verifying(), Vec::new(), look).unwrap();
+        (found.objects, found.problems.len(), read.into_inner())
+    };
+    lock::Lock::alone(&dir).unwrap();
+    assert_eq!(look(), (1, 0, 6));
+    damage(b"Sealed");
+    assert_eq!((look(), look()), ((0, 1, 6), (0, 1, 0)));
+    damage(b"sealed, and more");
+    assert_eq!((look(), look()), ((0, 1, 16), (0, 1, 0)));
+    damage(b"sealed");
+    assert_eq!(look(), (1, 0, 6));
+}

@@ -7,12 +7,14 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::audit::{self, Action, Record, hold};
+use crate::cli::progress::Progress;
 use crate::cli::{Problems, plural};
 use crate::config::Config;
 use crate::fsutil::printable_path;
 use crate::keys::SigningKey;
+use crate::vault::Damaged;
 use crate::vault::change::Books;
-use crate::vault::prune::{Outcome, Pruned, Retention, prune, survey};
+use crate::vault::prune::{Look, Outcome, Pruned, Retention, prune, survey};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -42,19 +44,23 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
         "no landing has `keep`: nothing ever goes by itself; `--older-than 90d` says what shall go now"
     );
     let mut gone = Vec::new();
+    let progress = Progress::counting("reading what is to go".to_owned());
     let outcome = {
         let mut note = |object: &Pruned| match arguments.json {
             true => gone.push(object.clone()),
-            false => println!("{}  {}  {}", object.job, object.sealed_at, object.path),
+            false => progress.aside(|| println!("{}  {}  {}", object.job, object.sealed_at, object.path)),
         };
+        let report = |bytes| progress.count(bytes);
+        let look = Look { note: &mut note, report: &report, damaged: &mut Damaged::default() };
         match arguments.dry_run {
-            true => would_prune(config, &retention, &mut note),
+            true => would_prune(config, &retention, look),
             false => {
-                let pruned = do_prune(config, arguments, &retention, &mut note);
+                let pruned = do_prune(config, arguments, &retention, look);
                 crate::cli::recorded_if_failed(config, pruned, || in_vain(arguments, None))
             }
         }?
     };
+    drop(progress);
     if !outcome.problems.is_empty() && !arguments.dry_run {
         crate::cli::record(config, in_vain(arguments, Some(&outcome)))?;
     }
@@ -89,23 +95,18 @@ fn in_vain(arguments: &Arguments, outcome: Option<&Outcome>) -> Record {
     }
 }
 
-fn would_prune(config: &Config, retention: &Retention, note: &mut dyn FnMut(&Pruned)) -> anyhow::Result<Outcome> {
+fn would_prune(config: &Config, retention: &Retention, look: Look<'_>) -> anyhow::Result<Outcome> {
     let holds = hold::list(&config.audit.dir)?;
     let key = crate::cli::verifying_key(config, None)?;
-    Ok(survey(&config.vault.dir, retention, Timestamp::now(), &key, holds, note)?)
+    Ok(survey(&config.vault.dir, retention, Timestamp::now(), &key, holds, look)?)
 }
 
-fn do_prune(
-    config: &Config,
-    arguments: &Arguments,
-    retention: &Retention,
-    note: &mut (dyn FnMut(&Pruned) + Send),
-) -> anyhow::Result<Outcome> {
+fn do_prune(config: &Config, arguments: &Arguments, retention: &Retention, look: Look<'_>) -> anyhow::Result<Outcome> {
     let cause = super::cause(arguments.reason.as_deref());
     crate::cli::as_service(config, || {
         let key = SigningKey::from_source(&config.keys.signing).context("tombstones are signed by this host")?;
         let mut append = |records| crate::cli::record_all(config, records);
         let mut books = Books { trail: &config.audit.dir, append: &mut append };
-        prune(&config.vault.dir, retention, Timestamp::now(), &key, &cause, &mut books, note)
+        prune(&config.vault.dir, retention, Timestamp::now(), &key, &cause, &mut books, look)
     })
 }
