@@ -1,6 +1,7 @@
 //! The host's signing key, and the half of it that others check with.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ pub fn generate_signing(path: &Path) -> Result<(), KeyError> {
             private.set_comment("veild");
             place(path, 0o600, private.to_openssh(LineEnding::LF).map_err(fail)?.as_bytes())?;
             crate::faults::point("signing_key_placed");
-            VerifyingKey { key: private.public_key().clone() }
+            VerifyingKey::of(private.public_key().clone())
         }
     };
     let texts = [public.openssh(), public.allowed_signers()];
@@ -47,7 +48,8 @@ pub fn generate_signing(path: &Path) -> Result<(), KeyError> {
 #[derive(Clone)]
 pub struct SigningKey {
     key: Arc<ed25519_dalek::SigningKey>,
-    public: PublicKey,
+    /// Its public half, and those of the keys before it.
+    verifying: Arc<VerifyingKey>,
 }
 
 impl std::fmt::Debug for SigningKey {
@@ -77,7 +79,8 @@ impl SigningKey {
         let pair = pair.try_into().map_err(|_| fail("its public half is another key's".to_owned()))?;
         let pair = Arc::new(pair);
         locked::lock(&*pair);
-        Ok(SigningKey { key: pair, public: key.public_key().clone() })
+        let verifying = VerifyingKey::of(key.public_key().clone()).with_earlier(source)?;
+        Ok(SigningKey { key: pair, verifying: Arc::new(verifying) })
     }
 
     /// An armoured SSH signature (`ssh-keygen -Y verify` checks it) over `message` in `namespace`.
@@ -85,63 +88,126 @@ impl SigningKey {
         let sign = || {
             let signed = SshSig::signed_data(namespace, HASH, message)?;
             let signature = Signature::new(Algorithm::Ed25519, self.key.sign(&signed).to_vec())?;
-            SshSig::new(self.public.key_data().clone(), namespace, HASH, signature)?.to_pem(LineEnding::LF)
+            SshSig::new(self.verifying.key().key_data().clone(), namespace, HASH, signature)?.to_pem(LineEnding::LF)
         };
         sign().expect("an ed25519 key signs any message in a named namespace")
     }
 
     pub fn verifying(&self) -> VerifyingKey {
-        VerifyingKey { key: self.public.clone() }
+        VerifyingKey::clone(&self.verifying)
     }
 }
 
-/// The public half of a signing key.
+/// What signatures are checked with: the public half of a signing key, and of those that it has replaced.
 #[derive(Clone, Debug)]
 pub struct VerifyingKey {
+    /// Never empty; the first is the key in use.
+    signers: Vec<AllowedSigner>,
+}
+
+/// A line of an allowed-signers file. Its times are not looked at: what is signed has its own.
+#[derive(Clone, Debug)]
+struct AllowedSigner {
     key: PublicKey,
+    /// What it may sign; `None`: everything.
+    namespaces: Option<String>,
+}
+
+impl AllowedSigner {
+    /// `None` for lines of other keys, and of certificate authorities.
+    fn parse(line: &str) -> Option<Result<AllowedSigner, ssh_key::Error>> {
+        let (options, key) = line.split_at(line.find("ssh-ed25519 ")?);
+        if line.trim_start().starts_with('#') || options.split([' ', ',']).any(|word| word == "cert-authority") {
+            return None;
+        }
+        let namespaces = options.split_once("namespaces=\"").and_then(|(_, rest)| rest.split_once('"'));
+        let namespaces = namespaces.map(|(namespaces, _)| namespaces.to_owned());
+        Some(PublicKey::from_openssh(key).map(|key| AllowedSigner { key, namespaces }))
+    }
+
+    fn may_sign(&self, namespace: &str) -> bool {
+        self.namespaces.as_ref().is_none_or(|all| all.split(',').any(|it| it == namespace || it == "*"))
+    }
 }
 
 impl VerifyingKey {
-    /// Reads `F.pub` in OpenSSH's format, or the first ssh-ed25519 key of an allowed-signers file.
+    fn of(key: PublicKey) -> VerifyingKey {
+        VerifyingKey { signers: vec![AllowedSigner { key, namespaces: None }] }
+    }
+
+    /// The key in use.
+    fn key(&self) -> &PublicKey {
+        &self.signers[0].key
+    }
+
+    /// Reads `F.pub` in OpenSSH's format, or all ssh-ed25519 keys of an allowed-signers file.
     pub fn load(path: &Path) -> Result<VerifyingKey, KeyError> {
         let fail = |what: String| KeyError(format!("cannot read public key {}: {what}", path.display()));
         let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-        let key = lines.filter_map(|line| line.find("ssh-ed25519 ").map(|at| &line[at..])).next();
-        let key = key.ok_or_else(|| fail("it holds no ssh-ed25519 key".to_owned()))?;
-        let key = PublicKey::from_openssh(key).map_err(|error| fail(error.to_string()))?;
-        Ok(VerifyingKey { key })
+        let signers = text.lines().filter_map(AllowedSigner::parse).collect::<Result<Vec<_>, _>>();
+        let signers = signers.map_err(|error| fail(error.to_string()))?;
+        if signers.is_empty() {
+            return Err(fail("it holds no ssh-ed25519 key".to_owned()));
+        }
+        Ok(VerifyingKey { signers })
     }
 
-    /// The public half of a signing key; where its file is not for this user to read, the one beside it.
+    /// The public half of a signing key, and those of earlier ones; where its file is not for this user to read, the one beside
+    /// it.
     pub fn of_signing_key(source: &KeySource) -> Result<VerifyingKey, KeyError> {
         match (SigningKey::from_source(source), source) {
             (Ok(key), _) => Ok(key.verifying()),
-            (Err(error), KeySource::File(path)) => VerifyingKey::load(&with_suffix(path, ".pub")).map_err(|_| error),
+            (Err(error), KeySource::File(path)) => {
+                let public = VerifyingKey::load(&with_suffix(path, ".pub")).map_err(|_| error)?;
+                public.with_earlier(source)
+            }
             (Err(error), KeySource::Command(_)) => Err(error),
         }
     }
 
+    /// With all keys of the allowed-signers file beside a signing key, which keeps those that it has replaced.
+    fn with_earlier(mut self, source: &KeySource) -> Result<VerifyingKey, KeyError> {
+        let KeySource::File(secret) = source else { return Ok(self) };
+        let path = with_suffix(secret, ".allowed_signers");
+        let Ok(metadata) = fs::metadata(&path) else { return Ok(self) };
+        // Whoever may change the key may change this.
+        let of_key = fs::metadata(secret).map_or(0, |metadata| metadata.uid());
+        let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        if metadata.mode() & 0o022 != 0 || (own != 0 && ![0, own, of_key].contains(&owner)) {
+            return Err(KeyError(format!(
+                "others may change whose signatures are believed: give {path} to root, and run: chmod 0644 {path}",
+                path = path.display()
+            )));
+        }
+        let earlier = VerifyingKey::load(&path)?.signers.into_iter();
+        let own = self.key().key_data().clone();
+        self.signers.extend(earlier.filter(|it| *it.key.key_data() != own));
+        Ok(self)
+    }
+
     /// As `ssh-keygen -l` shows it.
     pub fn fingerprint(&self) -> String {
-        self.key.fingerprint(HashAlg::Sha256).to_string()
+        self.key().fingerprint(HashAlg::Sha256).to_string()
     }
 
     /// As `ssh-keygen` leaves it in a file.
     fn openssh(&self) -> String {
-        let text = self.key.to_openssh().expect("a key that was made or read can be written");
+        let text = self.key().to_openssh().expect("a key that was made or read can be written");
         format!("{}\n", text.trim_end())
     }
 
-    /// A line for `ssh-keygen -Y verify`.
+    /// Lines for `ssh-keygen -Y verify`.
     pub fn allowed_signers(&self) -> String {
-        let mut bare = self.key.clone();
-        bare.set_comment("");
-        let bare = bare.to_openssh().expect("a key that was read can be written");
-        format!("veild namespaces=\"veild-audit,veild-receipt\" {}\n", bare.trim_end())
+        let line = |key: &PublicKey| {
+            let mut bare = key.clone();
+            bare.set_comment("");
+            let bare = bare.to_openssh().expect("a key that was read can be written");
+            format!("veild namespaces=\"veild-audit,veild-receipt\" {}\n", bare.trim_end())
+        };
+        self.signers.iter().map(|signer| line(&signer.key)).collect()
     }
 
-    /// Whether the armoured signature is this key's over the message in the namespace.
+    /// Whether the armoured signature is this key's, or an earlier one's, over the message in the namespace.
     pub fn verify(&self, namespace: &str, message: &[u8], armoured: &str) -> Result<(), KeyError> {
         let signature =
             SshSig::from_pem(armoured).map_err(|error| KeyError(format!("no armoured SSH signature: {error}")))?;
@@ -150,7 +216,11 @@ impl VerifyingKey {
         if canonical.trim_end() != armoured.trim_end() {
             return Err(KeyError("the signature's armour has been altered".to_owned()));
         }
-        self.key
+        let is_signer = |it: &&AllowedSigner| it.may_sign(namespace) && it.key.key_data() == signature.public_key();
+        let signer = self.signers.iter().find(is_signer);
+        let signer = signer.ok_or_else(|| KeyError("the signature does not hold: it is of another key".to_owned()))?;
+        signer
+            .key
             .verify(namespace, message, &signature)
             .map_err(|error| KeyError(format!("the signature does not hold: {error}")))
     }

@@ -184,3 +184,36 @@ fn who_opened_which_job_stands_in_the_audit_trail() {
     assert_eq!(veild["reason"], "ticket 7");
     assert!(opened["file"]["path"].as_str().unwrap().ends_with(veild["object"].as_str().unwrap()));
 }
+
+#[test]
+fn what_was_signed_before_the_signing_key_was_replaced_still_verifies() {
+    let sandbox = Sandbox::new();
+    let seal = |name: &str| {
+        sandbox.drop_file(name, crate::crash::GOOD);
+        sandbox.run_until_idle();
+    };
+    seal("before.csv");
+    let new = sandbox.path("new.key");
+    assert!(sandbox.veild(&["key", "generate", "signing", "--out", new.to_str().unwrap()]).status.success());
+    let (old_signers, new_signers) =
+        (sandbox.site("signing.key.allowed_signers"), sandbox.path("new.key.allowed_signers"));
+    let both = [fs::read_to_string(&new_signers).unwrap(), fs::read_to_string(&old_signers).unwrap()].concat();
+    fs::write(&old_signers, &both).unwrap();
+    for suffix in ["", ".pub"] {
+        let from = format!("{}{suffix}", new.display());
+        fs::rename(from, sandbox.site(&format!("signing.key{suffix}"))).unwrap();
+    }
+    seal("after.csv");
+    let problems = |deed: &[&str]| sandbox.json(deed)["problems"].as_array().unwrap().len();
+    assert_eq!((problems(&["vault", "verify"]), problems(&["audit", "verify"])), (0, 0));
+    let elsewhere = ["audit", "verify", "--public-key", old_signers.to_str().unwrap()];
+    assert_eq!(problems(&elsewhere), 0);
+    // The new one alone vouches for nothing that was before it.
+    fs::write(&old_signers, fs::read_to_string(&new_signers).unwrap()).unwrap();
+    assert!(problems(&["vault", "verify"]) > 0 && problems(&["audit", "verify"]) > 0);
+    // Nobody else may add to those that are believed.
+    fs::set_permissions(&old_signers, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let refused = sandbox.veild(&["run", "--once"]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("chmod 0644"));
+    fs::set_permissions(&old_signers, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+}
