@@ -96,14 +96,27 @@ impl From {
     }
 }
 
+/// Reads on within the file. Behind its end there would be nothing without an error, and a length that a page's header
+/// tells would be passed over for ever.
+pub(super) struct Within(From);
+
+impl Read for Within {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(out)? {
+            0 if !out.is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => Ok(count),
+        }
+    }
+}
+
 impl ChunkReader for Window {
-    type T = BufReader<From>;
+    type T = BufReader<Within>;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
         if start > self.len {
             return Err(ParquetError::EOF("behind the end of the file".to_owned()));
         }
-        Ok(BufReader::with_capacity(BUFFER, self.from(start)))
+        Ok(BufReader::with_capacity(BUFFER, Within(self.from(start))))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {

@@ -3,10 +3,11 @@
 use std::io::{BufReader, Read, Seek};
 
 use arrow_ipc::reader::read_footer_length;
-use arrow_ipc::{CompressionType, MessageHeader, RecordBatch, root_as_footer, root_as_message};
+use arrow_ipc::{CompressionType, Message, MessageHeader, RecordBatch, root_as_footer, root_as_message};
 
-use super::MAGIC;
+use super::{ADVICE, MAGIC};
 use crate::pipeline::expansion::Expansion;
+use crate::pipeline::fault::of_file;
 use crate::pipeline::source::retry;
 use crate::pipeline::window::Window;
 use crate::pipeline::{Failure, Limits};
@@ -24,39 +25,43 @@ pub(super) struct Messages {
     pub compression: Option<CompressionType>,
     /// Bytes that come out of compressed buffers.
     expanded: u64,
+    /// The reader may take a message that could not be looked at.
+    unseen: bool,
 }
 
-/// Looks at all messages, up to one that cannot be read: the reader will say what is wrong with it.
+/// Looks at all messages, in a stream up to one that cannot be read: the reader will say what is wrong with it.
 ///
 /// # Errors
 ///
 /// [`Failure::Reject`] where more comes out of the file than its limits allow: each buffer says itself how long it
-/// becomes, and is believed by its reader.
+/// becomes, and is believed by its reader. Also for a message that only the reader might understand.
 pub(super) fn look(window: &Window, limits: &Limits) -> Result<Messages, Failure> {
     let mut messages = Messages::default();
-    let _ = messages.walk(window);
+    messages.walk(window);
     if let Some(error) = window.failure() {
         return Err(retry("read the input", &error));
+    }
+    if messages.unseen {
+        return Err(Failure::Reject(of_file("malformed_file", "a batch of the Arrow IPC file cannot be read", ADVICE)));
     }
     Expansion::of(window.size(), *limits).check(messages.expanded)?;
     Ok(messages)
 }
 
 impl Messages {
-    /// `None` at the end of the messages, or where they cannot be read.
-    fn walk(&mut self, window: &Window) -> Option<()> {
+    fn walk(&mut self, window: &Window) {
         let mut magic = [0; MAGIC.len()];
-        window.from(0).read_exact(&mut magic).ok()?;
-        if magic == MAGIC {
-            return self.blocks(window);
+        if window.from(0).read_exact(&mut magic).is_ok() && magic == MAGIC {
+            self.unseen = self.blocks(window).is_none();
+            return;
         }
-        let mut at = 0;
-        loop {
-            at = self.message(window, at)?;
+        let mut at = Some(0);
+        while let Some(here) = at {
+            at = self.message(window, here);
         }
     }
 
-    /// The messages that a file's footer names.
+    /// The messages that a file's footer names; `None` where one cannot be read.
     fn blocks(&mut self, window: &Window) -> Option<()> {
         let mut tail = [0; TAIL];
         let end = window.size().checked_sub(TAIL as u64)?;
@@ -67,12 +72,18 @@ impl Messages {
         let footer = root_as_footer(&footer).ok()?;
         let blocks = footer.recordBatches().into_iter().flatten().chain(footer.dictionaries().into_iter().flatten());
         for block in blocks {
-            self.message(window, u64::try_from(block.offset()).ok()?)?;
+            // Message and body stand where the footer says: the reader does not look at what the message says before it.
+            let (at, length) = (u64::try_from(block.offset()).ok()?, u64::try_from(block.metaDataLength()).ok()?);
+            let mut head = Vec::new();
+            window.from(at).take(length.min(LONGEST_HEAD as u64 + 1)).read_to_end(&mut head).ok()?;
+            let head =
+                head.strip_prefix(&CONTINUATION).unwrap_or(&head).get(4..).filter(|it| it.len() <= LONGEST_HEAD)?;
+            self.add(root_as_message(head).ok()?, at.checked_add(length)?, window);
         }
         Some(())
     }
 
-    /// Looks at the message that begins at a place; where the next one does.
+    /// Looks at the message of a stream that begins at a place; where the next one does.
     fn message(&mut self, window: &Window, at: u64) -> Option<u64> {
         let mut reader = BufReader::new(window.from(at));
         let mut word = [0; 4];
@@ -80,11 +91,21 @@ impl Messages {
         if word == CONTINUATION {
             reader.read_exact(&mut word).ok()?;
         }
-        let length = usize::try_from(u32::from_le_bytes(word)).ok().filter(|it| (1..=LONGEST_HEAD).contains(it))?;
+        let length = u32::from_le_bytes(word) as usize;
+        self.unseen = length > LONGEST_HEAD;
+        if length == 0 || self.unseen {
+            return None;
+        }
         let mut head = Vec::new();
         (&mut reader).take(length as u64).read_to_end(&mut head).ok()?;
         let message = root_as_message(&head).ok()?;
         let body = reader.stream_position().ok()?;
+        self.add(message, body, window);
+        // Forward only: a length below zero must not lead round and round.
+        body.checked_add(u64::try_from(message.bodyLength()).ok()?)
+    }
+
+    fn add(&mut self, message: Message<'_>, body: u64, window: &Window) {
         let batch = match message.header_type() {
             MessageHeader::RecordBatch => message.header_as_record_batch(),
             MessageHeader::DictionaryBatch => message.header_as_dictionary_batch().and_then(|it| it.data()),
@@ -95,8 +116,6 @@ impl Messages {
             self.compression = self.compression.or(compression);
             self.expanded = self.expanded.saturating_add(expanded(batch, body, window));
         }
-        // Forward only: a length below zero must not lead round and round.
-        body.checked_add(u64::try_from(message.bodyLength()).ok()?)
     }
 }
 
