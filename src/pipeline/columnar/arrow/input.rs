@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Read};
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, RecordBatch};
 use arrow_ipc::CompressionType;
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -10,6 +10,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 use super::{ADVICE, MAGIC, messages};
 use crate::pipeline::columnar::Opened;
 use crate::pipeline::columnar::parquet::Records;
+use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::of_file;
 use crate::pipeline::source::retry;
 use crate::pipeline::window::{From, Window};
@@ -27,20 +28,24 @@ pub(super) struct Input {
     /// Of Arrow's buffers.
     pub compression: Option<CompressionType>,
     batches: u64,
+    /// Counts the places of all arrays: those of some types take no byte.
+    expansion: Expansion,
 }
 
 impl Input {
     pub(super) fn open(opened: &Opened<'_>) -> Result<Input, Failure> {
+        let expansion = Expansion::of(opened.len, opened.reading.limits);
         if opened.format == Format::Parquet {
             let records = Records::open(opened)?;
             let window = records.window.clone();
-            return Ok(Input { reader: Reader::Parquet(Box::new(records)), window, compression: None, batches: 0 });
+            let reader = Reader::Parquet(Box::new(records));
+            return Ok(Input { reader, window, compression: None, batches: 0, expansion });
         }
         let window = Window::new(opened.file.clone(), opened.len);
         // Before the reader, which believes every length that it is told.
         let messages = messages::look(&window, &opened.reading.limits)?;
         let reader = reader(&window).map_err(|_| blame(&window, "the schema of the Arrow IPC file"))?;
-        Ok(Input { reader, window, compression: messages.compression, batches: 0 })
+        Ok(Input { reader, window, compression: messages.compression, batches: 0, expansion })
     }
 
     pub(super) fn schema(&self) -> SchemaRef {
@@ -63,7 +68,12 @@ impl Input {
             Reader::Parquet(records) => (records.next(), "Parquet"),
         };
         self.batches += 1;
-        next.transpose().map_err(|_| blame(&self.window, &format!("batch {} of the {name} file", self.batches)))
+        let next = next.transpose();
+        let next = next.map_err(|_| blame(&self.window, &format!("batch {} of the {name} file", self.batches)))?;
+        if let Some(batch) = &next {
+            self.expansion.add(places(batch))?;
+        }
+        Ok(next)
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -73,6 +83,17 @@ impl Input {
             Reader::Parquet(records) => records.position(),
         }
     }
+}
+
+/// The length of all arrays of a batch, nested ones included.
+fn places(batch: &RecordBatch) -> u64 {
+    let mut left: Vec<_> = batch.columns().iter().map(|column| column.to_data()).collect();
+    let mut count = batch.num_rows() as u64;
+    while let Some(data) = left.pop() {
+        count = count.saturating_add(data.len() as u64);
+        left.extend_from_slice(data.child_data());
+    }
+    count
 }
 
 fn reader(window: &Window) -> Result<Reader, ArrowError> {

@@ -35,7 +35,7 @@ pub(super) fn schema(schema: &Schema) -> Result<SchemaRef, Failure> {
 fn is_stored(data_type: &DataType) -> bool {
     match data_type {
         DataType::Timestamp(TimeUnit::Second, _) | DataType::Time32(TimeUnit::Second) => false,
-        DataType::Date64 | DataType::Union(..) => false,
+        DataType::Date64 | DataType::Union(..) | DataType::FixedSizeBinary(0) => false,
         DataType::Struct(fields) => fields.iter().all(|field| is_stored(field.data_type())),
         DataType::List(inner)
         | DataType::LargeList(inner)

@@ -59,8 +59,8 @@ impl<'p> Container<'p> {
         Ok(Container { window, metadata, has_index, expansion, progress: opened.progress, reached: AtomicU64::new(0) })
     }
 
-    /// Adds what came out of masked columns: a few bytes can stand for one long value a million times. Such values also
-    /// take their time within one row group: each batch of them shows that there is life.
+    /// Adds what came out of columns that are looked at: a few bytes can stand for one long value a million times. Such values
+    /// also take their time within one row group: each batch of them shows that there is life.
     pub(super) fn add_expanded(&self, bytes: usize) -> Result<(), Failure> {
         (self.progress)(self.reached.load(Ordering::Relaxed));
         self.expansion.add(bytes as u64)

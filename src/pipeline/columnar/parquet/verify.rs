@@ -53,8 +53,8 @@ pub(super) fn look(
         for (column, reader) in readers.iter_mut().enumerate() {
             let batch = Batch::read(reader, metadata.column(column).column_descr(), &pace);
             let batch = batch.map_err(|error| blame(error, column))?;
-            // A few bytes can stand for any number of values.
-            container.add_expanded(batch.values.len())?;
+            // A few bytes can stand for any number of values, and of long ones.
+            container.add_expanded(batch.values.bytes().max(batch.values.len()))?;
             if batches.first().is_some_and(|first| first.records != batch.records) {
                 return Err(Failure::Reject(unreadable(place(column), &making.leaves[column].public_path)));
             }

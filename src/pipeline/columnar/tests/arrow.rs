@@ -277,3 +277,32 @@ fn a_survey_sees_every_path() {
     let input = crate::pipeline::tests::file(&file(&[ints], None));
     assert_eq!(crate::pipeline::survey(input, &Reading::default(), true).unwrap().rows, 1);
 }
+
+#[test]
+fn arrays_without_bytes_are_bounded() {
+    use arrow_array::{FixedSizeListArray, LargeListArray, NullArray, RunArray};
+    const MANY: usize = 1 << 30;
+    let item = Arc::new(Field::new("item", DataType::Null, true));
+    let nulls: ArrayRef = Arc::new(NullArray::new(MANY));
+    let offsets = OffsetBuffer::new(vec![0, MANY as i64].into());
+    let list = LargeListArray::try_new(item.clone(), offsets, nulls.clone(), None).unwrap();
+    let none: ArrayRef = Arc::new(NullArray::new(0));
+    let lists = FixedSizeListArray::try_new_with_length(item, 0, none, None, MANY).unwrap();
+    let runs = RunArray::<Int64Type>::try_new(&vec![MANY as i64].into(), &StringArray::from(vec!["x"])).unwrap();
+    let all: [ArrayRef; 4] = [nulls, Arc::new(list), Arc::new(lists), Arc::new(runs)];
+    for array in all {
+        let name = format!("{:?}", array.data_type());
+        let batch = RecordBatch::try_from_iter_with_nullable([("a", array, true)]).unwrap();
+        for input in [file(std::slice::from_ref(&batch), None), stream(std::slice::from_ref(&batch), None)] {
+            let refused = fault(&input, &Reading::default(), &policy(&["**=keep"]));
+            assert_eq!(refused.code, "expansion_exceeded", "{name}");
+        }
+    }
+    let nothing = arrow_array::FixedSizeBinaryArray::try_new_with_len(0, arrow_buffer::Buffer::default(), None, 3);
+    let batch = RecordBatch::try_from_iter([("a", Arc::new(nothing.unwrap()) as ArrayRef)]).unwrap();
+    let to = crate::pipeline::Writing { format: crate::pipeline::OutputFormat::Parquet, ..Default::default() };
+    match run(&stream(&[batch], None), &Reading::default(), &policy(&["a=keep"]), to) {
+        Err(crate::pipeline::Failure::Reject(fault)) => assert_eq!(fault.code, "unconvertible_column"),
+        other => panic!("{other:?}"),
+    }
+}

@@ -248,6 +248,8 @@ fn one_long_value_many_times_is_bounded() {
     assert!(input.len() < 20_000, "{}", input.len());
     assert_eq!(fault(&input, &Reading::default(), &policy(&["a=hash"])).code, "expansion_exceeded");
     assert!(run(&input, &Reading::default(), &policy(&["a=keep"]), Compress::Same).is_ok());
+    let scanned = Policy { verify: crate::policy::Verify::Block, ..policy(&["a=keep"]) };
+    assert_eq!(fault(&input, &Reading::default(), &scanned).code, "expansion_exceeded");
 }
 
 /// As Arrow's C++ writes a table of one column without rows, with and without a dictionary.
