@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_array::{
+    ArrayRef, Decimal128Array, DurationMillisecondArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use parquet::arrow::ArrowWriter;
 
 use crate::sandbox::{Sandbox, files_below};
@@ -165,6 +167,24 @@ fn few_bytes_that_would_become_many_are_quarantined_within_the_memory_of_a_worke
     assert_eq!((&reason["code"], &reason["attempts"]), (&"expansion_exceeded".into(), &0.into()), "{reason}");
     assert!(reason["row"].as_u64().unwrap() > 4000, "{reason}");
     sandbox.assert_audit_holds();
+}
+
+#[test]
+fn lengths_of_time_stay_such_in_parquet() {
+    let sandbox = Sandbox::new();
+    sandbox.edit_config("policy = \"people\"", "policy = \"people\"\noutput.format = \"parquet\"");
+    sandbox.edit_config("unlisted = \"reject\"", "unlisted = \"keep\"\nmissing = \"ignore\"");
+    let lengths: ArrayRef = Arc::new(DurationMillisecondArray::from(vec![Some(-1500), None]));
+    let batch = RecordBatch::try_from_iter([("for", lengths)]).unwrap();
+    let mut writer = arrow_ipc::writer::StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    sandbox.drop_file("lengths.arrows", writer.into_inner().unwrap());
+    sandbox.run_until_idle();
+    let table = "import sys, pyarrow.parquet as p\nt = p.read_table(sys.argv[1])\nprint(t.schema.types, t['for'].cast('int64').to_pylist())";
+    if let Some(read) = read_by(&sandbox, ".parquet.age", table) {
+        assert_eq!(read, "[DurationType(duration[ms])] [-1500, None]\n");
+    }
+    assert_eq!(sandbox.receipts()[0]["output"]["format"], "parquet");
 }
 
 #[test]
