@@ -16,7 +16,7 @@ use arrow_schema::{DataType, Field, Schema};
 
 use super::{CANARY, KEEP_ALL, holds, masked, people, rules};
 use crate::pipeline::tests::{fault, policy, run};
-use crate::pipeline::{Compress, Reading};
+use crate::pipeline::{Compress, Failure, Reading};
 use crate::policy::{Policy, Verify};
 
 fn options(compression: Option<CompressionType>) -> IpcWriteOptions {
@@ -304,5 +304,20 @@ fn arrays_without_bytes_are_bounded() {
     match run(&stream(&[batch], None), &Reading::default(), &policy(&["a=keep"]), to) {
         Err(crate::pipeline::Failure::Reject(fault)) => assert_eq!(fault.code, "unconvertible_column"),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn places_beyond_all_files_are_the_file_s_fault() {
+    let batch = RecordBatch::try_from_iter([("a", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]).unwrap();
+    let input = file(&[batch], None);
+    for at in input.len() / 2..input.len() - 8 {
+        for place in [i64::MIN, i64::MAX] {
+            let mut moved = input.clone();
+            moved[at..at + 8].copy_from_slice(&place.to_le_bytes());
+            let result = run(&moved, &Reading::default(), &policy(&["**=keep"]), Compress::Same);
+            let is_ours = matches!(result, Err(Failure::Retry { .. } | Failure::Defect { .. }));
+            assert!(!is_ours, "byte {at}: {:?}", result.map(|(_, report)| report));
+        }
     }
 }
