@@ -10,8 +10,8 @@
 //!    below the daemon ([`seal::plugin`]).
 //! 6. [`pipeline`] runs there: it tells the format by the content, scans it, cuts the cells of the masked columns out
 //!    ([`policy`] says which), masks them as Polars columns ([`mask`]), splices them back between the original bytes,
-//!    looks for leaks in what goes out, converts it where the landing says so, and seals it ([`seal`]). Of columnar files the masked columns alone are written anew,
-//!    and archives go through it member by member.
+//!    looks for leaks in what goes out, converts it where the landing says so, and seals it ([`seal`]). Of columnar files
+//!    whose rows all stay the masked columns alone are written anew; archives go through it member by member.
 //! 7. [`vault`] publishes receipt, signature and object, in this order, durably, and all outputs of a file or none; a
 //!    rejected file goes to [`quarantine`] with its reason. What can be seen there is changed through a journal only:
 //!    pruned ([`vault::prune`]), or sealed to other readers ([`vault::rewrap`]).
