@@ -218,8 +218,14 @@ pub fn rotate_masking(
     let text = source::read_file(path)?;
     let keys = MaskingKeys::parse(&text).map_err(|error| KeyError(format!("{}: {error}", path.display())))?;
     let version = keys.current_version().checked_add(1).ok_or(KeyError("there are no more versions".to_owned()))?;
-    if keys.current().active_from > active_from {
-        return Err(KeyError(format!("version {} comes into force later than that", keys.current_version())));
+    // Without a time a version is in force from its making on; behind one that has a time it needs its own.
+    let current = keys.current().active_from;
+    let active_from = active_from.or(current.map(|_| now));
+    if let Some(current) = current.filter(|current| active_from.is_some_and(|from| from < *current)) {
+        let version = keys.current_version();
+        return Err(KeyError(format!(
+            "version {version} comes into force at {current}; give --from with that or a later time"
+        )));
     }
     let metadata = fs::metadata(path).map_err(fail)?;
     let end = if text.ends_with('\n') { "" } else { "\n" };

@@ -9,7 +9,7 @@
 //! and on flash, erased keys may survive below.
 
 use std::fmt::Write;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -136,9 +136,9 @@ impl EpochKey {
 
     /// `None` when there is none.
     pub fn load(path: &Path) -> Result<Option<EpochKey>, AuditError> {
-        let mut file = match File::open(path) {
+        let mut file = match fsutil::open_regular(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.at("open", path)?,
+            opened => opened?,
         };
         let metadata = file.metadata().at("stat", path)?;
         if metadata.mode() & 0o077 != 0 {

@@ -1,9 +1,9 @@
 //! Where a key comes from: a file, of which a systemd credential is one, or the output of a command, for secret managers.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -57,8 +57,12 @@ impl KeySource {
 /// Reads a secret from a file that nobody but its owner (and its group, for reading) may touch.
 pub fn read_file(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let fail = |error: std::io::Error| KeyError(format!("cannot read key file {}: {error}", path.display()));
-    let file = File::open(path).map_err(fail)?;
+    // A link may lead to a key; a FIFO would be waited for.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fail)?;
     let metadata = file.metadata().map_err(fail)?;
+    if !metadata.is_file() {
+        return Err(KeyError(format!("key file {} is not a regular file", path.display())));
+    }
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o037 != 0 {
         return Err(KeyError(format!(

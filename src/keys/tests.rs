@@ -115,6 +115,29 @@ fn a_version_comes_into_force_at_its_time() {
 }
 
 #[test]
+fn a_version_that_is_in_force_keeps_up_no_rotation() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("k");
+    let at = |second| Timestamp::from_second(second).unwrap();
+    generate_masking(&path, at(0)).unwrap();
+    assert_eq!(rotate_masking(&path, at(0), Some(at(5)), |_| Ok(())).unwrap(), 2);
+    assert_eq!(rotate_masking(&path, at(10), None, |_| Ok(())).unwrap(), 3);
+    assert_eq!(MaskingKeys::load(&path).unwrap().current_version(), 3);
+    assert_eq!(rotate_masking(&path, at(20), Some(at(4_000_000_000)), |_| Ok(())).unwrap(), 4);
+    let refused = rotate_masking(&path, at(30), None, |_| Ok(())).unwrap_err().0;
+    assert!(refused.contains("version 4 comes into force at 2096-10-02") && refused.contains("--from"), "{refused}");
+}
+
+#[test]
+fn a_pipe_is_no_key_and_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("k");
+    assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&path).status().unwrap().success());
+    let refused = [MaskingKeys::load(&path).unwrap_err(), SigningKey::load(&path).unwrap_err()];
+    assert!(refused.iter().all(|error| error.0.contains("not a regular file")), "{refused:?}");
+}
+
+#[test]
 fn a_signing_key_without_its_public_halves_gets_them_and_stays_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("signing.key");

@@ -76,7 +76,7 @@ impl Broken {
             Kind::TooLong { limit } => (
                 "record_too_long",
                 format!("a record is longer than {limit} bytes, in {place}"),
-                "Look for a stray opening quote at this place; if the record is right, raise max_record_bytes.",
+                "Look for a stray opening quote at this place; if the record is right, raise `max_record` in the limits.",
             ),
             Kind::Comment => ("comment", format!("a comment begins in {place}"), "Have the sender leave comments out."),
             Kind::InvalidUtf8 => (
