@@ -238,6 +238,9 @@ fn read_header(data: &[u8], rules: &Rules) -> Result<(u8, Record, usize), Refusa
     if let Some(at) = first_invalid(&data[..record.end]) {
         return Err(refusal("invalid_utf8", Some(0), None, Some(at)));
     }
+    if record.cells.iter().any(|cell| !cell.quoted && cell.value.contains(&b'\r')) {
+        return Err(refusal("bare_carriage_return", None, None, None));
+    }
     Ok((delimiter, record, start))
 }
 
