@@ -114,6 +114,7 @@ pub(super) struct State {
     /// Claimed files that wait until the places can be written again, or there is somebody to seal them to.
     held: HashSet<JobId>,
     passphrases: Passphrases,
+    /// Version and fingerprint of the one that the workers have.
     masking_key: (u32, String),
     /// By name of the group.
     group_alerts: BTreeMap<String, GroupAlert>,
@@ -465,19 +466,6 @@ impl State {
                 self.tell_status();
             }
         }
-    }
-
-    /// The line that `systemctl status` shows.
-    fn tell_status(&self) {
-        let mut status = format!("{} in flight, {} waiting", self.jobs.len(), self.candidates.len());
-        if let Some((landing, why)) = self.paused.first_key_value() {
-            status.push_str(&format!("; {} PAUSED, {landing}: {why}", self.paused.len()));
-        }
-        if let Some(Rejected { why, .. }) = &self.rejected {
-            status.push_str(&format!("; CONFIGURATION REFUSED, the old one is in force: {why}"));
-        }
-        let line = status.replace('\n', "; "); // another line would be another variable
-        tell_systemd(&[sd_notify::NotifyState::Status(&line)]);
     }
 
     fn on_request(&mut self, request: Request, answer: oneshot::Sender<Value>) {

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::State;
+use super::reload::Rejected;
 use crate::daemon::reload::NEEDS_RESTART;
+use crate::daemon::tell_systemd;
 use crate::telemetry::{advice, notices};
 
 /// Codes of what the state itself knows better than the log's lines, or what the quarantine lists.
@@ -30,6 +32,19 @@ const TOLD_OTHERWISE: [&str; 16] = [
 ];
 
 impl State {
+    /// The line that `systemctl status` shows.
+    pub(super) fn tell_status(&self) {
+        let mut status = format!("{} in flight, {} waiting", self.jobs.len(), self.candidates.len());
+        if let Some((landing, why)) = self.paused.first_key_value() {
+            status.push_str(&format!("; {} PAUSED, {landing}: {why}", self.paused.len()));
+        }
+        if let Some(Rejected { why, .. }) = &self.rejected {
+            status.push_str(&format!("; CONFIGURATION REFUSED, the old one is in force: {why}"));
+        }
+        let line = status.replace('\n', "; "); // another line would be another variable
+        tell_systemd(&[sd_notify::NotifyState::Status(&line)]);
+    }
+
     pub(super) fn status(&self) -> Value {
         let now = Timestamp::now();
         let alerts = self.alerts(now);
