@@ -32,6 +32,11 @@ impl Expansion {
         Expansion { limits, size, expanded: AtomicU64::new(0) }
     }
 
+    /// Most columns of what a conversion makes, where each of them takes memory of its own.
+    pub(super) fn max_columns(&self) -> usize {
+        self.limits.max_paths
+    }
+
     /// # Errors
     ///
     /// [`Failure::Reject`] once more has come out than the limits allow.

@@ -296,7 +296,7 @@ pub struct Limits {
     pub max_expansion: u64,
     /// Deepest nesting of objects and arrays.
     pub max_depth: usize,
-    /// Most different paths of nested values in one file.
+    /// Most different paths of nested values in one file, and columns of what is converted to Parquet.
     pub max_paths: usize,
     /// Most members of an archive.
     pub max_members: usize,

@@ -169,6 +169,39 @@ fn few_bytes_that_would_become_many_are_quarantined_within_the_memory_of_a_worke
     sandbox.assert_audit_holds();
 }
 
+/// As many columns as fit into a record: refused for Parquet before its worker meets its limits, and done in time where
+/// columns cost nothing.
+#[test]
+fn the_widest_files_neither_exhaust_nor_hang_a_worker() {
+    let sandbox = Sandbox::new();
+    sandbox.add_landing("wide", "quiet = \"0s\"\noutput.format = \"parquet\"");
+    sandbox.edit_config("min_free = ", "worker_timeout = \"20s\"\nmin_free = ");
+    sandbox.edit_config("policy = \"people\"", "policy = \"people\"\noutput.format = \"ndjson\"");
+    let policy = "[policy.people]\nmissing = \"ignore\"\nverify = \"off\"";
+    sandbox.edit_config("[policy.people]", policy);
+    sandbox.edit_config("unlisted = \"reject\"", "unlisted = \"keep\"");
+    let wide = |columns: usize, rows: usize| {
+        let names: Vec<String> = (0..columns).map(|column| format!("c{column}")).collect();
+        format!("{}\n{}", names.join(","), format!("{}\n", vec!["x"; columns].join(",")).repeat(rows))
+    };
+    sandbox.drop_file("lines.csv", wide(200_000, 1));
+    sandbox.drop_file("more.csv", wide(5_000, 300));
+    fs::write(sandbox.site("wide/refused.csv"), wide(200_000, 1)).unwrap();
+    fs::write(sandbox.site("wide/table.csv"), wide(4096, 1)).unwrap();
+    sandbox.run_until_idle();
+    let reason = &sandbox.quarantined()[0];
+    assert_eq!((&reason["original_name"], &reason["code"]), (&"refused.csv".into(), &"too_many_paths".into()));
+    let sentence = reason["sentence"].as_str().unwrap();
+    assert!(sentence.contains("200000 columns") && sentence.contains("`max_paths` lets 4096"), "{reason}");
+    let receipts = sandbox.receipts();
+    let mut sealed: Vec<&str> = receipts.iter().map(|it| it["original_name"].as_str().unwrap()).collect();
+    sealed.sort_unstable();
+    assert_eq!(sealed, ["lines.csv", "more.csv", "table.csv"]);
+    let log = sandbox.log();
+    assert!(!log.contains("worker_died") && !log.contains("worker_hung"), "{log}");
+    sandbox.assert_audit_holds();
+}
+
 #[test]
 fn lengths_of_time_stay_such_in_parquet() {
     let sandbox = Sandbox::new();

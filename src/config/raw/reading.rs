@@ -33,7 +33,7 @@ pub struct Limits {
     pub max_expansion: Option<u64>,
     /// Deepest nesting of JSON, Parquet and Arrow.
     pub max_depth: Option<usize>,
-    /// Most different paths in a file of JSON, Parquet or Arrow.
+    /// Most different paths in a file of JSON, Parquet or Arrow, and columns of what is converted to Parquet.
     pub max_paths: Option<usize>,
     /// Most members of an archive.
     pub max_members: Option<usize>,

@@ -59,6 +59,15 @@ impl Made {
         Made { bytes: Vec::new(), rows: 0, expansion }
     }
 
+    /// Begins a table, whose beginning is not yet handed on.
+    fn begin(&mut self, writing: Writing, names: &[String]) -> Result<Table, Failure> {
+        // A writer of Parquet holds buffers, a compressor and a decompressor for each column: some 120 KB.
+        if writing.format == OutputFormat::Parquet && names.len() > self.expansion.max_columns() {
+            return Err(Failure::Reject(too_wide(names.len(), self.expansion.max_columns())));
+        }
+        Table::begin(writing, names, &mut self.bytes)
+    }
+
     /// Counts a row of so many bytes, and hands on what has come together.
     fn row(&mut self, bytes: usize, write: Write<'_>) -> Result<(), Failure> {
         self.rows += 1;
@@ -82,7 +91,7 @@ impl Converter {
         expansion: Arc<Expansion>,
     ) -> Result<Converter, Failure> {
         let mut made = Made::new(expansion);
-        let table = Some(Table::begin(writing, names, &mut made.bytes)?);
+        let table = Some(made.begin(writing, names)?);
         Ok(Converter { records: Records::Delimited(rows), writing, table, made })
     }
 
@@ -143,7 +152,7 @@ fn tabulate(
         if names.is_empty() {
             return records.each(piece, &mut |_, _| Err(Failure::Reject(no_columns())));
         }
-        *table = Some(Table::begin(writing, &names, &mut made.bytes)?);
+        *table = Some(made.begin(writing, &names)?);
     }
     let table = table.as_mut().ok_or_else(|| internal("a table was not begun"))?;
     let (width, is_csv) = (table.width(), writing.format == OutputFormat::Csv);
@@ -176,6 +185,13 @@ pub(super) fn check_header<'n>(mut names: impl Iterator<Item = &'n str>) -> Resu
         "Drop the column by a pattern that matches its name, or set `output.format` to \"ndjson\" or \"same\".";
     let column = Some(format!("column {}", column + 1));
     Err(Failure::Reject(Fault { column, ..of_file("unconvertible_column", &sentence, advice) }))
+}
+
+fn too_wide(columns: usize, limit: usize) -> Fault {
+    let sentence = format!("{columns} columns would go into one Parquet file, and `max_paths` lets {limit} do so");
+    let advice = "Drop columns, set `output.format` to \"ndjson\" or \"same\", or raise `max_paths` in the limits, and \
+                  `worker_memory` by 120 KB for each column.";
+    of_file("too_many_paths", &sentence, advice)
 }
 
 fn no_columns() -> Fault {

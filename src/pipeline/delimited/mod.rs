@@ -82,11 +82,17 @@ impl Fates<'_> {
         self.columns.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// Whether a column is looked at for the sake of others, of its rows, or by the leak scan.
-    fn looks_at(&self, column: usize) -> bool {
-        let sifts = self.sifting.as_ref().is_some_and(|sifting| sifting.columns.contains(&column));
-        let is_beside = || self.columns.iter().any(|(_, fate)| fate.beside() == Some(column));
-        !self.watched.is_empty() || sifts || is_beside()
+    /// For each column whether its cells are wanted: changed, or looked at for the sake of others, of its rows, or by the
+    /// leak scan.
+    fn touched(&self) -> Vec<bool> {
+        let is_watched = !self.watched.is_empty();
+        let fates = self.columns.iter().map(|(_, fate)| fate);
+        let mut touched: Vec<bool> = fates.clone().map(|fate| is_watched || !matches!(fate, Fate::Keep)).collect();
+        let sifted = self.sifting.iter().flat_map(|sifting| sifting.columns.iter().copied());
+        for column in fates.filter_map(Fate::beside).chain(sifted) {
+            touched[column] = true;
+        }
+        touched
     }
 }
 
@@ -275,8 +281,8 @@ fn splicers<'a>(
         if plan.columns.len() != width || left == 0 {
             return Err(internal("a plan does not fit the header"));
         }
-        for (column, (want, (_, fate))) in wanted.iter_mut().zip(&plan.columns).enumerate() {
-            *want |= !matches!(fate, Fate::Keep) || (left == 1 && width > 1) || plan.looks_at(column);
+        for (want, touched) in wanted.iter_mut().zip(plan.touched()) {
+            *want |= touched || (left == 1 && width > 1);
         }
     }
     let touched: Vec<usize> = (0..width).filter(|&column| wanted[column]).collect();

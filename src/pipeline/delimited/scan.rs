@@ -108,7 +108,8 @@ impl Scanner {
             in_quotes: false,
             skip: usize::MAX,
         };
-        walk.out.spans.reserve(data.len() / SHORT_RECORD * self.touched.len());
+        // No record has fewer bytes than columns, its line ending counted.
+        walk.out.spans.reserve(data.len() / SHORT_RECORD.max(self.columns) * self.touched.len());
         let structure = disguise(data, self.escape);
         let done = self.walk(&mut walk, &structure).and_then(|()| self.finish(&mut walk, &structure, eof));
         let done = done.map_err(|broken| self.or_too_long(broken, walk.out.end, data.len()));

@@ -258,6 +258,27 @@ fn cell() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z é]{0,20}", "[a-z][a-z\"\r]{0,9}[a-z]", "\"([a-zü,\n\r]|\"\"){0,70}\""]
 }
 
+/// The room that is reserved must not be that of records which so many columns do not fit into.
+#[test]
+fn wide_records_take_memory_by_their_cells() {
+    let columns = 20_000;
+    let finder = Finder::new(Scanner::needles(b',', Some(b'"')));
+    let scanner = Scanner {
+        delimiter: b',',
+        quote: Some(b'"'),
+        escape: None,
+        comment: None,
+        columns,
+        max_record_bytes: 1 << 20,
+        touched: (0..columns).collect(),
+        ends: false,
+        finder,
+    };
+    let data = format!("{}\n", ",".repeat(columns - 1)).repeat(20);
+    let scanned = scanner.scan(data.as_bytes(), true);
+    assert_eq!((scanned.rows, scanned.spans.len(), scanned.spans.capacity()), (20, 20 * columns, 20 * columns));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 

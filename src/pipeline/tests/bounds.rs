@@ -65,6 +65,24 @@ fn few_bytes_may_not_stand_for_any_number_of_fields() {
     assert!(fault.advice.contains("`max_expansion`"), "{fault:?}");
 }
 
+/// Its writer holds buffers for each column.
+#[test]
+fn parquet_has_no_more_columns_than_paths_are_allowed() {
+    let csv = |width: usize| {
+        let names: Vec<String> = (0..width).map(|column| format!("c{column}")).collect();
+        format!("{}\n{}\n", names.join(","), vec!["x"; width].join(",")).into_bytes()
+    };
+    let reading = Reading { limits: Limits { max_paths: 20, ..Limits::default() }, ..Reading::default() };
+    let fault = refusal(&csv(21), &reading, OutputFormat::Parquet);
+    assert_eq!(fault.code, "too_many_paths");
+    assert_eq!(fault.sentence, "21 columns would go into one Parquet file, and `max_paths` lets 20 do so");
+    let dropping = Policy { columns: policy(&["c0=drop"]).columns, ..keep_all() };
+    run(&csv(21), &reading, &dropping, to(OutputFormat::Parquet)).unwrap();
+    for (width, format) in [(20, OutputFormat::Parquet), (21, OutputFormat::Ndjson), (21, OutputFormat::Csv)] {
+        run(&csv(width), &reading, &keep_all(), to(format)).unwrap();
+    }
+}
+
 #[test]
 fn members_of_an_archive_expand_together() {
     let lines = String::from_utf8(wide(1000, 600)).unwrap();

@@ -58,9 +58,8 @@ pub(super) fn run<'a>(
     if plans.iter().any(|plan| plan.columns.len() != width) {
         return Err(internal("a plan does not fit the header"));
     }
-    let touches =
-        |column: usize, plan: &Fates<'_>| !matches!(plan.columns[column].1, Fate::Keep) || plan.looks_at(column);
-    let is_touched = |column: &usize| plans.iter().any(|plan| touches(*column, plan));
+    let touched: Vec<Vec<bool>> = plans.iter().map(Fates::touched).collect();
+    let is_touched = |column: &usize| touched.iter().any(|plan| plan[*column]);
     let layout = Layout {
         widths: dialect.widths.iter().map(|width| *width as usize).collect(),
         names: plans.first().map(Fates::names).unwrap_or_default(),
