@@ -22,6 +22,7 @@ mod init;
 mod key;
 mod man;
 mod mask;
+mod memory;
 mod policy;
 mod progress;
 mod quarantine;
@@ -187,6 +188,9 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         crate::plaintext::guard()?;
     }
     let config = &arguments.config;
+    if matches!(arguments.command, Command::Mask(_) | Command::Detect(_) | Command::Policy(_)) {
+        memory::hold_to_that_of_a_worker(config)?;
+    }
     match arguments.command {
         Command::Run(run) => run::run(config, &run),
         Command::Demo(demo) => demo::run(&demo),

@@ -30,6 +30,8 @@ const PRESETS: [(&str, &str); 3] = [
     ("pci-dss", include_str!("presets/pci-dss.toml")),
 ];
 const STATE_DIR: &str = "/var/lib/veild";
+/// What a worker may take where no configuration says so.
+pub const WORKER_MEMORY_BYTES: u64 = 1 << 30;
 
 /// A whole configuration; every value is usable as it stands.
 #[derive(Clone, Debug, PartialEq)]

@@ -77,7 +77,7 @@ fn offer_to_oom_killer() -> io::Result<()> {
 }
 
 /// Limits what this process may allocate (RLIMIT_DATA: RLIMIT_AS would count mere reservations).
-fn limit_memory(bytes: u64) -> io::Result<()> {
+pub fn limit_memory(bytes: u64) -> io::Result<()> {
     rlimit::setrlimit(rlimit::Resource::DATA, bytes, bytes)
 }
 

@@ -155,6 +155,22 @@ fn a_file_that_needs_too_much_memory_hurts_only_itself() {
     assert_eq!((quarantined.len(), &quarantined[0]["code"]), (1, &"worker_died".into()));
 }
 
+/// What is tried by hand meets the limit that the daemon would meet.
+#[test]
+fn commands_that_read_a_file_take_no_more_than_a_worker() {
+    let sandbox = Sandbox::new();
+    sandbox.edit_config("quiet = ", "limits.max_record = \"512MiB\"\nquiet = ");
+    let (before, after) = GOOD.split_at(GOOD.len() - 2);
+    let huge = sandbox.path("huge.csv");
+    fs::write(&huge, [before, &"x".repeat(100 << 20), after].concat()).unwrap();
+    sandbox.edit_config("min_free = ", "worker_memory = \"128MiB\"\nmin_free = ");
+    let test = ["policy", "test", huge.to_str().unwrap(), "--policy", "people", "--landing", "people"];
+    let stopped = sandbox.veild(&test);
+    let said = String::from_utf8_lossy(&stopped.stderr);
+    assert_eq!(stopped.status.code(), Some(1), "{said}");
+    assert!(said.contains("`worker_memory` in [daemon] is 134217728 bytes"), "{said}");
+}
+
 /// A daemon's death leaves its workers behind for a moment; they must not meddle with what the next one does.
 #[test]
 fn a_worker_that_has_lost_its_daemon_harms_nothing() {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::locate::Findings;
 use super::spanned::Spanned;
 use super::units::{ByteSize, Span};
-use super::{Audit, Config, Daemon, Keys, Landing, Log, LogFormat, Quarantine, Rotation, Vault, raw};
+use super::{
+    Audit, Config, Daemon, Keys, Landing, Log, LogFormat, Quarantine, Rotation, Vault, WORKER_MEMORY_BYTES, raw,
+};
 use crate::keys::KeySource;
 use crate::pipeline::DigestKind;
 use crate::policy::Policy;
@@ -167,7 +169,7 @@ fn daemon(raw: raw::Daemon, findings: &mut Findings<'_>) -> Daemon {
     });
     let max_attempts = at_least_one(max_attempts, 3, 100) as u32;
     let place = raw.worker_memory.as_ref().map_or(0..0, Spanned::span);
-    let worker_memory = size(raw.worker_memory.map(Spanned::into_inner), 1 << 30);
+    let worker_memory = size(raw.worker_memory.map(Spanned::into_inner), WORKER_MEMORY_BYTES);
     if worker_memory < LEAST_WORKER_MEMORY {
         findings.add(place, "`worker_memory` must be at least 128MiB");
     }
