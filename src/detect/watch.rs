@@ -33,6 +33,9 @@ const REMEMBERED_BY_ALL: usize = 1 << 18;
 const BELIEVED: f32 = 0.8;
 /// Log-odds above which one cell is enough.
 const PROVED: f32 = 4.6;
+/// What it says that something is called by a number written like a payment card's or one of [`BY_FORM`], in log-odds:
+/// nothing else is called so.
+const CALLED_SO: f32 = 3.0;
 /// Of cells written like a class by their form alone one in so many must be valid: a date and a check digit pass more
 /// often in numbers made of dates than in others.
 const VALID_ONE_IN: u32 = 3;
@@ -45,6 +48,8 @@ const PASSED_OVER: [Class; 1] = [Class::UsEin];
 /// One column's name, read once.
 pub struct Watch {
     hints: Hints,
+    /// What is looked at are names.
+    of_names: bool,
 }
 
 /// A cell written like a class, in a block.
@@ -105,7 +110,18 @@ impl Glimpses {
 impl Watch {
     /// Reads a column's name, or the last key of a path.
     pub fn new(name: &str) -> Watch {
-        Watch { hints: Hints::of(name) }
+        Watch { hints: Hints::of(name), of_names: false }
+    }
+
+    /// For the names of columns, or the keys of objects, at a path.
+    pub fn of_names(path: &str) -> Watch {
+        Watch { hints: Hints::of(path), of_names: true }
+    }
+
+    /// What the column's name says of a class, in log-odds.
+    fn named(&self, class: Class) -> f32 {
+        let is_called_so = self.of_names && (class == Class::PaymentCard || BY_FORM.contains(&class));
+        self.hints.odds(class) + if is_called_so { CALLED_SO } else { 0.0 }
     }
 
     /// Looks at one cell; `digest` tells it from others, `row` is its row in the block.
@@ -304,7 +320,7 @@ impl Evidence {
         for ((class, _), shown) in &self.shown {
             let is_usual = shown.tally.passed * VALID_ONE_IN >= shown.tally.written;
             let is_proved = shown.proved > 0 && (shown.is_marked || is_usual);
-            let is_believed = || shown.tally.confidence(watch.hints.odds(*class)) >= BELIEVED;
+            let is_believed = || shown.tally.confidence(watch.named(*class)) >= BELIEVED;
             if shown.tally.cells == 0 || !(is_proved || is_believed()) {
                 continue;
             }
@@ -321,7 +337,7 @@ impl Evidence {
 impl Watch {
     /// Whether one such cell is enough.
     fn proves(&self, sighting: &Sighting) -> bool {
-        let named = self.hints.odds(sighting.class);
+        let named = self.named(sighting.class);
         // A name that speaks of something else matters for what could be that.
         let named = if sighting.odds < 0.0 { named } else { named.max(0.0) };
         sighting.odds + named + sighting.evidence() >= PROVED

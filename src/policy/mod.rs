@@ -68,7 +68,7 @@ pub enum Verify {
 /// A false alarm of the leak scan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acceptance {
-    /// Name or path of the column, as rules spell it.
+    /// Name or path of the column, as rules spell it; for names of columns and keys of objects it ends in a star.
     pub column: String,
     /// A class of leaks, see [`crate::pipeline::LeakClass::of_name`].
     pub class: String,
@@ -127,6 +127,8 @@ pub struct PlannedColumn {
     pub mistyped: OnMistyped,
     /// Index of the column that the mask looks at ([`Mask::beside`]).
     pub beside: Option<usize>,
+    /// A rule spells this very name.
+    pub is_spelled: bool,
 }
 
 impl Policy {

@@ -108,7 +108,8 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
         let mistyped = rule.and_then(|rule| rule.mistyped).unwrap_or(policy.mistyped);
         let beside = mask.beside().map(|beside| find_beside(policy, beside, &places, &public[index])).transpose()?;
         let public_name = public[index].clone();
-        columns.push(PlannedColumn { public_name, namespace: name.clone(), mask, mistyped, beside });
+        let is_spelled = matchers.iter().any(|matcher| matcher.is_literal() && matcher.is_match(name));
+        columns.push(PlannedColumn { public_name, namespace: name.clone(), mask, mistyped, beside, is_spelled });
     }
     refuse_missing(policy, &matchers, &names)?;
     if columns.iter().all(|column| column.mask.is_drop()) {

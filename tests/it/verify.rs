@@ -1,6 +1,12 @@
 //! The leak scan in the running system: what is blocked, sealed with a warning, accepted, and shown before.
 
 use std::fs;
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_ipc::writer::StreamWriter;
+use parquet::arrow::ArrowWriter;
 
 use crate::sandbox::Sandbox;
 
@@ -123,4 +129,66 @@ fn what_cannot_be_accepted_is_refused() {
     assert!(said.contains("missing field `class`"), "{said}");
     let said = sandbox.masked(&POLICY.replace("block", "maybe"), "a.csv", "a\n").unwrap_err();
     assert!(said.contains("`maybe` is not a value for this key"), "{said}");
+}
+
+/// Files whose names are values, in each format: where the leak is told to be.
+fn called_by_values() -> Vec<(&'static str, Vec<u8>, u64, &'static str)> {
+    let table = "4711,qzcanary@example.com,2024-01-31\n";
+    let cell: ArrayRef = Arc::new(StringArray::from(Vec::<&str>::new()));
+    let batch = RecordBatch::try_from_iter([("4711", cell.clone()), ("qzcanary@example.com", cell)]).unwrap();
+    let mut parquet = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    parquet.write(&batch).unwrap();
+    let mut arrow = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    arrow.finish().unwrap();
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    zip.start_file("a.csv", zip::write::SimpleFileOptions::default()).unwrap();
+    zip.write_all(table.as_bytes()).unwrap();
+    let keys = "{\"id\": 1, \"total\": 2}\n{\"id\": 2, \"qzcanary@example.com\": 2}\n";
+    vec![
+        ("empty.csv", table.into(), 0, "column 2"),
+        ("rows.csv", format!("{table}4712,bob,2024-02-01\n").into(), 0, "column 2"),
+        ("keys.ndjson", keys.into(), 2, "*"),
+        ("table.parquet", parquet.into_inner().unwrap(), 0, "column 2"),
+        ("table.arrow", arrow.into_inner().unwrap(), 0, "column 2"),
+        ("table.ods", crate::formats::ods(&[&["4711", "qzcanary@example.com"], &["1", "x"]]), 0, "column 2"),
+        ("all.zip", zip.finish().unwrap().into_inner(), 0, "column 2"),
+    ]
+}
+
+#[test]
+fn names_that_are_values_do_not_go_out() {
+    let sandbox = Sandbox::new();
+    let config = fs::read_to_string(sandbox.site("config.toml")).unwrap();
+    let (before, _) = config.split_once("[policy.people]").unwrap();
+    let policy = |keys: &str| {
+        let member = "[[landing.member]]\nmember = \"*\"\n";
+        let text = format!("{before}{member}[policy.people]\nunlisted = \"redact\"\nverify = \"block\"\n{keys}");
+        fs::write(sandbox.site("config.toml"), text).unwrap();
+    };
+    policy("");
+    for (name, content, ..) in called_by_values() {
+        sandbox.drop_file(name, content);
+    }
+    sandbox.run_until_idle();
+    let reasons = sandbox.quarantined();
+    let all = format!("{reasons:?} {:?} {}", sandbox.audit(), sandbox.log());
+    assert!(!all.contains("qzcanary@"), "{all}");
+    for (name, _, row, column) in called_by_values() {
+        let reason = reasons.iter().find(|reason| reason["original_name"] == name).unwrap_or_else(|| panic!("{name}"));
+        let told = (reason["code"].as_str(), reason["row"].as_u64(), reason["column"].as_str());
+        assert_eq!(told, (Some("leak"), Some(row), Some(column)), "{reason}");
+    }
+    policy("[[policy.people.accept]]\ncolumn = \"*\"\nclass = \"email\"\n");
+    for reason in &reasons {
+        let job = reason["job"].as_str().unwrap();
+        assert!(sandbox.veild(&["quarantine", "retry", job, "--reason", "they are names"]).status.success());
+    }
+    sandbox.run_until_idle();
+    let receipts = sandbox.receipts();
+    assert_eq!(receipts.len(), reasons.len(), "{:?}", sandbox.quarantined());
+    for receipt in receipts {
+        let accepted = receipt["verify"]["accepted"].as_array().unwrap();
+        assert_eq!(accepted.iter().map(|it| it["cells"].as_u64().unwrap()).sum::<u64>(), 1, "{receipt}");
+        assert!(!receipt.to_string().contains("qzcanary@"));
+    }
 }

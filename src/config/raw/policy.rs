@@ -74,7 +74,7 @@ pub struct Policy {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Accept {
-    /// Name or path of the column.
+    /// Name or path of the column; `*` for the names of a table's columns, `path.*` for the keys of an object.
     pub column: Spanned<String>,
     /// A class of personal data, `national_id`, `repeated_value` or `unchanged_value`; or a list.
     #[schemars(schema_with = "leak_classes")]

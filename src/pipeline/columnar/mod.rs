@@ -8,6 +8,7 @@
 mod arrow;
 mod fault;
 mod fields;
+mod names;
 mod parquet;
 mod plan;
 mod schema;

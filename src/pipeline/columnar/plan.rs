@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use polars_arrow::array::Utf8ViewArray;
 
+use super::names::Unspelled;
 use super::schema::{Node, ROOT, Schema};
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, OnMistyped, Prepared};
@@ -113,7 +114,7 @@ enum Whole {
 ///
 /// A [`Fault`] for an unlisted column, a rule without a column, a column that two rules of one rank claim, a rule for
 /// single values on a list or struct, and a policy that leaves no column.
-pub(super) fn plan(schema: &Schema, policy: &Policy, keys: &MaskingKeys) -> Result<Vec<Leaf>, Fault> {
+pub(super) fn plan(schema: &Schema, policy: &Policy, keys: &MaskingKeys) -> Result<(Vec<Leaf>, Unspelled), Fault> {
     let rules = PathRules::new(policy)
         .map_err(|error| fault("bad_policy", None, error, "Mend the policy; `veild check` finds this."))?;
     let found = Found::new(schema, &rules);
@@ -155,7 +156,8 @@ pub(super) fn plan(schema: &Schema, policy: &Policy, keys: &MaskingKeys) -> Resu
         let sentence = "the policy drops every column of this file".to_owned();
         return Err(fault("no_column_left", None, sentence, "Keep or mask at least one column."));
     }
-    Ok(leaves)
+    let unspelled = Unspelled::new(schema, &found, &leaves);
+    Ok((leaves, unspelled))
 }
 
 fn mask(mask: Mask, node: &Node, mistyped: OnMistyped, keys: &MaskingKeys) -> Fate {
@@ -216,10 +218,10 @@ fn unlisted(policy: &Policy, node: &Node, public_path: &str, keys: &MaskingKeys)
 }
 
 /// Where the rules lead in a schema.
-struct Found {
+pub(super) struct Found {
     matches: Vec<Matches>,
     /// A rule spells this very key.
-    spelled: Vec<bool>,
+    pub(super) spelled: Vec<bool>,
     /// Children that a rule spells, or claims because of what they are.
     known_children: Vec<usize>,
     known: Vec<bool>,

@@ -37,7 +37,7 @@ use super::drain::Outlet;
 use super::fault::internal;
 use super::sieve::{self, Sieve};
 use super::source::Source;
-use super::verify::{Scan, Watched};
+use super::verify::{Scan, Sum, Watched};
 use super::{ColumnReport, Dialect, DigestKind, Failure, Fault, Format, InputReport, Outgoing, Reading, Report, relay};
 use crate::keys::MaskingKeys;
 use crate::policy::{Plan, Verify};
@@ -73,6 +73,8 @@ struct Fates<'a> {
     columns: Vec<(String, Fate<'a>)>,
     /// For each column what the leak scan looks for; empty where there is none.
     watched: Vec<Arc<Watched>>,
+    /// Names of the file's own that no rule spells, with their positions, as far as they go out.
+    unspelled: Vec<(u32, String)>,
     /// Rows that it leaves out.
     sifting: Option<Sifting<'a>>,
 }
@@ -80,6 +82,11 @@ struct Fates<'a> {
 impl Fates<'_> {
     fn names(&self) -> Vec<String> {
         self.columns.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Lets the leak scan look at the names.
+    fn see_names(&self, sum: &mut Sum) {
+        sum.see_names(self.columns.len(), "*", &self.unspelled);
     }
 
     /// For each column whether its cells are wanted: changed, or looked at for the sake of others, of its rows, or by the
@@ -114,8 +121,10 @@ pub(super) fn process(
         for (policy, sieve) in policies.iter().zip(&sieves) {
             let named = |fault| if policies.len() > 1 { of_policy(fault, &policy.name) } else { fault };
             let plan = policy.plan(names).map_err(named)?;
+            let has_header = reading.dialect.columns.is_empty();
+            let unspelled = if has_header { unspelled(&plan, names) } else { Vec::new() };
             let (fates, reports) = fates(plan, policy.verify, sieve.as_deref(), keys);
-            all.push(fates);
+            all.push(Fates { unspelled, ..fates });
             columns.push(reports);
         }
         Ok(all)
@@ -175,7 +184,14 @@ fn fates<'a>(
             )
         })
         .unzip();
-    (Fates { columns, watched, sifting }, reports)
+    (Fates { columns, watched, unspelled: Vec::new(), sifting }, reports)
+}
+
+/// The names that go out and that no rule spells.
+fn unspelled(plan: &Plan, names: &[&str]) -> Vec<(u32, String)> {
+    let all = (1..).zip(names.iter().zip(&plan.columns));
+    let unspelled = all.filter(|(_, (_, column))| !column.is_spelled && !column.mask.is_drop());
+    unspelled.map(|(position, (name, _))| (position, (*name).to_owned())).collect()
 }
 
 /// What a run found and made.
@@ -198,6 +214,7 @@ fn run<'a>(
     crate::faults::point("header_read");
     let names: Vec<&str> = header.names.iter().map(String::as_str).collect();
     let plans = planner(&names).map_err(Failure::Reject)?;
+    plans.iter().zip(&mut *outlets).for_each(|(plan, outlet)| plan.see_names(&mut outlet.sum));
     let public = plans.first().map(Fates::names).unwrap_or_default();
     let ends = plans.iter().any(|plan| plan.sifting.is_some());
     let script = source.script();

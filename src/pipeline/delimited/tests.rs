@@ -69,7 +69,7 @@ fn fate(kind: char) -> Fate<'static> {
 
 fn fates(kinds: &str) -> Fates<'static> {
     let columns = kinds.chars().enumerate().map(|(n, kind)| (format!("c{n}"), fate(kind))).collect();
-    Fates { columns, watched: Vec::new(), sifting: None }
+    Fates { columns, watched: Vec::new(), unspelled: Vec::new(), sifting: None }
 }
 
 fn mask_all(input: &[u8], plans: &[&str], reading: &Reading) -> Result<(Vec<Vec<u8>>, u64), Failure> {

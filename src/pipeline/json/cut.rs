@@ -132,7 +132,8 @@ impl<'a, 'k> Cutter<'a, 'k> {
         for (id, cells) in cells.into_iter().enumerate().filter(|(_, cells)| !cells.is_empty()) {
             let column = self.tree.columns[id].clone();
             places[id] = columns.len();
-            columns.push(BlockColumn { public_path: self.tree.public_path(column.node), column, cells });
+            let public_path = column.keys.clone().unwrap_or_else(|| self.tree.public_path(column.node));
+            columns.push(BlockColumn { public_path, column, cells });
         }
         let (first_row, base) = (self.rows + 1, self.base);
         self.rows += u64::from(rows);
@@ -231,7 +232,8 @@ impl<'a, 'k> Cutter<'a, 'k> {
 
     fn record(&mut self, data: Data<'_>, at: usize, row: u64, found: &mut Found) -> Result<usize, StepEnd> {
         let max_depth = self.max_depth;
-        let mut walk = Walk { tree: &mut self.tree, found, data, max_depth, blame: None };
+        let (rows_before, sifts) = (self.rows, self.sifter.is_some());
+        let mut walk = Walk { tree: &mut self.tree, found, data, max_depth, rows_before, sifts, began: 0, blame: None };
         let limit = self.max_record_bytes;
         match walk.record(at) {
             Ok(Ended::Whole(end)) if (end - at) as u64 > limit => {

@@ -9,6 +9,7 @@
 mod cut;
 mod decision;
 mod fault;
+mod keys;
 mod lex;
 mod pass;
 mod rows;

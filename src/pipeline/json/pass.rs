@@ -7,8 +7,14 @@ use super::fault::{Broken, Kind};
 use super::lex::{Data, Stop, Text, expected, unescape};
 use super::walk::CellKind;
 
-/// Is told every text and number: from where to where, without quotes, and its kind.
-pub(super) type Leaf<'l> = &'l mut dyn FnMut((usize, usize, CellKind));
+/// What is met on the way: of texts and numbers from where to where, without quotes, and the kind.
+pub(super) enum Met {
+    Value((usize, usize, CellKind)),
+    Key(Text),
+}
+
+/// Is told everything that is met.
+pub(super) type Visit<'v> = &'v mut dyn FnMut(Met);
 
 pub(super) struct Pass<'d> {
     pub data: Data<'d>,
@@ -17,18 +23,18 @@ pub(super) struct Pass<'d> {
 
 impl Pass<'_> {
     /// Passes over a value that no output looks into; it must be well formed all the same.
-    pub(super) fn value(&self, at: usize, depth: usize, leaf: Leaf<'_>) -> Result<usize, Stop> {
+    pub(super) fn value(&self, at: usize, depth: usize, visit: Visit<'_>) -> Result<usize, Stop> {
         match self.data.byte(at)? {
             b'"' => {
                 let Text { start, end, escaped } = self.data.string(at)?;
-                leaf((start, end, if escaped { CellKind::EscapedText } else { CellKind::Text }));
+                visit(Met::Value((start, end, if escaped { CellKind::EscapedText } else { CellKind::Text })));
                 Ok(end + 1)
             }
-            b'{' => self.object(at, depth, leaf),
-            b'[' => self.array(at, depth, leaf),
+            b'{' => self.object(at, depth, visit),
+            b'[' => self.array(at, depth, visit),
             b'-' | b'0'..=b'9' => {
                 let end = self.data.number(at)?;
-                leaf((at, end, CellKind::Number));
+                visit(Met::Value((at, end, CellKind::Number)));
                 Ok(end)
             }
             b't' => self.data.word(at, "true"),
@@ -38,7 +44,7 @@ impl Pass<'_> {
         }
     }
 
-    fn object(&self, at: usize, depth: usize, leaf: Leaf<'_>) -> Result<usize, Stop> {
+    fn object(&self, at: usize, depth: usize, visit: Visit<'_>) -> Result<usize, Stop> {
         self.check_depth(depth, at)?;
         let mut keys = Keys::default();
         let mut next = self.data.skip_space(at + 1);
@@ -57,7 +63,8 @@ impl Pass<'_> {
             if self.data.byte(colon)? != b':' {
                 return Err(expected("a colon behind a key", colon));
             }
-            let end = self.value(self.data.skip_space(colon + 1), depth + 1, leaf)?;
+            visit(Met::Key(key));
+            let end = self.value(self.data.skip_space(colon + 1), depth + 1, visit)?;
             next = self.data.skip_space(end);
             match self.data.byte(next)? {
                 b',' => next = self.data.skip_space(next + 1),
@@ -67,14 +74,14 @@ impl Pass<'_> {
         }
     }
 
-    fn array(&self, at: usize, depth: usize, leaf: Leaf<'_>) -> Result<usize, Stop> {
+    fn array(&self, at: usize, depth: usize, visit: Visit<'_>) -> Result<usize, Stop> {
         self.check_depth(depth, at)?;
         let mut next = self.data.skip_space(at + 1);
         if self.data.byte(next)? == b']' {
             return Ok(next + 1);
         }
         loop {
-            let end = self.value(next, depth + 1, leaf)?;
+            let end = self.value(next, depth + 1, visit)?;
             next = self.data.skip_space(end);
             match self.data.byte(next)? {
                 b',' => next = self.data.skip_space(next + 1),

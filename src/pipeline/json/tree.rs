@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::decision::{Above, Act, Decision, OutputRules, decide, decide_root};
 use super::fault::{Kind, Why};
+use super::keys::{KeyColumns, Noted, bits_of};
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, OnMistyped, Prepared};
 use crate::pipeline::verify::Watched;
@@ -25,9 +26,9 @@ pub(super) const ROOT: NodeId = 0;
 
 /// One path.
 pub(super) struct Node {
-    parent: NodeId,
+    pub parent: NodeId,
     /// As in the file, escapes decoded; `None` for the elements of an array.
-    key: Option<String>,
+    pub key: Option<String>,
     /// Normalised, as rules spell it.
     path: String,
     pub decisions: Vec<Decision>,
@@ -35,7 +36,7 @@ pub(super) struct Node {
     /// Masks of other paths or the leak scan look at the values here.
     pub looked_at: bool,
     /// By output: what has become of a whole that this lies in.
-    above: Vec<Above>,
+    pub above: Vec<Above>,
     /// Column of what lies in wholes here that no output looks into, for the leak scan.
     inside: Option<u32>,
     /// The object in which the key was met last.
@@ -43,7 +44,13 @@ pub(super) struct Node {
     /// A single value, or a whole that was decided upon, was met here.
     pub is_leaf: bool,
     /// A rule spells this very key.
-    spelled: bool,
+    pub spelled: bool,
+    /// Bits of the outputs that keep a whole that this lies in.
+    pub kept: u64,
+    /// Where the leak scan has met the key.
+    pub noted: Noted,
+    /// Column of the keys in wholes here that no output looks into; looked for once.
+    pub keys_within: Option<Option<u32>>,
     /// A rule spells this very key, or claims it because of what it is.
     known: bool,
     /// Children that are known.
@@ -59,8 +66,10 @@ pub(super) struct Node {
 pub(super) struct Column {
     pub id: u32,
     pub node: NodeId,
-    /// Normalised, as rules spell it; absent for what lies inside of values.
+    /// Normalised, as rules spell it; absent for what lies inside of values, and for keys.
     pub path: Option<String>,
+    /// Where these are keys, what they are called together.
+    pub keys: Option<String>,
     /// One for each output that masks here.
     pub masks: Vec<Option<CellMask>>,
     /// One for each output that the leak scan looks at.
@@ -81,10 +90,13 @@ pub(super) struct CellMask {
 pub(super) struct Tree<'k> {
     pub nodes: Vec<Node>,
     pub columns: Vec<Arc<Column>>,
-    /// Some output is looked at by the leak scan.
+    /// Some output is looked at by the leak scan; bits of those that are.
     pub scans: bool,
+    pub scanned: u64,
+    /// Keys that it has met.
+    pub keys: KeyColumns,
     outputs: Vec<OutputRules>,
-    keys: &'k MaskingKeys,
+    masking_keys: &'k MaskingKeys,
     key_bytes: usize,
     max_paths: usize,
     next_stamp: u64,
@@ -101,9 +113,20 @@ impl<'k> Tree<'k> {
         }
         let decisions = outputs.iter().map(|output| decide_root(&output.rules)).collect();
         let above = vec![Above::Entered; outputs.len()];
-        let scans = outputs.iter().any(OutputRules::is_scanned);
+        let scanned = bits_of(outputs.iter().map(OutputRules::is_scanned));
         let (nodes, columns) = (Vec::new(), Vec::new());
-        let mut tree = Tree { nodes, columns, scans, outputs, keys, key_bytes: 0, max_paths, next_stamp: 0 };
+        let mut tree = Tree {
+            nodes,
+            columns,
+            scans: scanned != 0,
+            scanned,
+            keys: KeyColumns::default(),
+            outputs,
+            masking_keys: keys,
+            key_bytes: 0,
+            max_paths,
+            next_stamp: 0,
+        };
         tree.add(Node { above, ..Node::new(ROOT, None, String::new(), decisions, false) });
         Ok(tree)
     }
@@ -115,6 +138,10 @@ impl<'k> Tree<'k> {
     /// A number for one object of the file.
     pub(super) fn stamp(&mut self) -> u64 {
         self.next_stamp += 1;
+        self.next_stamp
+    }
+
+    pub(super) fn last_stamp(&self) -> u64 {
         self.next_stamp
     }
 
@@ -187,8 +214,9 @@ impl<'k> Tree<'k> {
             decisions.push(decide(output, matches, &path));
         }
         let above = self.nodes[parent].above.iter().zip(&self.nodes[parent].decisions);
-        let above = above.map(|(above, decision)| above.and(decision.container)).collect();
-        let node = Node { above, ..Node::new(parent, key.map(str::to_owned), path, decisions, spelled) };
+        let above: Vec<Above> = above.map(|(above, decision)| above.and(decision.container)).collect();
+        let kept = bits_of(above.iter().map(|above| *above == Above::Kept));
+        let node = Node { above, kept, ..Node::new(parent, key.map(str::to_owned), path, decisions, spelled) };
         self.nodes[parent].known_children += u32::from(node.known);
         Ok(self.add(node))
     }
@@ -220,7 +248,8 @@ impl<'k> Tree<'k> {
         });
         let watched = watched.collect();
         let is_masked = by_masks || masks.iter().any(Option::is_some);
-        Column { id: number as u32, node: id, path: Some(node.path.clone()), masks, watched, is_masked }
+        let path = Some(node.path.clone());
+        Column { id: number as u32, node: id, path, keys: None, masks, watched, is_masked }
     }
 
     /// The column of what lies in a whole that no output looks into.
@@ -237,7 +266,7 @@ impl<'k> Tree<'k> {
         });
         let (watched, masks) = (watched.collect(), self.outputs.iter().map(|_| None).collect());
         // No mask may take these for values of the path itself.
-        let column = Column { id: number as u32, node: id, path: None, masks, watched, is_masked: false };
+        let column = Column { id: number as u32, node: id, path: None, keys: None, masks, watched, is_masked: false };
         self.nodes[id].inside = Some(column.id);
         self.columns.push(Arc::new(column));
         number as u32
@@ -252,7 +281,7 @@ impl<'k> Tree<'k> {
         let mistyped = rule.and_then(|rule| rule.mistyped).unwrap_or(output.policy.mistyped);
         let beside = mask.beside().and_then(canonical);
         Some(CellMask {
-            prepared: mask.prepare(path, self.keys),
+            prepared: mask.prepare(path, self.masking_keys),
             mistyped,
             yields_number: mask.yields_number(),
             beside,
@@ -373,6 +402,9 @@ impl Node {
             stamp: 0,
             is_leaf: false,
             spelled,
+            kept: 0,
+            noted: Noted::default(),
+            keys_within: None,
             known_children: 0,
             children: Vec::new(),
             by_key: None,

@@ -5,7 +5,7 @@
 use super::decision::{Act, Instead};
 use super::fault::{Broken, Kind, Why};
 use super::lex::{Data, Stop, Text, expected, unescape};
-use super::pass::Pass;
+use super::pass::{Met, Pass};
 use super::sift::Record;
 use super::tree::{NodeId, ROOT, Tree};
 
@@ -69,7 +69,7 @@ impl Found {
     }
 
     /// Notes a value of the record that is being walked over; its place among those of its path.
-    fn push(&mut self, column: u32, (start, end, kind): (usize, usize, CellKind)) -> u32 {
+    pub(super) fn push(&mut self, column: u32, (start, end, kind): (usize, usize, CellKind)) -> u32 {
         let column = column as usize;
         self.cells.resize_with(self.cells.len().max(column + 1), Vec::new);
         let list = &mut self.cells[column];
@@ -116,6 +116,12 @@ pub(super) struct Walk<'w, 'k, 'd> {
     pub found: &'w mut Found,
     pub data: Data<'d>,
     pub max_depth: usize,
+    /// Records in earlier blocks.
+    pub rows_before: u64,
+    /// Some output leaves out records.
+    pub sifts: bool,
+    /// Stamp under which the record's walk began.
+    pub began: u64,
     pub blame: Option<Blame>,
 }
 
@@ -148,7 +154,7 @@ impl Walk<'_, '_, '_> {
     ///
     /// A policy's reproach goes before what is malformed behind it.
     pub(super) fn record(&mut self, at: usize) -> Result<Ended, Stop> {
-        self.blame = None;
+        (self.blame, self.began) = (None, self.tree.stamp());
         let all = u64::MAX >> (MAX_OUTPUTS - self.tree.outputs());
         let walked = self.object(ROOT, at, 1, all);
         match (walked, self.blame) {
@@ -256,9 +262,13 @@ impl Walk<'_, '_, '_> {
         if !self.tree.scans {
             return pass.value(at, depth, &mut |_| {});
         }
-        let column = self.tree.inside(id);
-        pass.value(at, depth, &mut |cell| {
-            self.found.push(column, cell);
+        let (column, keys) = (self.tree.inside(id), self.tree.keys_within(id));
+        pass.value(at, depth, &mut |met| match (met, keys) {
+            (Met::Value(cell), _) => {
+                self.found.push(column, cell);
+            }
+            (Met::Key(key), Some(keys)) => self.see_key_within(keys, key),
+            (Met::Key(_), None) => {}
         })
     }
 
@@ -294,6 +304,7 @@ impl Walk<'_, '_, '_> {
             }
             let value = self.data.skip_space(colon + 1);
             let (end, dropped) = self.value(child, value, depth + 1, live)?;
+            self.see_key(child, key, live & !dropped);
             self.member(&mut members, start, end, live, dropped);
             next = self.data.skip_space(end);
             match self.data.byte(next)? {

@@ -1,8 +1,8 @@
 //! The leak scan: every block of an output is looked at on its way out, and judged when the last one has passed.
 //!
-//! Three things are looked for: (a) personal data that can be proved in cells that are passed on ([`crate::detect::Watch`]),
-//! (b) values of masked columns that turn up elsewhere in the output ([`repeat`]), (c) masked cells that are what they
-//! were. Blocks are looked at by the masking threads and added up in their order ([`Sum`]), so that the verdict does not
+//! Three things are looked for: (a) personal data that can be proved in cells that are passed on
+//! ([`crate::detect::Watch`]), (b) values of masked columns that turn up elsewhere in the output ([`repeat`]), (c) masked
+//! cells that are what they were; (a) and (b) in names of columns and keys, too ([`names`]). Blocks are looked at by the masking threads and added up in their order ([`Sum`]), so that the verdict does not
 //! depend on which thread was faster. Memory is bounded: samples and counts are kept, and of values only digests under a
 //! key that is drawn for each output and never leaves it.
 
@@ -14,12 +14,14 @@ use polars_arrow::datatypes::ArrowDataType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::names::Holds;
 use self::repeat::Repeats;
 use crate::detect::{Class, Glimpses, Watch};
 use crate::mask::{Mask, REDACTED, Remains};
 use crate::policy::Verify;
 
 mod digest;
+mod names;
 mod repeat;
 mod row;
 mod sum;
@@ -81,7 +83,7 @@ impl<'de> Deserialize<'de> for LeakClass {
 /// What was found in one column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Leak {
-    /// As it may be given out.
+    /// As it may be given out. In row 0 it is that column's name that leaks; a path that ends in a star stands for keys.
     pub column: String,
     /// A class of personal data, `repeated_value` or `unchanged_value`.
     #[schemars(with = "String")]
@@ -89,9 +91,9 @@ pub struct Leak {
     /// The masked column whose values these are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
-    /// Data row of the first one, from 1.
+    /// Data row of the first one, from 1; 0 for the name of a column.
     pub row: u64,
-    /// Cells that were seen to leak: at least so many do.
+    /// Cells, or names, that were seen to leak: at least so many do.
     pub cells: u64,
 }
 
@@ -161,13 +163,14 @@ pub(super) struct Watched {
     /// Normalised name or path, as acceptances spell it.
     pub path: String,
     remains: Remains,
+    holds: Holds,
     watch: Watch,
 }
 
 impl Watched {
     pub(super) fn new(index: usize, path: &str, mask: &Mask) -> Arc<Watched> {
         let watch = Watch::new(path);
-        Arc::new(Watched { index, path: path.to_owned(), remains: mask.remains(), watch })
+        Arc::new(Watched { index, path: path.to_owned(), remains: mask.remains(), holds: Holds::Cells, watch })
     }
 
     /// Whether no cell may be what it was.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::digest::Digests;
+use super::names::Holds;
 use super::repeat::{Key, Map, Pair};
 use super::{Accepted, ColumnSeen, Leak, LeakClass, Seen, Verified, Watched};
 use crate::detect::{Evidence, Remembered};
@@ -167,12 +168,15 @@ impl Sum {
         if self.mode == Verify::Off {
             return Ok(verified);
         }
-        let mut counts = vec![0; self.accept.len()];
+        let (mut counts, mut first_path) = (vec![0; self.accept.len()], None);
         for (path, leak) in self.leaks() {
             let accepts = |it: &Acceptance| it.accepts(&path, leak.class);
             match self.accept.iter().position(accepts) {
                 Some(acceptance) => counts[acceptance] += leak.cells,
-                None => verified.leaks.push(leak),
+                None => {
+                    first_path.get_or_insert(path);
+                    verified.leaks.push(leak);
+                }
             }
         }
         let accepted = self.accept.iter().zip(counts);
@@ -182,20 +186,25 @@ impl Sum {
         verified.sampled_one_in = (self.sample != 0).then(|| 1 << self.sample.count_ones());
         match verified.leaks.first() {
             Some(first) if self.mode == Verify::Block => {
-                Err(Failure::Reject(first.fault(&self.policy, verified.leaks.len() - 1)))
+                let path = first_path.unwrap_or_default();
+                Err(Failure::Reject(first.fault(&path, &self.policy, verified.leaks.len() - 1)))
             }
             _ => Ok(verified),
         }
     }
 
-    /// Every leak with its column's path, by column.
+    /// Every leak with its column's path, by column; names go first, for where they are values, all is.
     fn leaks(&self) -> Vec<(String, Leak)> {
         let repeated = self.repeated();
         let mut leaks = Vec::new();
         for (index, column) in self.columns.iter().enumerate() {
             let Some(watched) = &column.watched else { continue };
             let mut add = |class, of, row, cells| {
-                leaks.push((watched.path.clone(), Leak { column: column.name.clone(), class, of, row, cells }));
+                let (column, row) = match watched.holds {
+                    Holds::Names => (format!("column {row}"), 0),
+                    Holds::Cells | Holds::Keys => (column.name.clone(), row),
+                };
+                leaks.push((watched.path.clone(), Leak { column, class, of, row, cells }));
             };
             for held in column.evidence.held(&watched.watch) {
                 add(LeakClass::Held(held.class), None, held.row, held.cells);
@@ -212,6 +221,7 @@ impl Sum {
                 add(LeakClass::Unchanged, None, column.unchanged_row, column.unchanged);
             }
         }
+        leaks.sort_by_key(|(_, leak)| leak.holds() == Holds::Cells);
         leaks
     }
 
@@ -267,14 +277,16 @@ impl Acceptance {
 impl Leak {
     /// Where it is and what was found, as a person says it.
     pub fn in_words(&self) -> String {
-        format!("row {}, {}: {} ({})", self.row, self.column, self.title(), self.class.name())
+        let place = match self.holds() {
+            Holds::Cells => format!("row {}, {}", self.row, self.column),
+            Holds::Names => format!("the name of {}", self.column),
+            Holds::Keys => format!("row {}, keys {}", self.row, self.column),
+        };
+        format!("{place}: {} ({})", self.title(), self.class.name())
     }
 
     fn title(&self) -> String {
-        let cells = match self.cells {
-            1 => "1 cell".to_owned(),
-            cells => format!("{cells} cells"),
-        };
+        let cells = self.holds().count(self.cells);
         match (self.class, &self.of) {
             (LeakClass::Held(class), _) => format!("{} is passed on unmasked, in {cells} at least", class.title()),
             (LeakClass::Repeated, Some(of)) => format!("values of the masked {of} are repeated, in {cells} at least"),
@@ -283,7 +295,8 @@ impl Leak {
         }
     }
 
-    fn fault(&self, policy: &str, others: usize) -> Fault {
+    /// `path` is what an acceptance calls the column.
+    fn fault(&self, path: &str, policy: &str, others: usize) -> Fault {
         let others = match others {
             0 => String::new(),
             1 => "; and 1 leak more".to_owned(),
@@ -293,9 +306,12 @@ impl Leak {
         let advice = if self.class == LeakClass::Unchanged {
             "This is a defect of a mask: report it, and choose another one for the column.".to_owned()
         } else {
+            let (holds, remedy) = (self.holds(), self.holds().remedy());
+            // Where it ends in a star, it is made of what rules spell.
+            let column = if holds == Holds::Cells { "…".to_owned() } else { format!("{path:?}") };
             format!(
-                "Mask or drop the column; where it is a false alarm, accept it with [[policy.{policy}.accept]], \
-                 column = …, class = {class:?}. `veild policy test` shows all leaks."
+                "{remedy}; where it is a false alarm, accept it with [[policy.{policy}.accept]], column = {column}, \
+                 class = {class:?}. `veild policy test` shows all leaks."
             )
         };
         Fault {

@@ -12,6 +12,8 @@ use crate::pipeline::tests::{file, keys, packed, policy, run, table};
 use crate::pipeline::{Compress, Dialect, Failure, Fault, MemberRule, Reading};
 use crate::policy::{Acceptance, Policy};
 
+mod names;
+
 fn with(rules: &[&str], verify: Verify) -> Policy {
     Policy { verify, ..policy(rules) }
 }

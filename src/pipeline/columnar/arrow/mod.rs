@@ -62,9 +62,10 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
     let before = input.schema();
     let found = schema::find(before.fields(), opened.reading.limits).map_err(Failure::Reject)?;
     let mut makings = Vec::with_capacity(taps.len());
-    for ((tap, policy), sieve) in taps.into_iter().zip(&opened.policies).zip(&opened.sieves) {
+    for ((mut tap, policy), sieve) in taps.into_iter().zip(&opened.policies).zip(&opened.sieves) {
         let named = |fault| Failure::Reject(named(fault, policy, opened));
-        let leaves = plan(&found.schema, policy, opened.keys).map_err(named)?;
+        let (leaves, unspelled) = plan(&found.schema, policy, opened.keys).map_err(named)?;
+        unspelled.see(&mut tap.outlet.sum);
         let sieving = sieving(&found.schema, policy, sieve.as_deref()).map_err(named)?;
         makings.push(begin(tap, (leaves, sieving), &found, &input, opened.format)?);
     }

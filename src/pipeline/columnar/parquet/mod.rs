@@ -80,9 +80,10 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
         return Err(internal("the schema's columns were miscounted"));
     }
     let mut makings = Vec::with_capacity(taps.len());
-    for ((tap, policy), sieve) in taps.into_iter().zip(&opened.policies).zip(&opened.sieves) {
+    for ((mut tap, policy), sieve) in taps.into_iter().zip(&opened.policies).zip(&opened.sieves) {
         let named = |fault| Failure::Reject(named(fault, policy, opened));
-        let leaves = plan(&schema, policy, opened.keys).map_err(named)?;
+        let (leaves, unspelled) = plan(&schema, policy, opened.keys).map_err(named)?;
+        unspelled.see(&mut tap.outlet.sum);
         let sieving = sieving(&schema, policy, sieve.as_deref()).map_err(named)?;
         makings.push(container.begin(tap, leaves, sieving)?);
     }

@@ -54,6 +54,7 @@ pub(super) fn run<'a>(
     let (beginning, mut buffer) = read_beginning(&mut source, dialect, max_record_bytes)?;
     let names: Vec<&str> = beginning.names.iter().map(String::as_str).collect();
     let plans = planner(&names).map_err(Failure::Reject)?;
+    plans.iter().zip(&mut *outlets).for_each(|(plan, outlet)| plan.see_names(&mut outlet.sum));
     let width = dialect.widths.len();
     if plans.iter().any(|plan| plan.columns.len() != width) {
         return Err(internal("a plan does not fit the header"));
