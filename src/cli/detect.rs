@@ -1,5 +1,6 @@
 //! `veild detect`
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -8,12 +9,12 @@ use anyhow::Context;
 use super::mask::Rejected;
 use super::reading::ReadingArguments;
 use crate::detect::{Finding, looks_like_data};
-use crate::fsutil::printable_path;
-use crate::pipeline::{Failure, Surveyed, survey};
+use crate::fsutil::{printable_name, printable_path};
+use crate::pipeline::{Failure, MemberRule, Reading, Surveyed, SurveyedColumn, Table, Tables, Writing, survey_all};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// File to look at
+    /// File to look at; of archives every member, of spreadsheets every sheet
     file: PathBuf,
     /// Look at every row instead of a sample
     #[arg(long)]
@@ -23,6 +24,18 @@ pub struct Arguments {
     /// Answer in JSON
     #[arg(long)]
     json: bool,
+}
+
+/// One table.
+#[derive(serde::Serialize)]
+struct Looked {
+    /// Of a member or a sheet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    format: String,
+    rows: u64,
+    rows_looked_at: u64,
+    columns: Vec<Column>,
 }
 
 #[derive(serde::Serialize)]
@@ -35,58 +48,119 @@ struct Column {
 }
 
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
-    let surveyed = survey_file(config, &arguments.file, &arguments.reading, arguments.all_rows)?;
-    let (rows, looked_at, format) = (surveyed.rows, surveyed.rows_looked_at, surveyed.format);
-    let columns: Vec<Column> = surveyed
-        .columns
-        .into_iter()
-        .enumerate()
-        .map(|(index, mut column)| {
-            let (cells, filled) = column.survey.cells();
-            Column { name: shown(&column.name, index), cells, filled, findings: column.survey.findings() }
-        })
-        .collect();
+    let (file, mut tables) = (&arguments.file, Vec::new());
+    let found =
+        look(config, file, &arguments.reading, arguments.all_rows, &mut |table| tables.push(Looked::at(table)))?;
+    let sum = |count: fn(&Looked) -> u64| tables.iter().map(count).sum::<u64>();
+    let (rows, rows_looked_at) = (sum(|table| table.rows), sum(|table| table.rows_looked_at));
     if arguments.json {
-        let answer = serde_json::json!({
-            "file": arguments.file, "format": format, "rows": rows, "rows_looked_at": looked_at, "columns": columns,
+        let mut answer = serde_json::json!({
+            "file": file, "format": found.tables.format, "rows": rows, "rows_looked_at": rows_looked_at,
         });
+        match (found.tables.noun, &tables[..]) {
+            (None, [table]) => answer["columns"] = serde_json::to_value(&table.columns)?,
+            (noun, _) => answer[format!("{}s", noun.unwrap_or("table"))] = serde_json::to_value(&tables)?,
+        }
         return super::print_json(&answer);
     }
-    println!("{}: {}, {looked_at} looked at", printable_path(&arguments.file), super::plural(rows, "row", "rows"));
-    for column in &columns {
-        if column.findings.is_empty() {
-            println!("  {:<24} -", column.name);
+    let count = found.tables.noun.map(|noun| super::plural(tables.len() as u64, noun, &format!("{noun}s")) + ", ");
+    println!("{}: {}{}", printable_path(file), count.unwrap_or_default(), counted(rows, rows_looked_at));
+    for Looked { name, rows, rows_looked_at, columns, .. } in tables {
+        if let (Some(noun), Some(name)) = (found.tables.noun, name) {
+            println!("{noun} {}: {}", printable_name(OsStr::new(&name)), counted(rows, rows_looked_at));
         }
-        for (index, finding) in column.findings.iter().enumerate() {
-            let name = if index == 0 { column.name.as_str() } else { "" };
-            let share = format!("{:.0} %", finding.share * 100.0);
-            println!(
-                "  {name:<24} {:<20} {share:>6}  confidence {:.2}: {}",
-                finding.class.name(),
-                finding.confidence,
-                finding.reason
-            );
-        }
+        columns.iter().for_each(print);
     }
     Ok(())
 }
 
-/// Looks at a file's columns.
-pub fn survey_file(config: &Path, path: &Path, reading: &ReadingArguments, all_rows: bool) -> anyhow::Result<Surveyed> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", printable_path(path)))?;
-    let (reading, _) = reading.of(config, path)?;
-    let surveyed = survey(file, &reading, all_rows).map_err(|failure| match failure {
-        Failure::Reject(fault) => Rejected { path: path.to_owned(), fault }.into(),
-        failure => anyhow::anyhow!("{}: {failure}", printable_path(path)),
-    })?;
-    if let Some(index) = surveyed.columns.iter().position(|column| looks_like_data(&column.name)) {
-        anyhow::bail!(
-            "{}: the name of column {} looks like personal data; has the file lost its header line, or are its keys values?",
-            printable_path(path),
-            index + 1
+fn counted(rows: u64, looked_at: u64) -> String {
+    format!("{}, {looked_at} looked at", super::plural(rows, "row", "rows"))
+}
+
+impl Looked {
+    fn at(table: Table) -> Looked {
+        let Surveyed { format, rows, rows_looked_at, columns, .. } = table.surveyed;
+        let column = |(index, mut column): (usize, SurveyedColumn)| {
+            let (cells, filled) = column.survey.cells();
+            Column { name: shown(&column.name, index), cells, filled, findings: column.survey.findings() }
+        };
+        let columns = columns.into_iter().enumerate().map(column).collect();
+        Looked { name: table.part.map(|part| part.name), format, rows, rows_looked_at, columns }
+    }
+}
+
+fn print(column: &Column) {
+    if column.findings.is_empty() {
+        println!("  {:<24} -", column.name);
+    }
+    for (index, finding) in column.findings.iter().enumerate() {
+        let name = if index == 0 { column.name.as_str() } else { "" };
+        let share = format!("{:.0} %", finding.share * 100.0);
+        println!(
+            "  {name:<24} {:<20} {share:>6}  confidence {:.2}: {}",
+            finding.class.name(),
+            finding.confidence,
+            finding.reason
         );
     }
-    Ok(surveyed)
+}
+
+/// What a file was found to be, and how it was read.
+pub struct Found {
+    pub tables: Tables,
+    pub reading: Reading,
+    pub writing: Writing,
+    /// Sheets were taken one by one, which nobody has asked for.
+    pub takes_each_sheet: bool,
+}
+
+/// Looks at a file's columns, table by table; at every sheet of several, where nothing says which.
+pub fn look(
+    config: &Path,
+    path: &Path,
+    arguments: &ReadingArguments,
+    all_rows: bool,
+    visit: &mut dyn FnMut(Table),
+) -> anyhow::Result<Found> {
+    let printable = printable_path(path);
+    if path.is_dir() {
+        anyhow::bail!("{printable} is a directory, and files are looked at one by one: name one of those in it");
+    }
+    let open = || File::open(path).with_context(|| format!("cannot open {printable}"));
+    let (mut reading, mut writing) = arguments.of(config, path)?;
+    // A table whose names seem to be values.
+    let mut refused = None;
+    let mut see = |table: Table| match names_a_value(&table) {
+        Some(place) => {
+            refused.get_or_insert(place);
+        }
+        None => visit(table),
+    };
+    let mut tables = survey_all(open()?, &reading, all_rows, &mut see);
+    let has_many = matches!(&tables, Err(Failure::Reject(fault)) if fault.code == "many_sheets");
+    let takes_each_sheet = has_many && arguments.leaves_sheets_open();
+    if takes_each_sheet {
+        (reading.sheets, writing.each_sheet) = (vec![MemberRule::any()], true);
+        tables = survey_all(open()?, &reading, all_rows, &mut see);
+    }
+    let tables = tables.map_err(|failure| match failure {
+        Failure::Reject(fault) => Rejected { path: path.to_owned(), fault }.into(),
+        failure => anyhow::anyhow!("{printable}: {failure}"),
+    })?;
+    if let Some(place) = refused {
+        anyhow::bail!(
+            "{printable}: {place} looks like personal data; has the file lost its header line, or are its keys values?"
+        );
+    }
+    Ok(Found { tables, reading, writing, takes_each_sheet })
+}
+
+/// Where the name of a column seems to be a value.
+fn names_a_value(table: &Table) -> Option<String> {
+    let index = table.surveyed.columns.iter().position(|column| looks_like_data(&column.name))?;
+    let part = table.part.as_ref().map(|part| format!("{} {}: ", part.noun, printable_name(OsStr::new(&part.name))));
+    Some(format!("{}the name of column {}", part.unwrap_or_default(), index + 1))
 }
 
 /// A name that looks like one, else the position.

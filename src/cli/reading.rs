@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::config::Config;
-use crate::pipeline::{Charset, Format, Reading, Writing, extension};
+use crate::pipeline::{Charset, EACH, Format, MemberRule, Reading, Writing, extension};
 
 #[derive(clap::Args)]
 pub struct ReadingArguments {
@@ -21,7 +21,7 @@ pub struct ReadingArguments {
     /// Field separator, instead of sniffing it
     #[arg(long)]
     delimiter: Option<char>,
-    /// Sheet of a spreadsheet, instead of what the landing says of sheets
+    /// Sheet of a spreadsheet, or `each` of them, instead of what the landing says of sheets
     #[arg(long, value_name = "NAME")]
     sheet: Option<String>,
 }
@@ -37,10 +37,21 @@ fn encoding(label: &str) -> Result<Charset, String> {
 }
 
 impl ReadingArguments {
+    /// Whether nothing says which sheet of several is meant.
+    pub fn leaves_sheets_open(&self) -> bool {
+        self.landing.is_none() && self.sheet.is_none()
+    }
+
+    /// What another command needs to read the file by the same rules of members and sheets.
+    pub fn flags(&self) -> String {
+        let flag = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!(" --{name} {value:?}"));
+        [flag("landing", &self.landing), flag("sheet", &self.sheet)].into_iter().flatten().collect()
+    }
+
     /// How one file is read, and its output written.
     pub fn of(&self, config: &Path, file: &Path) -> anyhow::Result<(Reading, Writing)> {
         let (mut reading, mut writing) = match &self.landing {
-            None => (Reading::default(), Writing::default()),
+            None => (Reading { members: vec![MemberRule::any()], ..Reading::default() }, Writing::default()),
             Some(name) => {
                 let config = Config::load(config)?;
                 let landing = config.landing(name).with_context(|| {
@@ -54,7 +65,9 @@ impl ReadingArguments {
         reading.accept = self.format.map_or(reading.accept, |format| vec![format]);
         reading.charset = self.encoding.or(reading.charset);
         if let Some(sheet) = &self.sheet {
-            (reading.sheet, reading.sheets, writing.each_sheet) = (Some(sheet.clone()), Vec::new(), false);
+            writing.each_sheet = sheet == EACH;
+            (reading.sheet, reading.sheets) =
+                if sheet == EACH { (None, vec![MemberRule::any()]) } else { (Some(sheet.clone()), Vec::new()) };
         }
         if let Some(delimiter) = self.delimiter {
             let byte = reading.dialect.byte_for(delimiter).context("a delimiter is no line end and no NUL")?;

@@ -73,16 +73,6 @@ pub(super) fn not_of(format: Format) -> Fault {
     )
 }
 
-/// The fault of a file that is looked at by itself and holds several.
-pub(super) fn of_several(format: Format) -> Fault {
-    let (what, advice) = if format.is_archive() {
-        (format.title(), "Unpack it, and look at its members one by one.")
-    } else {
-        ("a spreadsheet whose sheets go out one by one", "Name one of them with `--sheet`.")
-    };
-    of_file("several_tables", &format!("the file is {what}, and only one table is looked at at a time"), advice)
-}
-
 /// Refuses what is no spreadsheet under the name of one: its output would be named as delimited text.
 pub(super) fn refuse_misnamed(reading: &Reading) -> Result<(), Fault> {
     if !reading.extension.as_deref().is_some_and(|it| SPREADSHEETS.contains(&it)) {

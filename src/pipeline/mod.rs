@@ -47,8 +47,8 @@ mod window;
 pub use anonymise::{choose, count};
 pub use charset::Charset;
 pub use dialect::Dialect;
-pub use reading::{Compress, Compression, Format, Limits, MemberRule, OutputFormat, Reading, Writing, extension};
-pub use survey::{Surveyed, SurveyedColumn, survey};
+pub use reading::{Compress, Compression, EACH, Format, Limits, MemberRule, OutputFormat, Reading, Writing, extension};
+pub use survey::{Part, Surveyed, SurveyedColumn, Table, Tables, survey, survey_all};
 pub use verify::{Accepted, Leak, LeakClass, Verified};
 
 /// Code of the fault of a file that is of no format that is read, and what receipts say of its format where it was sealed

@@ -38,6 +38,9 @@ pub struct Reading {
     pub members: Vec<MemberRule>,
 }
 
+/// In the place of a sheet's name: all that can be seen, one by one.
+pub const EACH: &str = "each";
+
 /// What becomes of an archive's members, or a spreadsheet's sheets, that a pattern matches; the first rule that does goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemberRule {
@@ -47,6 +50,13 @@ pub struct MemberRule {
     pub policy: Option<Policy>,
     /// Left out.
     pub drops: bool,
+}
+
+impl MemberRule {
+    /// Takes anything.
+    pub fn any() -> MemberRule {
+        MemberRule { pattern: "*".to_owned(), policy: None, drops: false }
+    }
 }
 
 impl Reading {

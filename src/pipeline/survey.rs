@@ -7,7 +7,35 @@ use super::source::{Digester, Source};
 use super::{Failure, archive, columnar, delimited, json, kind, recognised, spreadsheet};
 use crate::detect::Survey;
 
-/// What was found.
+/// What a file was found to be.
+pub struct Tables {
+    pub format: String,
+    /// Where it holds several, what one is called: `member` or `sheet`.
+    pub noun: Option<&'static str>,
+}
+
+/// One of a file's tables.
+pub struct Table {
+    /// Where the file holds several.
+    pub part: Option<Part>,
+    pub surveyed: Surveyed,
+}
+
+/// A member of an archive, or a sheet.
+pub struct Part {
+    pub noun: &'static str,
+    /// As in the file: it may hold a value.
+    pub name: String,
+    /// The pattern of the rule that it goes by.
+    pub pattern: String,
+    /// The rule names a policy.
+    pub has_policy: bool,
+}
+
+/// Is given each table when it was looked at.
+pub type Visit<'v> = &'v mut dyn FnMut(Table);
+
+/// What was found in a table.
 pub struct Surveyed {
     pub format: String,
     pub rows: u64,
@@ -25,26 +53,50 @@ pub struct SurveyedColumn {
     pub survey: Survey,
 }
 
-/// Reads a whole file under the rules of [`super::process`], and looks at a sample of its rows, or at all of them.
+/// Reads a whole file under the rules of [`super::process`], archives and spreadsheets part by part, and looks at a sample
+/// of the rows of each table, or at all of them.
 ///
 /// # Errors
 ///
-/// [`Failure::Reject`] for a file that would be quarantined whatever the policy.
+/// [`Failure::Reject`] for a file that would be quarantined whatever the policy; some tables may have been visited.
+pub fn survey_all(file: File, reading: &Reading, all_rows: bool, visit: Visit<'_>) -> Result<Tables, Failure> {
+    if let Some(kind) = of_parts(&file, reading)? {
+        return archive::survey(file, kind, reading, all_rows, visit);
+    }
+    let surveyed = survey(file, reading, all_rows)?;
+    let format = surveyed.format.clone();
+    visit(Table { part: None, surveyed });
+    Ok(Tables { format, noun: None })
+}
+
+/// The same of a file that is one table.
+///
+/// # Errors
+///
+/// As above.
 pub fn survey(file: File, reading: &Reading, all_rows: bool) -> Result<Surveyed, Failure> {
-    let sample = Sample { all_rows, step: 1, left: ROWS_AT_A_STEP, looked_at: 0 };
+    table(file, reading, Sample::new(all_rows))
+}
+
+/// What a file is whose parts are looked at one by one.
+fn of_parts(file: &File, reading: &Reading) -> Result<Option<archive::Kind>, Failure> {
+    if let Some(format) = spreadsheet::recognise(file)?.filter(|format| kind::is_accepted(*format, reading)) {
+        return Ok((!reading.sheets.is_empty()).then_some(archive::Kind { format, compression: None }));
+    }
+    kind::refuse_misnamed(reading).map_err(Failure::Reject)?;
+    let archive = if reading.members.is_empty() { None } else { archive::recognise(file)? };
+    Ok(archive.filter(|it| kind::is_accepted(it.format, reading)))
+}
+
+/// A look at one table; of text it may be a pipe.
+pub(super) fn table(file: File, reading: &Reading, sample: Sample) -> Result<Surveyed, Failure> {
     if let Some(format) = spreadsheet::recognise(&file)?.filter(|format| kind::is_accepted(*format, reading)) {
-        if !reading.sheets.is_empty() {
-            return Err(Failure::Reject(kind::of_several(format)));
-        }
         return spreadsheet::survey(file, format, reading, sample);
     }
+    kind::refuse_misnamed(reading).map_err(Failure::Reject)?;
     let columnar = columnar::recognise(&file)?;
     if let Some(format) = columnar.filter(|format| kind::is_accepted(*format, reading)) {
         return columnar::survey(file, format, reading, sample);
-    }
-    kind::refuse_misnamed(reading).map_err(Failure::Reject)?;
-    if let Some(archive) = archive::recognise(&file)?.filter(|it| kind::is_accepted(it.format, reading)) {
-        return Err(Failure::Reject(kind::of_several(archive.format)));
     }
     text(file, reading, sample)
 }
@@ -71,6 +123,10 @@ pub(super) struct Sample {
 }
 
 impl Sample {
+    pub(super) fn new(all_rows: bool) -> Sample {
+        Sample { all_rows, step: 1, left: ROWS_AT_A_STEP, looked_at: 0 }
+    }
+
     /// For each row of a block whether it is looked at; `first` is the first one's number, from 1.
     pub(super) fn choose(&mut self, first: u64, rows: u64) -> Vec<bool> {
         let mut chosen = Vec::with_capacity(rows as usize);
@@ -93,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_sample_thins_out_but_reaches_the_end() {
-        let mut sample = Sample { all_rows: false, step: 1, left: ROWS_AT_A_STEP, looked_at: 0 };
+        let mut sample = Sample::new(false);
         let chosen: Vec<bool> = (0..1000).flat_map(|block| sample.choose(block * 100 + 1, 100)).collect();
         assert!(chosen[..2000].iter().all(|taken| *taken));
         assert!(chosen[99_900..].iter().any(|taken| *taken));

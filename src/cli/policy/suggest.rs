@@ -1,5 +1,6 @@
 //! `veild policy suggest`: what was found, as a policy that leaks nothing as far as can be seen.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::Path;
@@ -7,61 +8,163 @@ use std::path::Path;
 use anyhow::Context;
 use jiff::Timestamp;
 
-use crate::cli::detect::survey_file;
+use crate::cli::detect::{Found, look};
 use crate::cli::reading::ReadingArguments;
 use crate::config::policy_of;
 use crate::detect::{Suggestion, suggest};
 use crate::fsutil::{printable_name, printable_path};
 use crate::keys::MaskingKeys;
-use crate::pipeline::{DigestKind, Input, Leak, Output, Sink, process};
-use crate::policy::Verify;
+use crate::pipeline::{DigestKind, Input, Leak, Output, Reading, Sink, Surveyed, Table, Writing, process};
+use crate::policy::{Verify, normalise};
 
 /// Most times that a policy is tried; each time what leaked is redacted.
 const ROUNDS: usize = 3;
 
-pub fn run(config: &Path, file: &Path, reading: &ReadingArguments, all_rows: bool) -> anyhow::Result<()> {
-    let surveyed = survey_file(config, file, reading, all_rows)?;
-    let (rows, looked_at, is_table) = (surveyed.rows, surveyed.rows_looked_at, surveyed.is_rectangular);
-    let mut columns: Vec<_> = surveyed.columns.into_iter().map(|column| (column.name, column.survey)).collect();
-    let suggestions = suggest(&mut columns, is_table);
-    let mut rules: Vec<(String, Suggestion)> = columns.into_iter().map(|(name, _)| name).zip(suggestions).collect();
+/// A rule of the policy under way.
+struct Rule {
+    name: String,
+    suggestion: Suggestion,
+    /// No cell of it was seen filled.
+    is_empty: bool,
+    /// What leaks may call the column.
+    called: BTreeSet<String>,
+}
+
+/// A policy under way, over all tables that go by it.
+struct Draft {
+    rules: Vec<Rule>,
+    /// Places of the rules by their normalised names.
+    places: HashMap<String, usize>,
+    rows: u64,
+    looked_at: u64,
+    /// Every row has every column of its table.
+    is_rectangular: bool,
+    /// Every table has the same columns, and these are they.
+    has_all: bool,
+    names: Option<BTreeSet<String>>,
+    /// Tables that go by it, and all.
+    tables: usize,
+    all: usize,
+}
+
+pub fn run(config: &Path, file: &Path, arguments: &ReadingArguments, all_rows: bool) -> anyhow::Result<()> {
+    let mut draft = Draft::new();
+    let found = look(config, file, arguments, all_rows, &mut |table| draft.see(table))?;
+    let Found { tables, reading, writing, takes_each_sheet } = found;
+    if draft.tables == 0 {
+        let (file, noun) = (printable_path(file), tables.noun.unwrap_or("table"));
+        anyhow::bail!("{file}: every {noun} is dropped, or goes by the policy that its rule names; none is suggested");
+    }
     for _ in 0..ROUNDS {
-        let leaks = leaks(config, file, reading, &in_toml(&rules, is_table))?;
-        if !redact(&mut rules, &leaks) {
+        let leaks = leaks(file, (reading.clone(), writing), &draft.in_toml())?;
+        if !redact(&mut draft.rules, &leaks) {
             break;
         }
     }
     let name = printable_name(file.file_name().unwrap_or_default());
-    println!("# A policy for files like {name}: {looked_at} of {rows} rows looked at.");
+    let flags = format!("{}{}", arguments.flags(), if takes_each_sheet { " --sheet each" } else { "" });
+    println!("# A policy for files like {name}: {} of {} rows looked at.", draft.looked_at, draft.rows);
+    if let Some(noun) = tables.noun {
+        let key = if noun == "sheet" { "sheet = \"each\"" } else { "[[landing.member]] member = \"*\"" };
+        let Draft { tables, all, .. } = draft;
+        println!(
+            "# It is for {tables} of its {all} {noun}s, those whose rule names no policy; a landing reads all by {key}."
+        );
+    }
     println!(
         "# Read every rule before you trust it: what was not recognised is kept. Save it as NAME.toml and try it with"
     );
-    println!("# `veild policy test FILE --policy NAME.toml`, or put it under [policy.NAME] in the configuration.");
+    println!(
+        "# `veild policy test FILE --policy NAME.toml{flags}`, or put it under [policy.NAME] in the configuration."
+    );
     println!();
-    print!("{}", in_toml(&rules, is_table));
+    print!("{}", draft.in_toml());
     Ok(())
 }
 
-fn in_toml(rules: &[(String, Suggestion)], is_table: bool) -> String {
-    let mut text = "unlisted = \"reject\"\n".to_owned();
-    text.push_str(if is_table {
-        "missing = \"reject\"\n"
-    } else {
-        "missing = \"ignore\"   # not every record has every path\n\
-         mistyped = \"redact\"  # objects and arrays where single values were seen, too\n"
-    });
-    for (name, suggestion) in rules {
-        let name = toml::Value::String(name.clone());
-        let _ = write!(text, "\n[[column]]  # {}\nname = {name}\nmask = {:?}\n", suggestion.why, suggestion.mask);
-        for (name, value) in &suggestion.parameters {
-            let _ = writeln!(text, "{name} = {value}");
+impl Draft {
+    fn new() -> Draft {
+        let (rules, places, names) = (Vec::new(), HashMap::new(), None);
+        let (rows, looked_at, tables, all) = (0, 0, 0, 0);
+        Draft { rules, places, rows, looked_at, is_rectangular: true, has_all: true, names, tables, all }
+    }
+
+    fn see(&mut self, table: Table) {
+        let Table { part, surveyed } = table;
+        self.all += 1;
+        if part.as_ref().is_some_and(|part| part.has_policy) {
+            return;
+        }
+        self.tables += 1;
+        self.rows += surveyed.rows;
+        self.looked_at += surveyed.rows_looked_at;
+        self.is_rectangular &= surveyed.is_rectangular;
+        let names: BTreeSet<String> = surveyed.columns.iter().map(|column| normalise(&column.name)).collect();
+        self.has_all &= *self.names.get_or_insert_with(|| names.clone()) == names;
+        self.add(part.map(|part| part.pattern).as_deref(), surveyed);
+    }
+
+    /// Adds a table's columns; columns of one name are one rule's.
+    fn add(&mut self, pattern: Option<&str>, table: Surveyed) {
+        let called = |name: &str| pattern.map_or_else(|| name.to_owned(), |pattern| format!("{pattern}: {name}"));
+        let mut columns: Vec<_> = table.columns.into_iter().map(|column| (column.name, column.survey)).collect();
+        let suggestions = suggest(&mut columns, table.is_rectangular);
+        for (index, ((name, survey), suggestion)) in columns.into_iter().zip(suggestions).enumerate() {
+            let is_empty = survey.cells().1 == 0;
+            let called = BTreeSet::from([called(&name), called(&format!("column {}", index + 1))]);
+            match self.places.get(&normalise(&name)) {
+                Some(place) => self.rules[*place].add(suggestion, is_empty, called),
+                None => {
+                    self.places.insert(normalise(&name), self.rules.len());
+                    self.rules.push(Rule { name, suggestion, is_empty, called });
+                }
+            }
         }
     }
-    text
+
+    fn in_toml(&self) -> String {
+        let mut text = "unlisted = \"reject\"\n".to_owned();
+        text.push_str(match (self.is_rectangular, self.has_all) {
+            (true, true) => "missing = \"reject\"\n",
+            (true, false) => "missing = \"ignore\"   # not every table has every column\n",
+            (false, _) => {
+                "missing = \"ignore\"   # not every record has every path\n\
+             mistyped = \"redact\"  # objects and arrays where single values were seen, too\n"
+            }
+        });
+        for Rule { name, suggestion, .. } in &self.rules {
+            let name = toml::Value::String(name.clone());
+            let _ = write!(text, "\n[[column]]  # {}\nname = {name}\nmask = {:?}\n", suggestion.why, suggestion.mask);
+            for (name, value) in &suggestion.parameters {
+                let _ = writeln!(text, "{name} = {value}");
+            }
+        }
+        text
+    }
+}
+
+impl Rule {
+    /// Takes on what another table suggests for a column of the name: what takes more away.
+    fn add(&mut self, other: Suggestion, is_empty: bool, called: BTreeSet<String>) {
+        self.called.extend(called);
+        let is_alike = (self.suggestion.mask, &self.suggestion.parameters) == (other.mask, &other.parameters);
+        // Who the dates are of may stand in one table alone.
+        let fits = |suggestion: &Suggestion| suggestion.mask != "date_shift";
+        match (self.suggestion.mask, other.mask) {
+            _ if is_empty || (is_alike && !self.is_empty) => {}
+            _ if self.is_empty => (self.suggestion, self.is_empty) = (other, false),
+            ("keep", _) if fits(&other) => self.suggestion = other,
+            (_, "keep") if fits(&self.suggestion) => {}
+            _ => {
+                let why = format!("tables differ: {}; {}", self.suggestion.why, other.why);
+                self.suggestion = Suggestion { mask: "redact", parameters: Vec::new(), why };
+            }
+        }
+    }
 }
 
 /// What the leak scan finds in the file as the policy would let it go out. What can be read but once is not tried.
-fn leaks(config: &Path, path: &Path, reading: &ReadingArguments, policy: &str) -> anyhow::Result<Vec<Leak>> {
+fn leaks(path: &Path, (reading, writing): (Reading, Writing), policy: &str) -> anyhow::Result<Vec<Leak>> {
     let file = File::open(path).with_context(|| format!("cannot open {}", printable_path(path)))?;
     if !file.metadata().is_ok_and(|it| it.is_file()) {
         return Ok(Vec::new());
@@ -70,7 +173,6 @@ fn leaks(config: &Path, path: &Path, reading: &ReadingArguments, policy: &str) -
     policy.verify = Verify::Warn;
     // No pseudonym leaves this process: any key will do.
     let keys = MaskingKeys::parse(&MaskingKeys::generate(Timestamp::now()))?;
-    let (reading, writing) = reading.of(config, path)?;
     let input = Input { file, reading, digest: DigestKind::None };
     let output = Output { policy, writing, sink: Sink::Discard };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
@@ -80,15 +182,15 @@ fn leaks(config: &Path, path: &Path, reading: &ReadingArguments, policy: &str) -
 }
 
 /// Redacts the columns that leak; whether there was one.
-fn redact(rules: &mut [(String, Suggestion)], leaks: &[Leak]) -> bool {
+fn redact(rules: &mut [Rule], leaks: &[Leak]) -> bool {
     let mut changed = false;
     for leak in leaks {
-        let is_here = |index: usize, name: &str| name == leak.column || leak.column == format!("column {}", index + 1);
-        let found = rules.iter_mut().enumerate().find(|(index, (name, _))| is_here(*index, name));
-        let Some((_, (_, suggestion))) = found.filter(|(_, (_, it))| it.mask != "redact") else { continue };
-        let why = format!("{} would leak: {}", suggestion.mask, leak.in_words());
-        *suggestion = Suggestion { mask: "redact", parameters: Vec::new(), why };
-        changed = true;
+        let here = rules.iter_mut().filter(|rule| rule.called.contains(&leak.column));
+        for Rule { suggestion, .. } in here.filter(|rule| rule.suggestion.mask != "redact") {
+            let why = format!("{} would leak: {}", suggestion.mask, leak.in_words());
+            *suggestion = Suggestion { mask: "redact", parameters: Vec::new(), why };
+            changed = true;
+        }
     }
     changed
 }

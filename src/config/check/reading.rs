@@ -9,15 +9,13 @@ use super::size;
 use crate::config::locate::Findings;
 use crate::config::raw;
 use crate::config::spanned::Spanned;
-use crate::pipeline::{Charset, Dialect, Format, Limits, MemberRule, OutputFormat, Reading, Writing};
+use crate::pipeline::{Charset, Dialect, EACH, Format, Limits, MemberRule, OutputFormat, Reading, Writing};
 use crate::policy::Policy;
 
 /// Longest record that may be allowed, in bytes.
 const MAX_RECORD_BYTES: u64 = 512 << 20;
 /// Deepest nesting that may be allowed; the walk over it takes the stack.
 const MAX_DEPTH: usize = 512;
-/// In the place of a sheet's name.
-const EACH: &str = "each";
 const MAX_PATHS: usize = 65536;
 
 pub(super) fn reading(
@@ -74,7 +72,6 @@ pub(super) fn sheets(
     policies: &BTreeMap<String, Policy>,
     findings: &mut Findings<'_>,
 ) -> (Option<String>, Vec<MemberRule>) {
-    let of_each = || MemberRule { pattern: "*".to_owned(), policy: None, drops: false };
     match given.map(Value::try_into::<raw::Sheets>) {
         None => (None, Vec::new()),
         Some(Err(_)) => {
@@ -83,7 +80,7 @@ pub(super) fn sheets(
             findings.add(place, expected);
             (None, Vec::new())
         }
-        Some(Ok(raw::Sheets::One(name))) if name == EACH => (None, vec![of_each()]),
+        Some(Ok(raw::Sheets::One(name))) if name == EACH => (None, vec![MemberRule::any()]),
         Some(Ok(raw::Sheets::One(name))) => (Some(name), Vec::new()),
         Some(Ok(raw::Sheets::Rules(given))) => {
             let at = |text: String| Spanned::new(place.clone(), text);

@@ -13,6 +13,7 @@ use super::{Archive, Failure};
 use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::{internal, of_file};
 use crate::pipeline::source::retry;
+use crate::pipeline::survey::{self, Sample, Surveyed};
 use crate::pipeline::tap::Mishap;
 use crate::pipeline::{DigestKind, Input, Output, Reading, Report, Sink, extension, pipe, process_counted};
 use crate::pipeline::{columnar, spreadsheet};
@@ -50,20 +51,8 @@ pub(super) fn pass(
     expanded: &mut u64,
     mishaps: &[Mishap],
 ) -> Result<Report, Failure> {
-    let reading = if archive.kind.is_book() {
-        spreadsheet::as_text(archive.reading)
-    } else {
-        reading(archive.reading, &found.name)
-    };
     let label = Label { name: archive.name_out(&found.name), modified: found.modified, zip_time: found.zip_time };
-    let mut head = Vec::with_capacity(HEAD);
-    let begun = (&mut *found.content).take(HEAD as u64).read_to_end(&mut head);
-    begun.map_err(|_| unreadable(archive))?;
-    let mut content = (&head[..]).chain(found.content);
-    let (input, feed) = match held_as(&head).filter(|_| !archive.kind.is_book()) {
-        None => pipe().map(|(input, feed)| (input, Some(feed)))?,
-        Some(title) => (hold(archive, title, &mut content, expanded)?, None),
-    };
+    let Opened { reading, input, feed, mut content } = open(archive, found, expanded)?;
     let (mut outputs, mut converted, mut outflows) = (Vec::new(), Vec::new(), Vec::new());
     for side in sides {
         let sink = match side.packer {
@@ -101,6 +90,51 @@ pub(super) fn pass(
         appended.into_iter().flatten().collect::<io::Result<()>>().map_err(|error| retry("write a member", &error))?;
         Ok(report)
     })
+}
+
+/// Looks at a member.
+pub(super) fn survey(
+    archive: &Archive<'_>,
+    found: Found<'_>,
+    expanded: &mut u64,
+    sample: Sample,
+) -> Result<Surveyed, Failure> {
+    let Opened { reading, input, feed, mut content } = open(archive, found, expanded)?;
+    thread::scope(|scope| {
+        let looking = scope.spawn(move || survey::table(input, &reading, sample));
+        let fed = feed.map_or(Ok(()), |feed| self::feed(archive, &mut content, feed, expanded));
+        let surveyed = looking.join().unwrap_or_else(|_| Err(internal("the thread of a member panicked")));
+        fed?;
+        surveyed
+    })
+}
+
+/// A member that is ready to be read.
+struct Opened<'c> {
+    reading: Reading,
+    /// What is read: a pipe, or the whole in memory.
+    input: File,
+    /// The pipe's other end.
+    feed: Option<File>,
+    content: io::Chain<io::Cursor<Vec<u8>>, &'c mut dyn Read>,
+}
+
+fn open<'c>(archive: &Archive<'_>, found: Found<'c>, expanded: &mut u64) -> Result<Opened<'c>, Failure> {
+    let reading = if archive.kind.is_book() {
+        spreadsheet::as_text(archive.reading)
+    } else {
+        reading(archive.reading, &found.name)
+    };
+    let mut head = Vec::with_capacity(HEAD);
+    let begun = (&mut *found.content).take(HEAD as u64).read_to_end(&mut head);
+    begun.map_err(|_| unreadable(archive))?;
+    let held = held_as(&head).filter(|_| !archive.kind.is_book());
+    let mut content = io::Cursor::new(head).chain(found.content);
+    let (input, feed) = match held {
+        None => pipe().map(|(input, feed)| (input, Some(feed)))?,
+        Some(title) => (hold(archive, title, &mut content, expanded)?, None),
+    };
+    Ok(Opened { reading, input, feed, content })
 }
 
 /// How a member is read: as a file of that name that lands here, but no archive again.

@@ -11,6 +11,7 @@
 mod member;
 mod name;
 mod pack;
+mod survey;
 mod unpack;
 
 use std::collections::HashSet;
@@ -39,6 +40,7 @@ use crate::pipeline::expansion::Expansion;
 use crate::pipeline::spreadsheet;
 use crate::policy::Policy;
 
+pub(super) use self::survey::survey;
 pub(super) use self::unpack::{Kind, recognise};
 
 /// An archive at work.
@@ -92,36 +94,12 @@ pub(super) fn process(
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Report, Failure> {
-    let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
-    let file = Arc::new(file);
-    let rules = if kind.is_book() { &reading.sheets[..] } else { &reading.members[..] };
     let policies: Vec<Policy> = outputs.iter().map(|output| output.policy.clone()).collect();
-    if policies
-        .iter()
-        .chain(rules.iter().filter_map(|rule| rule.policy.as_ref()))
-        .any(|policy| policy.anonymity.is_some())
-    {
+    let format = outputs.first().map(|output| output.writing.format).unwrap_or_default();
+    let archive = Archive::new(file, kind, reading, (policies, format), (keys, threads), progress)?;
+    if archive.all_policies().any(|policy| policy.anonymity.is_some()) {
         return Err(Failure::Reject(not_anonymous()));
     }
-    let matchers = matchers(rules).map_err(Failure::Reject)?;
-    let window = Window::new(file.clone(), len);
-    let expansion = Expansion::of(len, reading.limits);
-    let format = outputs.first().map(|output| output.writing.format).unwrap_or_default();
-    let archive = Archive {
-        file: file.clone(),
-        window,
-        kind,
-        reading,
-        rules,
-        matchers,
-        policies,
-        format,
-        keys,
-        threads,
-        progress,
-        expansion,
-        len,
-    };
     let (mut packers, mut mishaps) = (Vec::new(), Vec::new());
     for output in outputs {
         // Its members are what is looked at.
@@ -136,7 +114,8 @@ pub(super) fn process(
     }
     let sizes = if kind.format == Format::Tar { Some(archive.run(None, &[])?.sizes) } else { None };
     let tally = archive.run(Some((&mut packers, sizes.as_deref())), &mishaps)?;
-    let digest = digest_of(&file, len, digest_kind, keys, progress)?;
+    let (len, file) = (archive.len, &archive.file);
+    let digest = digest_of(file, len, digest_kind, keys, progress)?;
     let mut reports = Vec::with_capacity(packers.len());
     let made = tally.columns.into_iter().zip(tally.verified).zip(tally.suppressed);
     for ((packer, mishap), ((columns, verify), suppressed)) in packers.into_iter().zip(&mishaps).zip(made) {
@@ -160,6 +139,36 @@ fn matchers(rules: &[MemberRule]) -> Result<Vec<GlobMatcher>, Fault> {
 /// Where members go, and how long they become if that must be known.
 type Packing<'p, 's> = Option<(&'p mut Vec<Packer>, Option<&'s [Vec<u64>]>)>;
 
+impl<'a> Archive<'a> {
+    fn new(
+        file: File,
+        kind: Kind,
+        reading: &'a Reading,
+        (policies, format): (Vec<Policy>, OutputFormat),
+        (keys, threads): (&'a MaskingKeys, usize),
+        progress: &'a (dyn Fn(u64) + Sync),
+    ) -> Result<Archive<'a>, Failure> {
+        let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
+        let file = Arc::new(file);
+        let rules = if kind.is_book() { &reading.sheets[..] } else { &reading.members[..] };
+        Ok(Archive {
+            window: Window::new(file.clone(), len),
+            file,
+            kind,
+            reading,
+            rules,
+            matchers: matchers(rules).map_err(Failure::Reject)?,
+            policies,
+            format,
+            keys,
+            threads,
+            progress,
+            expansion: Expansion::of(len, reading.limits),
+            len,
+        })
+    }
+}
+
 impl Archive<'_> {
     /// Passes every member through; without packers only to see what comes of them.
     fn run(&self, mut packing: Packing<'_, '_>, mishaps: &[Mishap]) -> Result<Tally, Failure> {
@@ -173,28 +182,32 @@ impl Archive<'_> {
             ..Tally::default()
         };
         let mut visit = |found: Found<'_>| self.member(found, &mut tally, &mut packing, mishaps);
-        if self.kind.is_book() {
-            let (format, progress) = (self.kind.format, self.progress);
-            spreadsheet::each(&self.file, format, self.reading, progress, &mut |name, content| {
-                visit(Found { name: name.to_owned(), modified: None, zip_time: None, content })
-            })?;
-        } else {
-            unpack::walk(&self.window, self.kind, &self.expansion, &mut visit)?;
-        }
-        if tally.members == 0 {
-            let (advice, noun) = ("Ask the sender for what should be in it.", self.kind.noun());
-            return Err(Failure::Reject(of_file("empty_file", &format!("the file has no {noun}"), advice)));
-        }
+        self.each(&mut visit)?;
+        self.refuse_empty(&tally)?;
         Ok(tally)
     }
 
-    fn member(
-        &self,
-        found: Found<'_>,
-        tally: &mut Tally,
-        packing: &mut Packing<'_, '_>,
-        mishaps: &[Mishap],
-    ) -> Result<(), Failure> {
+    /// Visits every member, in their order.
+    fn each(&self, visit: unpack::Visit<'_>) -> Result<(), Failure> {
+        if !self.kind.is_book() {
+            return unpack::walk(&self.window, self.kind, &self.expansion, visit);
+        }
+        let (format, progress) = (self.kind.format, self.progress);
+        spreadsheet::each(&self.file, format, self.reading, progress, &mut |name, content| {
+            visit(Found { name: name.to_owned(), modified: None, zip_time: None, content })
+        })
+    }
+
+    fn refuse_empty(&self, tally: &Tally) -> Result<(), Failure> {
+        if tally.members > 0 {
+            return Ok(());
+        }
+        let (advice, noun) = ("Ask the sender for what should be in it.", self.kind.noun());
+        Err(Failure::Reject(of_file("empty_file", &format!("the file has no {noun}"), advice)))
+    }
+
+    /// The rule by which the next member goes.
+    fn admit(&self, found: &Found<'_>, tally: &mut Tally) -> Result<&MemberRule, Failure> {
         tally.members += 1;
         let number = tally.members;
         let noun = self.kind.noun();
@@ -209,15 +222,27 @@ impl Archive<'_> {
             return Err(refused(of_file("duplicate_member", "another one has the same name", ADVICE)));
         }
         let is_match = |matcher: &GlobMatcher| matcher.is_match(&found.name);
-        let Some(rule) = self.matchers.iter().position(is_match).map(|index| &self.rules[index]) else {
+        self.matchers.iter().position(is_match).map(|index| &self.rules[index]).ok_or_else(|| {
             let advice = format!("Add a `[[landing.{noun}]]` for it, with `drop = true` if nobody needs it.");
             let sentence = format!("no {noun} rule of the landing names it");
-            return Err(refused(of_file(&format!("unlisted_{noun}"), &sentence, &advice)));
-        };
+            refused(of_file(&format!("unlisted_{noun}"), &sentence, &advice))
+        })
+    }
+
+    fn member(
+        &self,
+        found: Found<'_>,
+        tally: &mut Tally,
+        packing: &mut Packing<'_, '_>,
+        mishaps: &[Mishap],
+    ) -> Result<(), Failure> {
+        let rule = self.admit(&found, tally)?;
+        let (noun, number) = (self.kind.noun(), tally.members);
         if rule.drops {
             return unpack::pass_over(found, &mut tally.expanded, &self.expansion, &self.window)
                 .map_err(|failure| named(failure, noun, number));
         }
+        let refused = |fault: Fault| Failure::Reject(of_member(fault, noun, number));
         self.check_name_out(&found.name, tally).map_err(refused)?;
         let mut sides = Vec::with_capacity(self.policies.len());
         let mut packers = packing.as_mut().map(|(packers, sizes)| (packers.iter_mut(), *sizes));
@@ -266,10 +291,13 @@ impl Archive<'_> {
         Writing { format: self.format, ..Writing::default() }
     }
 
-    fn is_randomized(&self) -> bool {
+    fn all_policies(&self) -> impl Iterator<Item = &Policy> {
         let of_rules = self.rules.iter().filter_map(|rule| rule.policy.as_ref());
-        let mut columns = self.policies.iter().chain(of_rules).flat_map(|policy| &policy.columns);
-        columns.any(|rule| rule.mask.is_randomized())
+        self.policies.iter().chain(of_rules)
+    }
+
+    fn is_randomized(&self) -> bool {
+        self.all_policies().flat_map(|policy| &policy.columns).any(|rule| rule.mask.is_randomized())
     }
 }
 

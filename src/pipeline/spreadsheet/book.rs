@@ -227,8 +227,8 @@ fn choose(sheets: &[Sheet], wanted: Option<&str>) -> Result<String, Failure> {
         (None, _, None) => Err(Failure::Reject(of_file("empty_file", "the spreadsheet has no sheet", ADVICE))),
         (Some(_), others, _) => {
             let sentence = format!("the spreadsheet has {} sheets, and nothing says which is read", others + 1);
-            let advice = "Name one by `sheet` in the landing's configuration (`--sheet` on the command line), or give them \
-                          rules: `[[landing.sheet]]`.";
+            let advice = "Name one by `sheet` in the landing's configuration (`--sheet` on the command line), take them all, \
+                          one by one, by `sheet = \"each\"`, or give them rules: `[[landing.sheet]]`.";
             Err(Failure::Reject(of_file("many_sheets", &sentence, advice)))
         }
     }

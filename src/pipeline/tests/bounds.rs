@@ -87,7 +87,7 @@ fn parquet_has_no_more_columns_than_paths_are_allowed() {
 fn members_of_an_archive_expand_together() {
     let lines = String::from_utf8(wide(1000, 600)).unwrap();
     let packed = super::archive::zip(&[("a.ndjson", lines.as_bytes()), ("b.ndjson", lines.as_bytes())]);
-    let members = vec![MemberRule { pattern: "*".to_owned(), policy: None, drops: false }];
+    let members = vec![MemberRule::any()];
     let fault = refusal(&packed, &Reading { members: members.clone(), ..limited(1 << 20) }, OutputFormat::Csv);
     assert_eq!((fault.code.as_str(), &fault.sentence[..9]), ("expansion_exceeded", "member 2:"), "{fault:?}");
     run(&packed, &Reading { members, ..limited(2 << 20) }, &keep_all(), to(OutputFormat::Csv)).unwrap();

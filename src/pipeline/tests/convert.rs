@@ -393,7 +393,7 @@ fn sheets_and_members_are_converted() {
     let expected = [row(&["id", "name"]), row(&["007", "[REDACTED]"])];
     assert_eq!((table(made), report.outputs[0].format.as_str()), (expected.to_vec(), "parquet"));
 
-    let members = vec![MemberRule { pattern: "*".to_owned(), policy: None, drops: false }];
+    let members = vec![MemberRule::any()];
     let all = Reading { members, ..Reading::default() };
     let packed = super::archive::zip(&[("d/a.csv", b"id,name\n007,Alice\n"), ("b.xlsx", &sheet)]);
     let (made, report) = converted(&packed, &all, &rules, OutputFormat::Ndjson);

@@ -267,7 +267,7 @@ fn masked_cells_that_are_what_they_were() {
 fn members_of_an_archive_are_looked_at_one_by_one() {
     let (leaking, other) = ("id,notes\n1,ann@example.com\n2,x\n", "{\"id\": 1, \"notes\": \"x\"}\n");
     let zip = packed(&[("a.csv", leaking), ("b.csv", leaking), ("c.ndjson", other)]);
-    let members = vec![MemberRule { pattern: "*".to_owned(), policy: None, drops: false }];
+    let members = vec![MemberRule::any()];
     let reading = Reading { members, ..Reading::default() };
     let rules = ["id=keep", "notes=keep"];
     let blocked = verified(&zip, &reading, &with(&rules, Verify::Block)).unwrap_err();

@@ -225,7 +225,7 @@ fn conversions_and_members_are_looked_at_as_well() {
             }
         }
     }
-    let members = vec![MemberRule { pattern: "*".to_owned(), policy: None, drops: false }];
+    let members = vec![MemberRule::any()];
     let reading = Reading { members, ..Reading::default() };
     let fault = verified(&packed(&[("a.csv", "id\n1\n"), ("b.csv", table)]), &reading, &policy).unwrap_err();
     assert!(fault.sentence.starts_with("member 2: the name of column 2: e-mail address"), "{}", fault.sentence);
