@@ -234,17 +234,21 @@ impl Sum {
         };
         let filled = |column: u32| self.columns.get(column as usize).map_or(0, |column| column.filled);
         let filled_by_both = |(of, column): Key| filled(of).min(filled(column));
+        let holds = |column: u32| self.columns.get(column as usize)?.watched.as_ref().map(|watched| watched.holds);
+        // Names are made of the words that stand beside them: `invoice_number` where a masked `kind` is `invoice`.
+        let is_said = |(_, column): Key| holds(column) == Some(Holds::Cells);
         let rules = [
-            (&self.cells, COPIED, COPIED_ONE_IN),
-            (&self.words, SAID, SAID_ONE_IN),
-            (&self.numbers, COPIED, SAID_ONE_IN),
+            (&self.cells, COPIED, COPIED_ONE_IN, true),
+            (&self.words, SAID, SAID_ONE_IN, false),
+            (&self.numbers, COPIED, SAID_ONE_IN, false),
         ];
-        for (pairs, least, one_in) in rules {
+        for (pairs, least, one_in, is_whole) in rules {
             for (key, pair) in pairs {
                 if pair.tells() {
                     see(*key, pair.telling_row, pair.telling);
                 }
-                if pair.is_varied(least) && pair.records * one_in >= filled_by_both(*key) {
+                let counts = is_whole || is_said(*key);
+                if counts && pair.is_varied(least) && pair.records * one_in >= filled_by_both(*key) {
                     see(*key, pair.row, pair.records);
                 }
             }

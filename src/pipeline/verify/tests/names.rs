@@ -148,6 +148,38 @@ fn masked_values_that_are_keys() {
 }
 
 #[test]
+fn names_of_people_that_are_keys() {
+    let names = ["Miller", "Nguyen", "Kowalski", "Ferreira", "Olsen", "Yilmaz", "Rossi", "Novak", "Dubois", "Silva"];
+    let line = |n: usize| format!("{{\"name\": \"{0}\", \"by\": {{\"{0}\": {n}}}}}\n", names[n % names.len()]);
+    let lines: String = (0..40).map(line).collect();
+    let of = ("by.*".to_owned(), "repeated_value", Some("name".to_owned()), 1, 10);
+    assert_eq!(keys_of(&lines, &["name=hash", "by.*=keep"]), [of]);
+}
+
+#[test]
+fn keys_that_say_what_kind_a_record_is_of() {
+    let kinds = ["invoice", "payment", "refund", "shipment", "complaint"];
+    let line = |n: usize| {
+        let kind = kinds[n % kinds.len()];
+        format!("{{\"id\": {n}, \"kind\": \"{kind}\", \"{kind}_number\": \"x\", \"{kind}\": {{\"{kind}\": 1}}}}\n")
+    };
+    let lines: String = (0..60).map(line).collect();
+    let leaving = RowRule {
+        column: "id".to_owned(),
+        test: Test::In(["7"].map(str::to_owned).into_iter().collect()),
+        max_rows: Some(9),
+        max_share: None,
+    };
+    for suppress_rows in [vec![], vec![leaving]] {
+        for others in [OnUnlisted::Redact, OnUnlisted::Keep] {
+            let policy = unlisted(others, &["id=keep", "kind=redact"], Verify::Warn);
+            let policy = Policy { suppress_rows: suppress_rows.clone(), ..policy };
+            assert_eq!(verified(lines.as_bytes(), &Reading::default(), &policy).unwrap().leaks, []);
+        }
+    }
+}
+
+#[test]
 fn keys_of_records_that_are_left_out_are_not_passed_on() {
     let test = Test::In(["2"].map(str::to_owned).into_iter().collect());
     let rule = RowRule { column: "id".to_owned(), test, max_rows: Some(9), max_share: None };
