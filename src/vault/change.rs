@@ -235,6 +235,11 @@ pub fn is_unfinished(dir: &Path) -> Result<bool, PathError> {
     Ok(entries(dir)?.iter().any(|path| path.extension().is_some_and(|extension| extension == "json")))
 }
 
+/// Whether there are such, and [`recover`] can complete them.
+pub fn is_begun(dir: &Path) -> bool {
+    journals(dir).is_ok_and(|changes| !changes.is_empty())
+}
+
 /// The objects of changes that are not complete.
 pub(super) fn unfinished(dir: &Path) -> Result<BTreeSet<PathBuf>, PathError> {
     let changes = journals(dir)?;

@@ -20,7 +20,7 @@ fn said(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 /// Fills a disk, then runs a command with ever more room there; returns how often it failed.
-fn until_it_gets_through(sandbox: &Sandbox, full: &Path, arguments: &[&str], mut check: impl FnMut(u64)) -> u64 {
+fn until_it_gets_through(sandbox: &Sandbox, full: &Path, arguments: &[&str], mut check: impl FnMut(&str)) -> u64 {
     let filler = disks::fill(full);
     let size = filler.metadata().unwrap().len();
     for pages in 0..ENOUGH {
@@ -31,7 +31,7 @@ fn until_it_gets_through(sandbox: &Sandbox, full: &Path, arguments: &[&str], mut
         }
         assert_eq!(code, Some(1), "{text}");
         assert!(text.contains("make room") && text.contains("cannot"), "with {pages} pages of room: {text}");
-        check(pages);
+        check(&text);
         let file = fs::File::options().write(true).open(&filler).unwrap();
         file.set_len(size.saturating_sub((pages + 1) * PAGE)).unwrap();
     }
@@ -45,6 +45,12 @@ fn assert_settled(sandbox: &Sandbox) {
     let left = if changes.exists() { files_below(&changes) } else { Vec::new() };
     assert!(left.iter().all(|it| it.ends_with("lock")), "{left:?}");
     sandbox.assert_audit_holds();
+}
+
+/// Whether a change has its journal.
+fn is_begun(sandbox: &Sandbox) -> bool {
+    let changes = sandbox.site("vault/.changes");
+    changes.exists() && files_below(&changes).iter().any(|it| it.extension().is_some_and(|it| it == "json"))
 }
 
 /// The paths that records of an action name, sorted.
@@ -69,8 +75,9 @@ fn pruning_on_a_full_disk_prunes_nothing_by_halves() {
         keep(&sandbox, "5d");
         let (old, young) = (fill(&sandbox, "people", 6, days(10)), fill(&sandbox, "people", 2, days(1)));
         let prune = ["vault", "prune", "--reason", "retention"];
-        let failed = until_it_gets_through(&sandbox, &sandbox.site(place), &prune, |_| {
+        let failed = until_it_gets_through(&sandbox, &sandbox.site(place), &prune, |text| {
             assert!(young.iter().all(|object| is_there(&sandbox, object)));
+            assert_eq!(text.contains("on record already is done when"), is_begun(&sandbox), "{text}");
         });
         assert!(failed > 0, "there was room all the time");
         assert!(old.iter().all(|object| !is_there(&sandbox, object)) && is_there(&sandbox, &young[0]), "{place}");
@@ -91,8 +98,9 @@ fn rewrapping_on_a_full_disk_leaves_each_object_with_the_old_readers_or_the_new(
         let identity = sandbox.site("identity.txt").display().to_string();
         let rewrap =
             ["vault", "rewrap", "-i", &identity, "--all", "-r", own, "-r", &public, "--reason", "Bea has come"];
-        let failed = until_it_gets_through(&sandbox, &sandbox.site(place), &rewrap, |_| {
+        let failed = until_it_gets_through(&sandbox, &sandbox.site(place), &rewrap, |text| {
             assert!(objects.iter().all(|object| is_there(&sandbox, object)));
+            assert_eq!(text.contains("on record already is done when"), is_begun(&sandbox), "{text}");
         });
         assert!(failed > 0, "there was room all the time");
         assert_eq!(recorded(&sandbox, "vault.rewrapped"), paths(&objects), "{place}: recorded once each");
@@ -126,6 +134,29 @@ fn an_export_on_a_full_disk_is_whole_or_not_there() {
         assert_eq!(members.filter(|it| it.ends_with(".age")).count(), objects.len());
         assert_settled(&sandbox);
     }
+}
+
+#[test]
+fn an_object_opened_into_a_full_disk_has_not_been_opened() {
+    let sandbox = Sandbox::new();
+    let Some(_mount) = Mount::tmpfs(&sandbox.site("out"), "size=64k") else { return };
+    let object = fill(&sandbox, "people", 1, days(1)).remove(0);
+    let (identity, out) = (sandbox.site("identity.txt"), sandbox.site("out/plain"));
+    let open = ["vault", "open", &object.job, "-i", identity.to_str().unwrap(), "-o", out.to_str().unwrap()];
+    disks::fill(&sandbox.site("out"));
+    let (code, text) = said(&sandbox, &open);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("No space left") && text.contains("make room") && !text.contains("decrypt"), "{text}");
+    let outcomes = |sandbox: &Sandbox| -> Vec<Value> {
+        let opened = sandbox.audit().into_iter().filter(|it| it["event"]["action"] == "vault.opened");
+        opened.map(|it| it["event"]["outcome"].clone()).collect()
+    };
+    assert_eq!(outcomes(&sandbox), ["failure"]);
+    let left = files_below(&sandbox.site("out"));
+    assert!(left.iter().all(|it| it.ends_with("filler")), "{left:?}");
+    fs::remove_file(sandbox.site("out/filler")).unwrap();
+    assert_eq!(said(&sandbox, &open).0, Some(0));
+    assert_eq!((fs::read(&out).unwrap(), outcomes(&sandbox)), (object.plain, vec!["failure".into(), "success".into()]));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use anyhow::Context;
+
 use crate::config::Config;
 use crate::vault::change::{self, Books, Cause};
 use crate::vault::lock::Lock;
@@ -33,6 +35,15 @@ pub enum Arguments {
 /// Who wants a change and why.
 pub fn cause(reason: Option<&str>) -> Cause {
     Cause { user: Some(crate::cli::user()), source: crate::cli::who::source(), reason: reason.map(str::to_owned) }
+}
+
+/// Says of a change that failed behind its records that they will be true.
+fn or_begun<T>(config: &Config, done: anyhow::Result<T>) -> anyhow::Result<T> {
+    match change::is_begun(&config.vault.dir) {
+        true => done
+            .context("what is on record already is done when this command is given again, or when the daemon starts"),
+        false => done,
+    }
 }
 
 /// Completes a change that was cut off: its objects may be out of sight.

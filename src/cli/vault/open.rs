@@ -1,7 +1,7 @@
 //! `veild vault open`
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -13,10 +13,13 @@ use crate::audit::{Action, Outcome, Record};
 use crate::cli::hand_out::hand_out;
 use crate::cli::identity::Key;
 use crate::config::Config;
-use crate::fsutil::{open_regular, printable_path, read_regular};
+use crate::fsutil::{At, open_regular, printable_path, read_regular};
 use crate::job::JobId;
 use crate::vault::lock::Lock;
 use crate::vault::{MAX_RECEIPT_BYTES, Receipt};
+
+/// Bytes read at once.
+const BLOCK: usize = 256 << 10;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -35,15 +38,25 @@ pub struct Arguments {
 pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let found = arguments.which.find(config);
     let path = found.as_deref().ok().map(Path::to_owned);
+    let record = |outcome| {
+        let record = Record::new(Timestamp::now(), Action::VaultOpened, outcome)
+            .field("user", crate::cli::user())
+            .veild("reason", json!(arguments.reason));
+        about(config, record, path.as_deref(), &arguments.which.object)
+    };
     let opened = found.and_then(|path| opened(config, &path, &arguments.key));
-    let outcome = if opened.is_ok() { Outcome::Success } else { Outcome::Failure };
-    let record = Record::new(Timestamp::now(), Action::VaultOpened, outcome)
-        .field("user", crate::cli::user())
-        .veild("reason", json!(arguments.reason));
-    let recorded = crate::cli::record(config, about(config, record, path.as_deref(), &arguments.which.object));
-    let mut plain = opened?;
-    recorded?;
-    copy(&mut plain, arguments.output.as_deref())
+    let handed_out = opened.and_then(|mut plain| match &arguments.output {
+        Some(to) => {
+            let write = |mut file: &File, incoming: &Path| copy(&mut plain, &mut file, incoming);
+            hand_out(to, write, |()| crate::cli::record(config, record(Outcome::Success)))
+        }
+        None => {
+            // Before its first byte: whoever sees only a part has seen it.
+            crate::cli::record(config, record(Outcome::Success))?;
+            copy(&mut plain, &mut io::stdout().lock(), Path::new("standard output"))
+        }
+    });
+    crate::cli::recorded_if_failed(config, handed_out, || record(Outcome::Failure))
 }
 
 /// The object's content, if one of the identities opens it.
@@ -97,17 +110,17 @@ fn about(config: &Config, record: Record, found: Option<&Path>, asked: &str) -> 
     }
 }
 
-fn copy(plain: &mut dyn Read, output: Option<&Path>) -> anyhow::Result<()> {
-    match output {
-        Some(path) => {
-            let write = |mut file: &File, _: &Path| {
-                io::copy(plain, &mut file).context("the object does not decrypt to its end").map(drop)
-            };
-            hand_out(path, write, |()| Ok(()))?;
+/// All of it; what cannot be read is told apart from what cannot be written.
+fn copy(plain: &mut dyn Read, to: &mut dyn Write, shown: &Path) -> anyhow::Result<()> {
+    let mut block = vec![0; BLOCK];
+    loop {
+        let count = match plain.read(&mut block) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read.context("the object does not decrypt to its end")?,
+        };
+        if count == 0 {
+            return Ok(to.flush().at("write to", shown)?);
         }
-        None => {
-            io::copy(plain, &mut io::stdout().lock()).context("the object does not decrypt to its end")?;
-        }
+        to.write_all(&block[..count]).at("write to", shown)?;
     }
-    Ok(())
 }

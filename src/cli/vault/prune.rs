@@ -55,7 +55,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
         match arguments.dry_run {
             true => would_prune(config, &retention, look),
             false => {
-                let pruned = do_prune(config, arguments, &retention, look);
+                let pruned = super::or_begun(config, do_prune(config, arguments, &retention, look));
                 crate::cli::recorded_if_failed(config, pruned, || in_vain(arguments, None))
             }
         }?
