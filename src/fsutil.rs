@@ -7,6 +7,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
+/// Most that a file that somebody writes by hand, or keeps a key in, comes to: a configuration, a policy, an identity.
+pub const MAX_NAMED_BYTES: u64 = 16 << 20;
 /// Size of what [`try_write`] writes: a few audit records and receipts.
 const PROBE_BYTES: usize = 64 << 10;
 
@@ -41,8 +45,13 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
 
 /// Opens a regular file for reading, following no link and waiting for nothing.
 pub fn open_regular(path: &Path) -> Result<File, PathError> {
-    let file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).at("open", path)?;
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let file = match opened {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            return Err(io::Error::other("it is a symbolic link, which is not followed")).at("open", path);
+        }
+        opened => opened.at("open", path)?,
+    };
     if file.metadata().at("look at", path)?.is_file() {
         return Ok(file);
     }
@@ -58,6 +67,31 @@ pub fn read_regular(path: &Path, at_most: u64) -> Result<Vec<u8>, PathError> {
     let mut content = Vec::new();
     file.take(at_most).read_to_end(&mut content).at("read", path)?;
     Ok(content)
+}
+
+/// Reads what somebody has named, a pipe too, as long as it comes to no more than this.
+pub fn read_named(path: &Path, at_most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::open(path)?;
+    // Of its full size at once: what grows leaves copies behind, and some of these are keys.
+    let size = file.metadata()?.len().min(at_most) as usize;
+    let mut content = Zeroizing::new(Vec::with_capacity(size + 1));
+    file.take(at_most + 1).read_to_end(&mut content)?;
+    match content.len() as u64 > at_most {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {} MiB", at_most >> 20))),
+        false => Ok(content),
+    }
+}
+
+/// The same of text.
+pub fn read_named_text(path: &Path, at_most: u64) -> io::Result<Zeroizing<String>> {
+    let mut content = read_named(path, at_most)?;
+    match String::from_utf8(std::mem::take(&mut *content)) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+        }
+    }
 }
 
 /// Makes a directory's entries durable; the empty path, parent of a plain relative name, is the current directory.
@@ -226,21 +260,32 @@ pub fn printable_name(name: &std::ffi::OsStr) -> String {
     use std::os::unix::ffi::OsStrExt;
     let mut text = String::with_capacity(name.len());
     for chunk in name.as_bytes().utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character.is_control() || character == '%' || is_bidi_override(character) {
-                let mut utf8 = [0; 4];
-                for byte in character.encode_utf8(&mut utf8).bytes() {
-                    text.push_str(&format!("%{byte:02X}"));
-                }
-            } else {
-                text.push(character);
-            }
-        }
+        push_printable(chunk.valid(), "%", &mut text);
         for byte in chunk.invalid() {
             text.push_str(&format!("%{byte:02X}"));
         }
     }
     text
+}
+
+/// Text of a file that somebody may have tampered with, for a terminal: only what would steer that is percent-encoded.
+pub fn printable_text(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    push_printable(text, "", &mut printable);
+    printable
+}
+
+fn push_printable(text: &str, also_encoded: &str, out: &mut String) {
+    for character in text.chars() {
+        if character.is_control() || also_encoded.contains(character) || is_bidi_override(character) {
+            let mut utf8 = [0; 4];
+            for byte in character.encode_utf8(&mut utf8).bytes() {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+        } else {
+            out.push(character);
+        }
+    }
 }
 
 /// As [`printable_name`], for a whole path: an uploader may have named some part of it.
@@ -280,8 +325,25 @@ mod tests {
         assert_eq!(printable_name(OsStr::new("Łukasz 1.csv")), "Łukasz 1.csv");
         assert_eq!(printable_name(OsStr::from_bytes(b"a\xff\n%.csv")), "a%FF%0A%25.csv");
         assert_eq!(printable_name(OsStr::new("a\u{202E}vsc.exe")), "a%E2%80%AEvsc.exe");
+        assert_eq!(printable_text("100 % of a\u{1b}[2J.csv"), "100 % of a%1B[2J.csv");
         let error = Err::<(), _>(io::Error::other("x")).at("open", Path::new("/srv/a\x1b[2J\n/b")).unwrap_err();
         assert_eq!(error.to_string(), "cannot open /srv/a%1B[2J%0A/b");
+    }
+
+    #[test]
+    fn what_is_named_is_read_up_to_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "12345").unwrap();
+        assert_eq!(read_named_text(&file, 5).unwrap().as_str(), "12345");
+        assert_eq!(read_named(&file, 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        let endless = read_named(Path::new("/dev/zero"), 1 << 20).unwrap_err();
+        assert_eq!(endless.to_string(), "it is longer than 1 MiB");
+        fs::write(&file, b"a\xff").unwrap();
+        assert_eq!(read_named_text(&file, 5).unwrap_err().to_string(), "it is not UTF-8");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(open_regular(&link).unwrap_err().source.to_string().contains("symbolic link"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::audit::{self, Action, Outcome, Record};
 use crate::config::Config;
 use crate::daemon::clerk::quarantine_dir;
 use crate::daemon::{control, event::Request};
-use crate::fsutil::{self, copy_in_kernel, create_new, fsync_dir, open_regular, printable_path};
+use crate::fsutil::{self, copy_in_kernel, create_new, fsync_dir, open_regular, printable_path, printable_text};
 use crate::job::JobId;
 use crate::quarantine::decision::Decision;
 use crate::quarantine::expiry::Discard;
@@ -112,7 +112,7 @@ fn release(config: &Config, job: JobId, to: &Path, reason: &str) -> anyhow::Resu
         }
         Some(_) => drop(hand_out(to, copy, |_| Ok(()))?),
         None => {
-            let record = acted(Action::FileReleased, entry, reason).veild("released_to", json!(to));
+            let record = acted(Action::FileReleased, job, Some(entry), reason).veild("released_to", json!(to));
             hand_out(to, copy, |_| {
                 let new = Release { recorded_after: audit::last_seq(&config.audit.dir)?, to: to.to_owned() };
                 decide(config, job, &new, record)
@@ -131,8 +131,11 @@ fn discard(config: &Config, job: JobId, reason: &str) -> anyhow::Result<()> {
     let _lock = quarantine::retry::lock(&dir, job)?;
     ensure_unretried(config, job)?;
     ensure_unreleased(config, job)?;
-    let (entry, _) = find(&dir, job)?;
-    let record = acted(Action::FileDiscarded, &entry, reason);
+    let entry = match quarantine::show(&dir, job) {
+        Err(error) if quarantine::is_damaged(&error) => None,
+        _ => Some(find(&dir, job)?.0),
+    };
+    let record = acted(Action::FileDiscarded, job, entry.as_ref(), reason);
     match Discard::decided(&dir, job)? {
         Some(begun) if begun.cause.is_some() => {
             finish_discard(config, job, &begun, record).context(
@@ -186,18 +189,28 @@ fn standing<D: Decision + Send + Sync>(config: &Config, job: JobId) -> anyhow::R
     Ok(None)
 }
 
-fn acted(action: Action, entry: &Reason, reason: &str) -> Record {
-    Record::new(Timestamp::now(), action, Outcome::Success)
+/// Of a damaged entry nothing is known but its job.
+fn acted(action: Action, job: JobId, entry: Option<&Reason>, reason: &str) -> Record {
+    let record = Record::new(Timestamp::now(), action, Outcome::Success)
         .field("user", super::user())
-        .field("file", json!({"name": entry.original_name}))
-        .veild("job", json!(entry.job))
-        .veild("landing", json!(entry.landing))
-        .veild("reason", json!(reason))
+        .veild("job", json!(job))
+        .veild("landing", json!(entry.map(|entry| &entry.landing)))
+        .veild("reason", json!(reason));
+    match entry {
+        Some(entry) => record.field("file", json!({"name": entry.original_name})),
+        None => record,
+    }
 }
 
 fn find(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
-    quarantine::show(dir, job)?
-        .with_context(|| format!("job {job} is not in quarantine; `veild quarantine list` shows what is"))
+    let found = match quarantine::show(dir, job) {
+        Err(error) if quarantine::is_damaged(&error) => {
+            let what = format!("the entry of job {job} is damaged; `veild quarantine discard {job}` destroys it");
+            return Err(anyhow::Error::from(error).context(what));
+        }
+        found => found?,
+    };
+    found.with_context(|| format!("job {job} is not in quarantine; `veild quarantine list` shows what is"))
 }
 
 /// One of which the audit trail may say that it was discarded is as good as gone.
@@ -227,14 +240,40 @@ fn ensure_unreleased(config: &Config, job: JobId) -> anyhow::Result<()> {
     )
 }
 
+/// What lies there under a job.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Entry {
+    Whole(Box<Reason>),
+    Damaged { job: JobId, damaged: String },
+}
+
+impl Entry {
+    fn line(&self) -> String {
+        match self {
+            Entry::Whole(entry) => {
+                let Reason { job, landing, original_name, fault, .. } = &**entry;
+                printable_text(&format!("{job}  {landing}  {original_name}  {}: {}", fault.code, fault.sentence))
+            }
+            Entry::Damaged { job, damaged } => {
+                printable_text(&format!("{job}  (damaged: {damaged}; `veild quarantine discard {job}` destroys it)"))
+            }
+        }
+    }
+}
+
 fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
     let (mut entries, mut unreadable) = (Vec::new(), 0);
     for job in quarantine::jobs(dir)? {
         match quarantine::show(dir, job) {
-            Ok(found) => entries.extend(found.map(|(reason, _)| reason)),
+            Ok(found) => entries.extend(found.map(|(reason, _)| Entry::Whole(Box::new(reason)))),
             Err(error) => {
                 unreadable += 1;
-                eprintln!("{job}: {error}: {}", error.source);
+                let damaged = format!("{error}: {}", error.source);
+                match quarantine::is_damaged(&error) {
+                    true => entries.push(Entry::Damaged { job, damaged }),
+                    false => eprintln!("{job}: {damaged}"),
+                }
             }
         }
     }
@@ -243,10 +282,7 @@ fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
     } else if entries.is_empty() && unreadable == 0 {
         eprintln!("nothing is in quarantine");
     } else {
-        for entry in entries {
-            let (job, landing, name, fault) = (entry.job, entry.landing, entry.original_name, entry.fault);
-            println!("{job}  {landing}  {name}  {}: {}", fault.code, fault.sentence);
-        }
+        entries.iter().for_each(|entry| println!("{}", entry.line()));
     }
     match unreadable {
         0 => Ok(()),
@@ -266,10 +302,14 @@ fn show(config: &Config, job: JobId, reason: Option<&str>, json: bool) -> anyhow
     if json {
         return super::print_json(&entry);
     }
-    println!("file       {} ({} bytes), landing {}", entry.original_name, entry.bytes, entry.landing);
-    println!("rejected   {}: {}", entry.fault.code, entry.fault.sentence);
-    println!("next       {}", entry.fault.advice);
-    println!("original   {}{}", original.display(), if entry.sealed { " (sealed)" } else { "" });
+    let Reason { original_name, bytes, landing, fault, sealed, .. } = &entry;
+    let lines = [
+        format!("file       {original_name} ({bytes} bytes), landing {landing}"),
+        format!("rejected   {}: {}", fault.code, fault.sentence),
+        format!("next       {}", fault.advice),
+        format!("original   {}{}", printable_path(&original), if *sealed { " (sealed)" } else { "" }),
+    ];
+    lines.iter().for_each(|line| println!("{}", printable_text(line)));
     Ok(())
 }
 
@@ -303,7 +343,7 @@ fn retry_with(config: &Config, job: JobId, reason: &str, identities: Option<&Ide
             crate::faults::point("retry_ready");
             let retried_as = JobId::claimed_at(Timestamp::now());
             let new = Retry::new(&landing.dir, retried_as, audit::last_seq(&config.audit.dir)?)?;
-            let record = acted(Action::FileRetried, &entry, reason).veild("retried_as", json!(retried_as));
+            let record = acted(Action::FileRetried, job, Some(&entry), reason).veild("retried_as", json!(retried_as));
             decide(config, job, &new, record)?;
             new
         }
@@ -316,7 +356,8 @@ fn retry_with(config: &Config, job: JobId, reason: &str, identities: Option<&Ide
     let running = control::ask(&config.daemon.state_dir, &request)?.is_some();
     quarantine::remove(&dir, job)?;
     let when = if running { "" } else { " when the daemon starts" };
-    println!("{} goes through landing {} again{when}, as job {retried_as}", entry.original_name, entry.landing);
+    let (name, landing) = (printable_text(&entry.original_name), printable_text(&entry.landing));
+    println!("{name} goes through landing {landing} again{when}, as job {retried_as}");
     Ok(())
 }
 

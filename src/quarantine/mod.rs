@@ -196,11 +196,17 @@ pub fn show(dir: &Path, job: JobId) -> Result<Option<(Reason, PathBuf)>, PathErr
     }
     let version: Version = serde_json::from_slice(&json).at("read", &path)?;
     if version.reason_version > REASON_VERSION {
-        return Err(io::Error::other("it was written by a newer veild; upgrade veild")).at("read", &path);
+        let newer = io::Error::new(io::ErrorKind::Unsupported, "it was written by a newer veild; upgrade veild");
+        return Err(newer).at("read", &path);
     }
     let reason: Reason = serde_json::from_slice(&json).at("read", &path)?;
     let original = entry.join(original_file(reason.sealed));
     Ok(Some((reason, original)))
+}
+
+/// Whether [`show`] has failed because a `reason.json` is of no use, and not because it could not be read just now.
+pub fn is_damaged(error: &PathError) -> bool {
+    error.source.raw_os_error().is_none() && error.kind() != io::ErrorKind::Unsupported
 }
 
 /// What an entry may hold when its `reason.json` has gone.
