@@ -79,7 +79,11 @@ pub enum Ailment {
 impl Ailment {
     /// What an error says about the place it happened in; `None` when it says nothing about the place.
     pub fn of(error: &io::Error) -> Option<Ailment> {
-        match error.raw_os_error()? {
+        let Some(errno) = error.raw_os_error() else {
+            // Refused by veild itself, for its owner or for what it is.
+            return (error.kind() == io::ErrorKind::PermissionDenied).then_some(Ailment::Denied);
+        };
+        match errno {
             libc::ENOSPC | libc::EDQUOT => Some(Ailment::Full),
             libc::EROFS => Some(Ailment::ReadOnly),
             libc::EIO | libc::EUCLEAN | libc::ENXIO | libc::EREMOTEIO => Some(Ailment::Failing),

@@ -35,6 +35,13 @@ pub fn prepare(landing: &Path) -> Result<(), PathError> {
     probe(landing, "daemon", &[own])
 }
 
+/// Whether landing and spool are still nobody else's: what [`prepare`] refuses of a landing that it has prepared.
+pub fn check_owners(landing: &Path) -> Result<(), PathError> {
+    let own = rustix::process::geteuid().as_raw();
+    check_owner(landing, &[0, own])?;
+    check_owner(&landing.join(SPOOL), &[own])
+}
+
 /// As [`prepare`], next to a running daemon. Root may do so for a daemon that runs as the landing's owner.
 pub fn check(landing: &Path) -> Result<(), PathError> {
     let own = rustix::process::geteuid().as_raw();
@@ -65,13 +72,13 @@ fn probe(landing: &Path, prober: &str, owners: &[u32]) -> Result<(), PathError> 
 fn check_owner(dir: &Path, owners: &[u32]) -> Result<(), PathError> {
     let metadata = fs::symlink_metadata(dir).at("look at", dir)?;
     let refusal = if !metadata.is_dir() {
-        "it is not a directory".to_owned()
+        "it is not a directory; move it away".to_owned()
     } else if !owners.contains(&metadata.uid()) {
         format!("it belongs to user {}, who could take the spool away; give it to veild's user", metadata.uid())
     } else {
         return Ok(());
     };
-    Err(io::Error::other(refusal)).at("use", dir)
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, refusal)).at("use", dir)
 }
 
 /// Directory of one job in a landing's spool.

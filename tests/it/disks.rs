@@ -389,3 +389,30 @@ fn once_says_that_it_could_not_do_everything() {
     assert!(log.contains("lower min_free"), "{log}");
     assert!(sandbox.site("landing/people.csv").exists());
 }
+
+/// Somebody has put something else where the spool was: that landing waits, and nobody else.
+#[test]
+fn a_landing_without_a_spool_of_its_own_pauses_alone() {
+    let sandbox = Sandbox::without_reserve();
+    sandbox.add_landing("other", "quiet = \"0s\"");
+    let spool = sandbox.site("other/.veild");
+    let elsewhere = sandbox.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &spool).unwrap();
+    fs::write(sandbox.site("other/late.csv"), GOOD).unwrap();
+    sandbox.drop_file("good.csv", GOOD);
+    let daemon = sandbox.ready_daemon();
+    sandbox.wait_for_sealed(1);
+    assert_eq!(sandbox.receipts()[0]["original_name"], "good.csv");
+    let log = sandbox.log();
+    let line = log.lines().find(|line| line.contains("disk_denied")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("landing other") && line.contains("it is not a directory; move it away"), "{line}");
+    let checked = String::from_utf8(sandbox.veild(&["check"]).stdout).unwrap();
+    assert!(checked.contains(&format!("mv {0} {0}.moved", spool.display())), "{checked}");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "nothing was put where the link leads");
+    fs::rename(&spool, sandbox.site("other/.veild.moved")).unwrap();
+    sandbox.wait_for_sealed(2);
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    daemon.stop();
+    sandbox.assert_audit_holds();
+}

@@ -9,12 +9,15 @@ use rustix::thread::CapabilitySet;
 
 use super::places::{reachable, room};
 use super::{Finding, Service, shell};
+use crate::account::Account;
 use crate::config::{Complete, Config, Landing};
 use crate::fsutil::{At, PathError, remove_if_there};
 use crate::spool::{self, SPOOL, Writers};
 
 /// Files and directories that are looked at in a landing; faults of this kind come in numbers.
 const MAX_LOOKED_AT: usize = 1000;
+/// Whom `veild init` makes on a server.
+const USER: &str = "veild";
 const NFS: i64 = 0x6969;
 /// NFS, CIFS/SMB and FUSE, by the magic numbers of statfs(2).
 const REMOTE: [i64; 5] = [NFS, 0xFF53_4D42, 0xFE53_4D42, 0x517B, 0x6573_5546];
@@ -71,7 +74,11 @@ fn modes(name: &str, dir: &Path, metadata: &Metadata, service: &Service) -> Vec<
         let what = format!(
             "landing {name}: {shown} is sticky and belongs to root: a daemon of another user could not take out what others put there"
         );
-        findings.push(Finding::warning(what).mend(format!("chown veild {quoted}")));
+        let make = match Account::named(USER) {
+            Some(_) => String::new(),
+            None => format!("{} && ", super::make_user(USER)),
+        };
+        findings.push(Finding::warning(what).mend(format!("{make}chown {USER} {quoted}")));
     }
     if mode & 0o002 != 0 {
         let what = format!("landing {name}: every user may write to {shown} (mode {mode:04o})");
@@ -91,7 +98,11 @@ fn probe(name: &str, dir: &Path, service: &Service) -> Vec<Finding> {
     let (shown, user) = (dir.display(), &service.account.name);
     if let Err(problem) = service.tries(|| spool::check(dir)) {
         let what = format!("landing {name}: user {user} cannot use {shown}: {problem}");
-        let mend = format!("chown {user} {0} && chown -Rf {user} {0}/{SPOOL}", shell(dir));
+        let spool = dir.join(SPOOL);
+        let mend = match spool.symlink_metadata() {
+            Ok(metadata) if !metadata.is_dir() => format!("mv {0} {0}.moved", shell(&spool)),
+            _ => format!("chown {user} {} && chown -Rf {user} {}", shell(dir), shell(&spool)),
+        };
         return vec![Finding::error(what).mend(mend)];
     }
     match service.tries(|| try_file(&dir.join(SPOOL).join("check"))) {

@@ -77,7 +77,7 @@ impl Service {
         let account = match &unit {
             Some(unit) => Account::named(&unit.user).ok_or_else(|| {
                 let name = &unit.user;
-                let make = format!("useradd --system --home-dir /var/lib/veild --shell /usr/sbin/nologin {name}");
+                let make = make_user(name);
                 anyhow::anyhow!(
                     "there is no user {name}, as whom {} runs the daemon; `{make}` makes it",
                     unit.path.display()
@@ -180,6 +180,11 @@ fn findings(config: &Config, service: &Service) -> Vec<Finding> {
     findings.extend(recipients::check(config, service));
     findings.extend(ship::check(config, service));
     findings
+}
+
+/// The command that makes a service's user.
+fn make_user(name: &str) -> String {
+    format!("useradd --system --home-dir /var/lib/veild --shell /usr/sbin/nologin {name}")
 }
 
 /// A path as a shell takes it.

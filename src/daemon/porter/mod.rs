@@ -257,7 +257,8 @@ impl Porter {
         let found = self.find(landing);
         let space = fsutil::space(&landing.dir);
         let tried = match (&found, write) {
-            (Ok(()), true) => restore_spool(landing).and_then(|()| fsutil::try_write(&landing.dir.join(SPOOL))),
+            // Of one that was refused at the start nothing is prepared yet.
+            (Ok(()), true) => spool::prepare(&landing.dir).and_then(|()| fsutil::try_write(&landing.dir.join(SPOOL))),
             _ => Ok(()),
         };
         let failed = tried.as_ref().err().or(space.as_ref().err()).map(Obstacle::from);
@@ -343,10 +344,10 @@ impl Porter {
     }
 }
 
-/// A landing that has vanished and come back has no spool.
+/// A landing that has vanished and come back has no spool, or somebody else's.
 fn restore_spool(landing: &Landing) -> Result<(), PathError> {
     match spool::look(&landing.dir.join(SPOOL))? {
-        Some(_) => Ok(()),
+        Some(_) => spool::check_owners(&landing.dir),
         None => spool::prepare(&landing.dir),
     }
 }
