@@ -1,6 +1,6 @@
 //! What a process does before it reads plaintext or keys: no core dump of it is written, and no panic message quotes it.
 
-use std::io;
+use std::io::{self, Write};
 
 /// Guards this process for as long as it lives. To be called before another thread starts.
 pub fn guard() -> io::Result<()> {
@@ -17,12 +17,17 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     Ok(())
 }
 
-/// A panic message may quote what it was working on; where it came from says enough.
-fn silence_panics() {
+/// A panic message may quote what it was working on; where it came from says enough. One that says that standard output
+/// takes nothing more is no defect: `println!` has no other way to say so.
+pub fn silence_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        if let Some(place) = panic.location() {
-            use std::io::Write;
-            let _ = writeln!(io::stderr(), "veild: a defect at {place}; report a bug"); // nobody may be reading
-        }
+        let said =
+            panic.payload().downcast_ref::<String>().and_then(|said| said.strip_prefix("failed printing to stdout: "));
+        let line = match (said, panic.location()) {
+            (Some(error), _) => format!("cannot write to standard output: {error}"),
+            (None, Some(place)) => format!("a defect at {place}; report a bug"),
+            (None, None) => return,
+        };
+        let _ = writeln!(io::stderr(), "veild: {line}"); // nobody may be reading
     }));
 }

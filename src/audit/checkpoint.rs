@@ -1,6 +1,5 @@
 //! Checkpoints: what they sign, how they stand in the trail, and how they are found again elsewhere.
 
-use std::fs;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -9,8 +8,11 @@ use serde_json::{Value, json};
 use super::epoch::EpochKey;
 use super::segment::unusable;
 use super::{Action, AuditError, NAMESPACE, Outcome, Record};
-use crate::fsutil::At;
+use crate::fsutil::{At, read_named_text};
 use crate::keys::SigningKey;
+
+/// Largest file that is searched for checkpoints: a log of months.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// A point of the chain, signed by the host and, where there is a forward-secure key, sealed under that of its epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,7 +111,7 @@ impl Checkpoint {
 
     /// All checkpoints in a file: lines of the trail, of the operational log in either spelling, or a checkpoint alone.
     pub fn load(path: &Path) -> Result<Vec<Checkpoint>, AuditError> {
-        let text = fs::read_to_string(path).at("read", path)?;
+        let text = read_named_text(path, MAX_BYTES).at("read", path)?;
         let mut found = Vec::new();
         match serde_json::from_str(&text) {
             Ok(value) => find(&value, &mut found),

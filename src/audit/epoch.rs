@@ -9,7 +9,7 @@
 //! and on flash, erased keys may survive below.
 
 use std::fmt::Write;
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ impl Secret {
 
     /// The secrets in a file, one a line; other lines are left alone.
     pub fn load(path: &Path) -> Result<Vec<Secret>, AuditError> {
-        let text = Zeroizing::new(fs::read_to_string(path).at("read", path)?);
+        let text = fsutil::read_named_text(path, fsutil::MAX_NAMED_BYTES).at("read", path)?;
         let keys = text.lines().filter_map(|line| unhex(line.trim().strip_prefix(SECRET_MAGIC)?));
         let secrets: Vec<Secret> = keys.map(|key| Secret { reached: (0, key.clone()), first: key }).collect();
         if secrets.is_empty() {
@@ -227,6 +227,8 @@ fn check_of(body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

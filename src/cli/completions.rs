@@ -1,7 +1,5 @@
 //! `veild completions`
 
-use std::io::Write;
-
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Shell that the script is for
@@ -11,5 +9,5 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut super::command(), "veild", &mut script);
-    Ok(std::io::stdout().write_all(&script)?)
+    super::write_out(&script)
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::Usage;
 use crate::config::Config;
-use crate::fsutil::printable_path;
+use crate::fsutil::{MAX_NAMED_BYTES, printable_path, read_named};
 use crate::seal::Identities;
 
 /// Longest line that is read.
@@ -48,8 +48,7 @@ impl Key {
 
 fn read_file(path: &Path, plugins: bool) -> anyhow::Result<Identities> {
     let named = printable_path(path);
-    let file = std::fs::read(path).map(Zeroizing::new);
-    let file = file.with_context(|| format!("cannot read the identity {named}"))?;
+    let file = read_named(path, MAX_NAMED_BYTES).with_context(|| format!("cannot read the identity {named}"))?;
     Identities::read(&file, Terminal { of: named.clone() }, plugins).with_context(|| named)
 }
 

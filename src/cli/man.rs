@@ -1,6 +1,5 @@
 //! `veild man`
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -17,7 +16,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let Some(dir) = &arguments.dir else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page)?;
-        return Ok(std::io::stdout().write_all(&page)?);
+        return super::write_out(&page);
     };
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     clap_mangen::generate_to(command, dir).with_context(|| format!("cannot write to {}", dir.display()))

@@ -186,6 +186,8 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     }
     if arguments.command.reads_secrets() {
         crate::plaintext::guard()?;
+    } else if !matches!(arguments.command, Command::Run(_) | Command::Worker | Command::Plugin) {
+        crate::plaintext::silence_panics();
     }
     let config = &arguments.config;
     if matches!(arguments.command, Command::Mask(_) | Command::Detect(_) | Command::Policy(_)) {
@@ -330,6 +332,15 @@ fn verifying_key(config: &Config, given: Option<&Path>) -> anyhow::Result<crate:
 fn plural(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
+
+/// Writes all of what was made to standard output.
+fn write_out(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).context(NO_OUTPUT)
+}
+
+/// What is said where standard output takes nothing more; `println!` says it by [`crate::plaintext::silence_panics`].
+const NO_OUTPUT: &str = "cannot write to standard output";
 
 /// Prints a query's answer.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::Problems;
 use crate::config::Config;
 use crate::daemon::{control, event::Request, places::readable};
+use crate::fsutil::{MAX_NAMED_BYTES, read_named};
 use crate::keys::{KeySource, MaskingKeys};
 use crate::quarantine;
 
@@ -56,7 +57,10 @@ fn quarantined(state_dir: &Path) -> Value {
 
 /// Whether the file holds what the daemon runs with.
 fn config_on_disk(status: &Value) -> &'static str {
-    let Some(text) = status["config"].as_str().and_then(|path| std::fs::read(path).ok()) else { return "unreadable" };
+    let Some(text) = status["config"].as_str().and_then(|path| read_named(Path::new(path), MAX_NAMED_BYTES).ok())
+    else {
+        return "unreadable";
+    };
     let sha256: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
     if status["config_sha256"] == sha256 { "in force" } else { "changed" }
 }

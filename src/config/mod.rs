@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::fsutil::{MAX_NAMED_BYTES, read_named_text};
 use crate::keys::KeySource;
 use crate::pipeline::{DigestKind, Reading, Writing};
 use crate::policy::Policy;
@@ -263,8 +264,10 @@ pub fn policy_of(path: &Path, text: &str) -> Result<Policy, ConfigError> {
 }
 
 fn read(path: &Path, remedy: &str) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map_err(|error| ConfigError(format!("cannot read {}: {error}; {remedy}", path.display())))
+    match read_named_text(path, MAX_NAMED_BYTES) {
+        Ok(mut text) => Ok(std::mem::take(&mut *text)),
+        Err(error) => Err(ConfigError(format!("cannot read {}: {error}; {remedy}", path.display()))),
+    }
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {

@@ -10,6 +10,7 @@ use rand_core::OsRng;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, Signature, SshSig};
 
 use super::{KeyError, KeySource, exclusively, locked, place, refuse_taken, with_suffix};
+use crate::fsutil;
 
 /// What OpenSSH hashes messages with before they are signed.
 const HASH: HashAlg = HashAlg::Sha512;
@@ -143,7 +144,7 @@ impl VerifyingKey {
     /// Reads `F.pub` in OpenSSH's format, or all ssh-ed25519 keys of an allowed-signers file.
     pub fn load(path: &Path) -> Result<VerifyingKey, KeyError> {
         let fail = |what: String| KeyError(format!("cannot read public key {}: {what}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+        let text = fsutil::read_named_text(path, fsutil::MAX_NAMED_BYTES).map_err(|error| fail(error.to_string()))?;
         let signers = text.lines().filter_map(AllowedSigner::parse).collect::<Result<Vec<_>, _>>();
         let signers = signers.map_err(|error| fail(error.to_string()))?;
         if signers.is_empty() {

@@ -4,7 +4,7 @@
 //! of their sealing.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
@@ -116,13 +116,14 @@ impl<W: Write> Tar<'_, W> {
         self.done += file.metadata().at("stat", &object)?.len();
         let mut left_out = false;
         for path in [receipt, signature].iter().filter(|path| path.symlink_metadata().is_ok()) {
-            match path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+            let is_one = |metadata: Metadata| metadata.is_file() && metadata.len() <= MAX_RECEIPT_BYTES;
+            match path.symlink_metadata().is_ok_and(is_one) {
                 true => drop(self.file(&open_regular(path)?, path, &named(path), time, &|_| {})?),
                 false => left_out = true,
             }
         }
         Ok(match said {
-            _ if left_out => Some("has a receipt or signature that is not a regular file, and left out"),
+            _ if left_out => Some("has a receipt or signature that is no regular file or too large, and left out"),
             None => Some("has no readable receipt"),
             Some(receipt) if receipt.output.sha256 != sha256 => Some("digest differs from the receipt's"),
             Some(_) => None,

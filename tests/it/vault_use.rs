@@ -303,3 +303,17 @@ fn what_stands_in_the_way_of_an_output_is_named_with_what_to_do() {
         }
     }
 }
+
+/// Whoever may write in the vault must not fill the disk of whoever exports it.
+#[test]
+fn a_signature_of_no_honest_size_is_left_out_of_an_export() {
+    let sandbox = Sandbox::new();
+    let object = fill(&sandbox, "people", 1, days(1)).remove(0);
+    let signature = sandbox.site("vault").join(object.path.replace(".age", ".receipt.json.sig"));
+    fs::set_permissions(&signature, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::File::options().write(true).open(&signature).unwrap().set_len(1 << 40).unwrap();
+    let out = sandbox.path("export.tar");
+    let exported = sandbox.veild(&["vault", "export", "--all", "--reason", "audit", "--out", out.to_str().unwrap()]);
+    assert!(text(&exported).contains("no regular file or too large, and left out"), "{}", text(&exported));
+    assert!(out.metadata().unwrap().len() < 1 << 20);
+}

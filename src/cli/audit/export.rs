@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -60,8 +61,8 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     let Some(path) = &arguments.output else {
         crate::cli::record(config, record)?;
         let mut out = BufWriter::new(io::stdout().lock());
-        pass_on(config, arguments, &mut out)?;
-        return Ok(out.flush()?);
+        pass_on(config, arguments, &mut out, Path::new("standard output"))?;
+        return out.flush().context(crate::cli::NO_OUTPUT);
     };
     let write = |file: &File, path: &Path| write_all(config, arguments, file, path);
     let count = hand_out(path, write, |_| crate::cli::record(config, record))?;
@@ -71,20 +72,23 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
 
 fn write_all(config: &Config, arguments: &Arguments, file: &File, path: &Path) -> anyhow::Result<u64> {
     let mut out = BufWriter::new(file);
-    let count = pass_on(config, arguments, &mut out)?;
-    out.flush().at("write", path)?;
+    let count = pass_on(config, arguments, &mut out, path)?;
+    out.flush().at("write to", path)?;
     Ok(count)
 }
 
-fn pass_on(config: &Config, arguments: &Arguments, out: &mut impl Write) -> anyhow::Result<u64> {
-    let mut count = 0;
-    each_line(&config.audit.dir, |line, value| {
+fn pass_on(config: &Config, arguments: &Arguments, out: &mut impl Write, to: &Path) -> anyhow::Result<u64> {
+    let (mut count, mut written) = (0, Ok(()));
+    let read = each_line(&config.audit.dir, |line, value| {
         if is_wanted(arguments, value) {
-            out.write_all(line)?;
+            written = out.write_all(line);
             count += 1;
         }
-        Ok(())
-    })?;
+        // What cannot be written says nothing of the segment that is being read.
+        if written.is_err() { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+    });
+    written.at("write to", to)?;
+    read?;
     Ok(count)
 }
 

@@ -8,6 +8,7 @@ use crate::config::group::{GROUP_PREFIX, Group};
 use crate::config::locate::Findings;
 use crate::config::raw;
 use crate::config::spanned::Spanned;
+use crate::fsutil::{MAX_NAMED_BYTES, read_named_text};
 use crate::seal::{PASSPHRASE_PREFIX, Recipients, canonical, discord, plugin_of};
 
 /// What lists of recipients may name.
@@ -98,7 +99,7 @@ impl Groups {
     fn listed(&self, file: Spanned<String>, findings: &mut Findings<'_>) -> Vec<String> {
         let place = file.span();
         let path = absolute(Some(file), "", findings);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match read_named_text(&path, MAX_NAMED_BYTES) {
             Ok(text) => text,
             Err(error) => {
                 findings.add(place, format!("cannot read {}: {error}", path.display()));
