@@ -190,6 +190,9 @@ fn parse_version(line: &str) -> Result<KeyVersion, &'static str> {
     let active_from = active_from.map_err(|_| "the time from which it is in force is not RFC 3339")?;
     let bytes = Zeroizing::new(BASE64.decode(encoded).map_err(|_| "the key is not base64")?);
     let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| "the key is not 32 bytes long")?;
+    if key == [0; 32] {
+        return Err("the key is all zeros, which anybody can guess; `veild key generate masking` makes one");
+    }
     Ok(KeyVersion { version, created, active_from, key: LockedKey::new(Zeroizing::new(key)) })
 }
 

@@ -62,6 +62,46 @@ pub(super) fn numbered(dir: &Path, suffixes: &[&str]) -> Result<Vec<(u64, PathBu
     Ok(found)
 }
 
+/// Files that are named like segments and are none of [`list`], as their number is none.
+pub(super) fn misnamed(dir: &Path) -> Result<Vec<String>, AuditError> {
+    let known = numbered(dir, &SUFFIXES)?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).at("list", dir)? {
+        let path = entry.at("list", dir)?.path();
+        let name = label(&path);
+        let is_like_one = name.starts_with("audit-") && SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
+        if is_like_one && !known.iter().any(|(_, known)| *known == path) {
+            found.push(name);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Compressed segments that stand beside what they were made of, which [`list`] leaves out, with that.
+pub(super) fn doubled(dir: &Path) -> Result<Vec<(PathBuf, PathBuf)>, AuditError> {
+    let all = numbered(dir, &SUFFIXES)?;
+    let pairs = all.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+    Ok(pairs.map(|pair| (pair[0].1.clone(), pair[1].1.clone())).collect())
+}
+
+/// Whether a compressed segment holds what another one holds.
+pub(super) fn is_the_same(plain: &Path, compressed: &Path) -> Result<bool, AuditError> {
+    let digest = |mut from: &mut dyn Read| {
+        let mut hash = Sha256::new();
+        io::copy(&mut from, &mut hash).map(|_| hash.finalize())
+    };
+    let of_plain = digest(&mut open_regular(plain)?).at("read", plain)?;
+    let unpacked = zstd::stream::read::Decoder::new(open_regular(compressed)?).and_then(|mut it| digest(&mut it));
+    match unpacked {
+        Ok(unpacked) => Ok(unpacked == of_plain),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error().is_some() => {
+            Err(error).at("read", compressed)?
+        }
+        Err(_) => Ok(false),
+    }
+}
+
 /// Both names that a segment may have.
 pub(super) fn spellings(dir: &Path, first_seq: u64) -> [PathBuf; 2] {
     SUFFIXES.map(|suffix| dir.join(format!("audit-{first_seq:020}{suffix}")))

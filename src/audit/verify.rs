@@ -131,6 +131,7 @@ fn verify_once(
         }
         Ok::<(), AuditError>(())
     })?;
+    check.beside(dir)?;
     check.end(host_key)?;
     Ok(check.verdict)
 }
@@ -170,10 +171,11 @@ impl Check<'_> {
                     self.add(Problem { segment: name, line: 1, byte_offset: 0, what });
                     return Ok(());
                 }
-                Ok(Item::End(Err(AuditError::Io(error))))
-                    if segment::is_compressed(path) && error.source.raw_os_error().is_none() =>
-                {
-                    let what = format!("the compressed segment is damaged: {}", error.source);
+                Ok(Item::End(Err(AuditError::Io(error)))) if error.source.raw_os_error().is_none() => {
+                    let what = match segment::is_compressed(path) {
+                        true => format!("the compressed segment is damaged: {}", error.source),
+                        false => format!("the segment cannot be read: {}", error.source),
+                    };
                     self.add(Problem { segment: name, line: number + 1, byte_offset: offset, what });
                     return Ok(());
                 }
@@ -182,6 +184,24 @@ impl Check<'_> {
                 Err(_) => return Err(segment::broken(path, "its reading was cut off")),
             }
         }
+    }
+
+    /// What lies beside the segments that were read, and would be taken for one of them.
+    fn beside(&mut self, dir: &Path) -> Result<(), AuditError> {
+        let about = |segment, what: &str| Problem { segment, line: 0, byte_offset: 0, what: what.to_owned() };
+        for segment in segment::misnamed(dir)? {
+            self.add(about(
+                segment,
+                "the file is named like a segment, and its number is none: nothing was read of it",
+            ));
+        }
+        for (plain, compressed) in segment::doubled(dir)? {
+            if !segment::is_the_same(&plain, &compressed)? {
+                let what = "the compressed segment is damaged, or another one than that beside it, which was read";
+                self.add(about(segment::label(&compressed), what));
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, problem: Problem) {

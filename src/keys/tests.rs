@@ -56,6 +56,8 @@ fn bad_masking_keys_are_refused() {
     let short = BASE64.encode([7u8; 31]);
     let error = parse(&format!("1 {at} {short}\n")).unwrap_err().0;
     assert!(error.contains("32 bytes") && !error.contains(&short));
+    let zeros = BASE64.encode([0u8; 32]);
+    assert!(parse(&format!("1 {at} {key}\n2 {at} {zeros}\n")).unwrap_err().0.contains("line 3: the key is all zeros"));
     assert!(parse("").is_err());
     assert!(MaskingKeys::parse("veild-masking-key 2\n").unwrap_err().0.contains("newer"));
 }

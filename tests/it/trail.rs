@@ -5,6 +5,9 @@ use std::fs;
 use crate::crash::GOOD;
 use crate::sandbox::{Sandbox, files_below};
 
+/// The segment that a new trail begins with.
+const FIRST: &str = "audit-00000000000000000001.jsonl";
+
 fn said(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, String) {
     let output = sandbox.veild(arguments);
     let text = [output.stdout, output.stderr].concat();
@@ -216,4 +219,38 @@ fn what_came_to_no_end_is_on_record_too() {
     let asked = failed[1]["file"]["path"].as_str().unwrap();
     assert!(failed[0]["veild"]["job"] == missing && asked.ends_with("vault/no/such.age"), "{failed:?}");
     sandbox.assert_audit_holds();
+}
+
+#[test]
+fn what_lies_beside_the_segments_is_found() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("good.csv", GOOD);
+    sandbox.run_until_idle();
+    let segment = files_below(&sandbox.site("audit")).into_iter().find(|it| it.ends_with(FIRST)).unwrap();
+    let problems = || {
+        let verdict = sandbox.json(&["audit", "verify"]);
+        let problems = verdict["problems"].as_array().unwrap().clone();
+        problems.iter().map(|it| format!("{}: {}", it["segment"], it["what"])).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(problems(), "");
+    for name in ["audit-99999999999999999999.jsonl", "audit-1.jsonl.zst", "audit-.jsonl"] {
+        let beside = segment.with_file_name(name);
+        fs::copy(&segment, &beside).unwrap();
+        assert!(problems().contains(name) && problems().contains("its number is none"), "{}", problems());
+        fs::remove_file(beside).unwrap();
+    }
+    let compressed = segment.with_file_name(format!("{FIRST}.zst"));
+    let whole = zstd::stream::encode_all(fs::read(&segment).unwrap().as_slice(), 3).unwrap();
+    fs::write(&compressed, &whole).unwrap();
+    assert_eq!(problems(), "", "compressing was cut off");
+    for damaged in [&whole[..whole.len() - 9], b"no zstd", &zstd::stream::encode_all(&b"{}\n"[..], 3).unwrap()] {
+        fs::write(&compressed, damaged).unwrap();
+        assert!(problems().contains("damaged, or another one than that beside it"), "{}", problems());
+    }
+    fs::remove_file(compressed).unwrap();
+    let moved = sandbox.path("moved");
+    fs::rename(&segment, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &segment).unwrap();
+    let (code, text) = said(&sandbox, &["audit", "verify"]);
+    assert!(code == Some(3) && text.contains("it is a symbolic link"), "{text}");
 }

@@ -59,6 +59,12 @@ fn epoch_key(config: &Config, service: &Service) -> Option<Finding> {
         Err(AuditError::Broken { what, .. }) => {
             Some(Finding::error(format!("the audit trail's epoch key {}: {what}", path.display())))
         }
+        Err(AuditError::Unusable { what, .. }) => {
+            let is_open = fs::metadata(&path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0);
+            let finding =
+                Finding::error(format!("the audit trail's epoch key {} cannot be used: {what}", path.display()));
+            Some(if is_open { finding.mend(format!("chmod 0600 {}", shell(&path))) } else { finding })
+        }
         // Whoever asks may not look into the service's state.
         Err(_) => None,
     }
