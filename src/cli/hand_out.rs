@@ -13,10 +13,15 @@ pub fn hand_out<T>(
     write: impl FnOnce(&File, &Path) -> anyhow::Result<T>,
     record: impl FnOnce(&T) -> anyhow::Result<()>,
 ) -> anyhow::Result<T> {
+    let (shown, dir) = (printable_path(to), to.parent().filter(|dir| !dir.as_os_str().is_empty()));
+    let names_directory = to.is_dir() || to.as_os_str().as_encoded_bytes().ends_with(b"/");
+    anyhow::ensure!(!names_directory, "{shown} names a directory: name a file in it, which is not there yet");
+    if let Some(dir) = dir {
+        anyhow::ensure!(dir.is_dir(), "there is no directory {}: make it, or name another file", printable_path(dir));
+    }
     anyhow::ensure!(
         to.symlink_metadata().is_err(),
-        "{} is already there, and nothing is overwritten: name another file, or move it away",
-        printable_path(to)
+        "{shown} is already there, and nothing is overwritten: name another file, or move it away"
     );
     let incoming = incoming(to)?;
     anyhow::ensure!(

@@ -23,7 +23,7 @@ pub enum Arguments {
     /// Add a new version to the masking key; files are masked under it from veild's next start on
     Rotate {
         /// Time (RFC 3339) from which files are masked under it, so that several hosts change together
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = super::when::instant)]
         from: Option<Timestamp>,
         /// Masking key, instead of the configuration's
         #[arg(long)]

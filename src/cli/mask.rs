@@ -178,7 +178,8 @@ fn begin(object: &Path, temporary: &Path) -> anyhow::Result<File> {
 
 fn refuse_taken(path: &Path) -> anyhow::Result<()> {
     let path_shown = printable_path(path);
-    anyhow::ensure!(!path.exists(), "{path_shown} is already there; remove it, or name another output with `-o`");
+    let is_free = path.symlink_metadata().is_err();
+    anyhow::ensure!(is_free, "{path_shown} is already there; remove it, or name another output with `-o`");
     Ok(())
 }
 

@@ -102,6 +102,31 @@ impl Asked {
             None => record,
         }
     }
+
+    /// What is wrong with a mask, and whose it is.
+    fn of_rule(&self, arguments: &Pseudonyms, error: &str) -> anyhow::Error {
+        match (&arguments.policy, &arguments.column) {
+            (Some(policy), Some(column)) => anyhow::anyhow!("column {column:?} in policy {policy:?}: {error}"),
+            _ => anyhow::anyhow!("{error}"),
+        }
+    }
+
+    /// Refuses what was not made under the key and namespace, by its place.
+    fn all_known<T>(&self, arguments: &Pseudonyms, revealed: &[Option<T>]) -> anyhow::Result<()> {
+        let unknown = revealed.iter().filter(|value| value.is_none()).count();
+        let Some(first) = revealed.iter().position(Option::is_none) else { return Ok(()) };
+        let (mask, all, first) = (self.mask.name(), revealed.len(), first + 1);
+        let namespace = self.mask.namespace().unwrap_or(&self.namespace);
+        let advice = match arguments.policy {
+            Some(_) => "the namespace is the column's name when they were made, unless the rule gave one",
+            None => "say `--policy` where its rule made them otherwise, or `--namespace`",
+        };
+        Err(Problems(format!(
+            "{unknown} of {all} are no pseudonyms of mask {mask:?} under this key and namespace {namespace:?}, the first is \
+             number {first}; {advice}"
+        ))
+        .into())
+    }
 }
 
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
@@ -119,7 +144,7 @@ fn reveal(config: &Path, arguments: &Pseudonyms, key_version: Option<u32>, reaso
     let keys = super::masking_keys(config, arguments.masking_key.as_deref())?;
     let keys = as_of(&keys, key_version.unwrap_or(keys.current_version()))?;
     let asked = ask(config, arguments)?;
-    let revealer = asked.mask.revealer(&asked.namespace, &keys).map_err(anyhow::Error::msg)?;
+    let revealer = asked.mask.revealer(&asked.namespace, &keys).map_err(|error| asked.of_rule(arguments, &error))?;
     let revealed: Vec<_> = asked.lines.iter().map(|pseudonym| revealer.reveal(pseudonym)).collect();
     let versions: BTreeSet<u32> = revealed.iter().flatten().map(|(_, version)| *version).collect();
     let count = revealed.iter().flatten().count();
@@ -133,12 +158,15 @@ fn reveal(config: &Path, arguments: &Pseudonyms, key_version: Option<u32>, reaso
         .veild("key_versions", json!(versions));
     super::record(&loaded, record)?;
     let mut out = csv::Writer::from_writer(io::stdout().lock());
-    out.write_record(["pseudonym", "value"])?;
-    for (pseudonym, value) in asked.lines.iter().zip(&revealed) {
-        out.write_record([pseudonym.as_str(), value.as_ref().map_or("", |(value, _)| value.as_str())])?;
-    }
-    out.flush()?;
-    all_known(&revealed)
+    let mut print = || {
+        out.write_record(["pseudonym", "value"])?;
+        for (pseudonym, value) in asked.lines.iter().zip(&revealed) {
+            out.write_record([pseudonym.as_str(), value.as_ref().map_or("", |(value, _)| value.as_str())])?;
+        }
+        out.flush()
+    };
+    print().context(super::NO_OUTPUT)?;
+    asked.all_known(arguments, &revealed)
 }
 
 fn map(
@@ -162,7 +190,7 @@ fn map(
     );
     let values = match originals {
         true => asked.lines.clone(),
-        false => reveal_all(&asked, &old, from)?,
+        false => reveal_all(arguments, &asked, &old, from)?,
     };
     let of = |masker: &Prepared| masker.apply_to(values.iter().map(|value| value.as_str()), OnMistyped::Reject);
     let unreadable = |error: Mistyped| anyhow::anyhow!("number {}: {error}", error.index + 1);
@@ -183,13 +211,19 @@ fn map(
 }
 
 /// The values of pseudonyms, all of one version.
-fn reveal_all(asked: &Asked, keys: &MaskingKeys, version: u32) -> anyhow::Result<Vec<Zeroizing<String>>> {
+fn reveal_all(
+    arguments: &Pseudonyms,
+    asked: &Asked,
+    keys: &MaskingKeys,
+    version: u32,
+) -> anyhow::Result<Vec<Zeroizing<String>>> {
     let revealer = asked.mask.revealer(&asked.namespace, keys).map_err(|error| {
+        let error = asked.of_rule(arguments, &error);
         anyhow::anyhow!("{error}; with `--originals` a map is made of values instead of pseudonyms")
     })?;
     let made = |found: &(Zeroizing<String>, u32)| found.1 == version;
     let revealed: Vec<_> = asked.lines.iter().map(|pseudonym| revealer.reveal(pseudonym).filter(made)).collect();
-    all_known(&revealed)?;
+    asked.all_known(arguments, &revealed)?;
     Ok(revealed.into_iter().flatten().map(|(value, _)| value).collect())
 }
 
@@ -206,19 +240,6 @@ fn write_map(pairs: impl Iterator<Item = (String, String)>, sealer: Sealer<&File
 
 fn as_of(keys: &MaskingKeys, version: u32) -> anyhow::Result<MaskingKeys> {
     keys.as_of(version).with_context(|| format!("the masking key has no version {version}; see `veild key list`"))
-}
-
-/// Refuses what was not made under the key and namespace, by its place.
-fn all_known<T>(revealed: &[Option<T>]) -> anyhow::Result<()> {
-    let unknown = revealed.iter().filter(|value| value.is_none()).count();
-    let Some(first) = revealed.iter().position(Option::is_none) else { return Ok(()) };
-    Err(Problems(format!(
-        "{unknown} of {} are no pseudonyms of this mask under this key and namespace, the first is number {}; the \
-         namespace is the column's name when they were made, unless the rule gave one",
-        revealed.len(),
-        first + 1
-    ))
-    .into())
 }
 
 /// Reads the pseudonyms, and finds out how they were made.

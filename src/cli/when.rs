@@ -44,6 +44,12 @@ impl From<Sealed> for Window {
     }
 }
 
+/// One that stands for itself.
+pub fn instant(text: &str) -> Result<Timestamp, String> {
+    let expected = "expected an instant like 2026-01-31T12:00:00Z, before 9999-12-30T22:00:00Z";
+    text.parse().map_err(|_| expected.to_owned())
+}
+
 fn beginning(text: &str) -> Result<Timestamp, String> {
     match text.parse::<Timestamp>() {
         Ok(at) => Ok(at),

@@ -1,6 +1,8 @@
 //! The command line as a user meets it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use crate::sandbox::Sandbox;
 
@@ -14,6 +16,84 @@ fn check_passes_on_a_fresh_site_and_names_what_is_missing() {
     let output = sandbox.veild(&["check"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&output.stdout).contains("veild key generate masking"));
+}
+
+#[test]
+fn check_refuses_keys_that_are_none() {
+    let sandbox = Sandbox::new();
+    sandbox.run_until_idle();
+    let key = sandbox.site("state/audit-epoch.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o666)).unwrap();
+    let checked = sandbox.veild(&["check"]);
+    assert_eq!(checked.status.code(), Some(3));
+    assert!(text(&checked.stdout).contains(&format!("mend it: chmod 0600 {}", key.display())), "{checked:?}");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let zeros = format!("veild-masking-key 1\n1 2026-01-01T00:00:00Z {}=\n", "A".repeat(43));
+    fs::write(sandbox.site("masking.key"), zeros).unwrap();
+    let checked = sandbox.veild(&["check"]);
+    assert_eq!(checked.status.code(), Some(3));
+    assert!(text(&checked.stdout).contains("line 2: the key is all zeros"), "{checked:?}");
+}
+
+/// Each says what is wrong, with which file, and what to do.
+#[test]
+fn mistakes_on_the_command_line_are_told_from_defects() {
+    let sandbox = Sandbox::new();
+    sandbox.edit_config("[policy.people]", "[policy.f]\nunlisted = \"keep\"\n\n[[policy.f.column]]\nname = \"id\"\nmask = \"fpe\"\nalphabet = \"digits\"\n\n[policy.people]");
+    sandbox.drop_file("bad.csv", format!("{PEOPLE}2,Bob\n"));
+    sandbox.run_until_idle();
+    let job = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+    fs::write(sandbox.path("ids.csv"), "id\n123456789\n").unwrap();
+    fs::write(sandbox.path("a.csv"), PEOPLE).unwrap();
+    std::os::unix::fs::symlink("/nowhere/x", sandbox.path("link")).unwrap();
+    let config = fs::read_to_string(sandbox.site("config.toml")).unwrap();
+    let reader = config.split('"').find(|it| it.starts_with("age1")).unwrap();
+    let at = |name: &str| sandbox.path(name).display().to_string();
+    let (dir, ids, file, link, identity) = (at(""), at("ids.csv"), at("a.csv"), at("link"), at("site/identity.txt"));
+    for (arguments, expected) in [
+        (
+            &["token", "reveal", "--column", "id", "--reason", "x", &ids][..],
+            "mask \"token\" under this key and namespace \"id\"",
+        ),
+        (&["token", "reveal", "--column", "id", "--reason", "x", &ids], "say `--policy` where its rule"),
+        (
+            &["token", "reveal", "--column", "name", "--policy", "people", "--reason", "x", &file],
+            "column \"name\" in policy \"people\"",
+        ),
+        (
+            &["vault", "rewrap", "--to", reader, "-i", &identity, "--all", "--reason", "x"],
+            "a recipient itself goes with `-r`",
+        ),
+        (&["quarantine", "release", &job, "--to", &dir, "--reason", "x"], "names a directory: name a file in it"),
+        (
+            &["quarantine", "release", &job, "--to", "/nowhere/x", "--reason", "x"],
+            "there is no directory /nowhere: make it",
+        ),
+        (&["key", "rotate", "--from", "9999-12-31T23:59:59Z"], "expected an instant like"),
+        (&["mask", &file, "--policy", "people", "-r", reader, "-o", &link], "is already there; remove it"),
+    ] {
+        let output = sandbox.veild(arguments);
+        let said = text(&output.stderr);
+        assert!(!output.status.success() && said.contains(expected), "{arguments:?}: {said}");
+        assert!(!said.contains("os error"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn an_object_whose_receipt_is_unreadable_is_not_said_to_be_missing() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("good.csv", PEOPLE);
+    sandbox.run_until_idle();
+    let receipt = &sandbox.receipts()[0];
+    let (job, object) = (receipt["job"].as_str().unwrap(), receipt["output"]["path"].as_str().unwrap());
+    let path = sandbox.site("vault").join(object.strip_suffix(".age").unwrap().to_owned() + ".receipt.json");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "{").unwrap();
+    let identity = sandbox.site("identity.txt").display().to_string();
+    let refused = text(&sandbox.veild(&["vault", "open", job, "-i", &identity]).stderr);
+    assert!(refused.contains(&format!("the receipt of {object}, of job {job}, cannot be read")), "{refused}");
+    let opened = sandbox.veild(&["vault", "open", object, "-i", &identity]);
+    assert!(opened.status.success() && text(&opened.stdout).contains("***-**-6789"), "{opened:?}");
 }
 
 #[test]
@@ -192,9 +272,77 @@ fn an_unreadable_quarantine_entry_hides_no_other() {
     fs::write(&reason, "{").unwrap();
     let output = sandbox.veild(&["quarantine", "list"]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("  b.csv  "));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains(&job) && said.contains("1 entry cannot be read"), "{said}");
+    let (listed, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(listed.contains("  b.csv  ") && said.contains("1 entry cannot be read"), "{listed}{said}");
+    assert!(listed.contains(&format!("{job}  (damaged: ")), "{listed}");
+    assert!(sandbox.quarantined()[0]["damaged"].as_str().unwrap().contains("reason.json"));
+    for deed in [&["show"][..], &["retry", "--reason", "x"], &["release", "--reason", "x", "--to", "/nowhere/x"]] {
+        let output = sandbox.veild(&[&["quarantine", deed[0], &job], &deed[1..]].concat());
+        let said = text(&output.stderr);
+        assert!(said.contains("is damaged; `veild quarantine discard"), "{deed:?}: {said}");
+    }
+    let discarded = sandbox.veild(&["quarantine", "discard", &job, "--reason", "a bad disk"]);
+    assert!(discarded.status.success(), "{}", text(&discarded.stderr));
+    assert!(!reason.parent().unwrap().exists());
+    let records = sandbox.audit();
+    let record = records.iter().find(|it| it["event"]["action"] == "file.discarded").unwrap();
+    assert_eq!((&record["veild"]["job"], &record["veild"]["reason"]), (&job.into(), &"a bad disk".into()));
+    assert!(sandbox.veild(&["quarantine", "list"]).status.success());
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn an_entry_that_was_tampered_with_steers_no_terminal() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("a.csv", format!("{PEOPLE}2,Bob\n"));
+    sandbox.run_until_idle();
+    let job = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+    let path = sandbox.site("state/quarantine").join(&job).join("reason.json");
+    let escaped = fs::read_to_string(&path).unwrap().replace("a.csv", "100 %\\u001b[2J\\u202e.csv");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, escaped).unwrap();
+    for deed in [&["quarantine", "list"][..], &["quarantine", "show", &job]] {
+        let shown = text(&sandbox.veild(deed).stdout);
+        assert!(shown.contains("100 %%1B[2J%E2%80%AE.csv"), "{shown:?}");
+    }
+}
+
+/// A path that somebody mistyped must not fill the memory, nor a full disk pass for a defect.
+#[test]
+fn endless_files_and_full_outputs_are_told_as_such() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("good.csv", PEOPLE);
+    sandbox.run_until_idle();
+    let job = sandbox.receipts()[0]["job"].as_str().unwrap().to_owned();
+    fs::write(sandbox.path("a.csv"), PEOPLE).unwrap();
+    let file = sandbox.path("a.csv").display().to_string();
+    for arguments in [
+        &["--config", "/dev/zero", "check"][..],
+        &["policy", "test", &file, "--policy", "/dev/zero"],
+        &["vault", "open", &job, "-i", "/dev/zero"],
+        &["vault", "verify", "--public-key", "/dev/zero"],
+    ] {
+        let output = match arguments[0] {
+            "--config" => Command::new(env!("CARGO_BIN_EXE_veild")).args(arguments).output().unwrap(),
+            _ => sandbox.veild(arguments),
+        };
+        let said = text(&output.stderr);
+        assert!(!output.status.success() && said.contains("/dev/zero"), "{arguments:?}: {said}");
+        assert!(said.contains("it is longer than 16 MiB"), "{arguments:?}: {said}");
+    }
+    for words in ["vault list", "quarantine list --json", "audit tail", "check", "man", "schema", "status --json"] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_veild"));
+        command.arg("--config").arg(sandbox.site("config.toml")).args(words.split(' '));
+        let output = command.stdout(full).output().unwrap();
+        let said = text(&output.stderr);
+        assert!(!output.status.success() && !said.contains("defect"), "{words}: {said}");
+        let is_told = said.contains("cannot write to standard output: No space left on device");
+        assert!(is_told || words.starts_with("status"), "{words}: {said}");
+    }
 }
 
 #[test]

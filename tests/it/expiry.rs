@@ -53,6 +53,7 @@ fn a_full_quarantine_pauses_intake_until_somebody_decides() {
     );
     let status = sandbox.status().to_string();
     assert!(status.contains("max_size"), "{status}");
+    assert_eq!(status.matches("\"code\":\"quarantine_full\",\"of\"").count(), 1, "told once: {status}");
     assert_eq!((sandbox.counts("sealed"), sandbox.landing_is_empty()), (0, false));
     let job = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
     assert!(sandbox.veild(&["quarantine", "discard", &job, "--reason", "seen"]).status.success());

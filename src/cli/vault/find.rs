@@ -1,6 +1,6 @@
 //! Objects as commands name them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -58,6 +58,9 @@ impl Which {
                 printable_path(&tombstone)
             );
         }
+        if found.is_none() {
+            self.refuse_unreadable(dir, job)?;
+        }
         let entry = found.with_context(|| match view {
             Some(view) => {
                 format!("the vault holds no view {view:?} of job {job}; `veild vault list` shows what it holds")
@@ -68,5 +71,16 @@ impl Which {
             None => format!("the vault holds no object of job {job}; `veild vault list` shows what it holds"),
         })?;
         Ok(dir.join(entry.path))
+    }
+
+    /// Of an object without its receipt nobody knows which one it is; by its path it can be opened all the same.
+    fn refuse_unreadable(&self, dir: &Path, job: JobId) -> anyhow::Result<()> {
+        let is_unknown = |entry: &Entry| entry.receipt.is_none() && is_archived(&entry.path) == self.archive;
+        let Some(entry) = crate::vault::of_job(dir, job)?.into_iter().find(is_unknown) else { return Ok(()) };
+        let path = printable_path(&entry.path);
+        anyhow::bail!(
+            "the receipt of {path}, of job {job}, cannot be read: `veild vault verify` says why; give the path in the \
+             place of the job to open the object all the same"
+        )
     }
 }

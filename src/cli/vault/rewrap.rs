@@ -15,6 +15,7 @@ use crate::cli::{Problems, Usage, plural};
 use crate::config::{Config, GROUP_PREFIX};
 use crate::fsutil::printable_path;
 use crate::keys::SigningKey;
+use crate::seal::Recipients;
 use crate::vault::change::Books;
 use crate::vault::rewrap::{Outcome, Readers, rewrap};
 
@@ -41,12 +42,15 @@ pub struct Arguments {
 }
 
 pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.to.iter().any(|name| Recipients::parse(std::slice::from_ref(name)).is_ok()) {
+        return Err(Usage("`--to` takes the name of a group of recipients; a recipient itself goes with `-r`").into());
+    }
     let groups = arguments.to.iter().map(|name| format!("{GROUP_PREFIX}{name}"));
     let named: Vec<String> = groups.chain(arguments.recipient.iter().cloned()).collect();
     if named.is_empty() {
         return Err(Usage("who shall open them? Give `--to GROUP` or `--recipient age1…`").into());
     }
-    let done = rewrap_all(config, arguments, &named);
+    let done = super::or_begun(config, rewrap_all(config, arguments, &named));
     let outcome = crate::cli::recorded_if_failed(config, done, || in_vain(arguments, None))?;
     if outcome.sealed_to_others > 0 || !outcome.problems.is_empty() {
         crate::cli::record(config, in_vain(arguments, Some(&outcome)))?;

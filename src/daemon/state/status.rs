@@ -12,7 +12,7 @@ use crate::daemon::tell_systemd;
 use crate::telemetry::{advice, notices};
 
 /// Codes of what the state itself knows better than the log's lines, or what the quarantine lists.
-const TOLD_OTHERWISE: [&str; 16] = [
+const TOLD_OTHERWISE: [&str; 17] = [
     "disk_low",
     "disk_full",
     "disk_readonly",
@@ -23,6 +23,7 @@ const TOLD_OTHERWISE: [&str; 16] = [
     "landing_silent",
     "disk_silent",
     "ledger_damaged",
+    "quarantine_full",
     "landing_paused",
     "recipients_empty",
     "recipients_expired",
