@@ -10,9 +10,6 @@ use super::reading::{DELIMITED, Format, Reading, SPREADSHEETS};
 
 /// Extensions of other text; what bears one is read as text, so that the reader can say where it is none.
 const JSON_EXTENSIONS: [&str; 4] = ["json", "ndjson", "jsonl", "geojson"];
-/// Bytes that text does not hold; the others below space are tab, line ends and form feed.
-const BINARY: [u8; 27] =
-    [0, 1, 2, 3, 4, 5, 6, 7, 8, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 127];
 /// Formats that begin as text would; their beginning is long enough to be sure.
 const TEXT_LIKE: [&str; 7] = ["pdf", "rtf", "ps", "pem", "html", "xml", "sh"];
 
@@ -111,9 +108,9 @@ fn foreign(head: &[u8], reading: &Reading) -> Option<Cow<'static, str>> {
         return Some(name.into());
     }
     let Dialect { delimiter, quote, .. } = reading.dialect;
-    let is_binary = |byte: &u8| BINARY.contains(byte) && ![delimiter, quote].contains(&Some(*byte));
+    let is_separator = |byte: u8| [delimiter, quote].contains(&Some(byte));
     let wide = matches!(reading.script(head).charset, Charset::Utf16 { .. });
-    let is_text = wide || !head.iter().any(is_binary);
+    let is_text = wide || !head.iter().any(|byte| is_control(*byte) && !is_separator(*byte));
     let guess = infer::get(head).filter(|guess| !is_text || TEXT_LIKE.contains(&guess.extension()));
     if let Some(guess) = guess {
         return Some(format!("{} ({})", described(&guess), guess.mime_type()).into());
@@ -123,6 +120,11 @@ fn foreign(head: &[u8], reading: &Reading) -> Option<Cow<'static, str>> {
     let named = |it: &str| DELIMITED.contains(&it) || JSON_EXTENSIONS.contains(&it);
     let named = described || reading.extension.as_deref().is_some_and(named);
     (!is_text && !named).then_some(Cow::Borrowed("binary data of an unknown kind"))
+}
+
+/// Bytes that text does not hold: those below space but tab, line ends, form feed and escape, and delete.
+fn is_control(byte: u8) -> bool {
+    matches!(byte, 0..=8 | 14..=26 | 28..=31 | 127)
 }
 
 /// Formats of data and secrets that `infer` does not know.
