@@ -61,7 +61,7 @@ impl Block {
             match self.mask(output, &inputs)? {
                 Ok(masked) => {
                     let spare = spares.pop().unwrap_or_default();
-                    let mut piece = Piece::from(self.write(output, &inputs, &masked, spare)?);
+                    let mut piece = self.write(output, &inputs, &masked, spare);
                     piece.seen = scan.as_ref().map(|digests| self.look(output, digests, &inputs, &masked));
                     pieces.push(piece);
                 }
@@ -210,24 +210,22 @@ impl Block {
         inputs: &[StringChunked],
         masked: &[Option<Utf8ViewArray>],
         spare: Vec<u8>,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Piece {
         let data = self.data.as_slice();
-        let mut out = spare;
-        out.clear();
-        out.reserve(data.len() + data.len() / 4);
+        let mut piece = Piece::new(spare, data.len() + data.len() / 4);
         let originals: Vec<Option<&Utf8ViewArray>> = inputs.iter().map(|input| input.downcast_iter().next()).collect();
         let mut from = 0;
         for edit in &self.edits[output] {
             match *edit {
                 Edit::Remove { start, end } => {
-                    out.extend_from_slice(&data[from..start as usize]);
+                    piece.put_range(data, from..start as usize);
                     from = end as usize;
                 }
                 Edit::Whole { start, end, instead } => {
-                    out.extend_from_slice(&data[from..start as usize]);
+                    piece.put_range(data, from..start as usize);
                     match instead {
-                        Instead::Null => out.extend_from_slice(b"null"),
-                        Instead::Redacted => push_string(REDACTED, &mut out),
+                        Instead::Null => piece.put(b"null"),
+                        Instead::Redacted => put_string(REDACTED, &mut piece),
                     }
                     from = end as usize;
                 }
@@ -241,15 +239,15 @@ impl Block {
                     }
                     let cell = column.cells[index];
                     let quote = usize::from(matches!(cell.kind, CellKind::Text | CellKind::EscapedText));
-                    out.extend_from_slice(&data[from..cell.start as usize - quote]);
+                    piece.put_range(data, from..cell.start as usize - quote);
                     from = cell.end as usize + quote;
                     let stays = column.column.masks[output].as_ref().is_some_and(|mask| mask.yields_number);
-                    push_value(value, cell.kind == CellKind::Number && stays, &mut out);
+                    put_value(value, cell.kind == CellKind::Number && stays, &mut piece);
                 }
             }
         }
-        out.extend_from_slice(&data[from..]);
-        Ok(out)
+        piece.put(&data[from..]);
+        piece
     }
 }
 
@@ -280,13 +278,26 @@ fn mask_some(
 }
 
 /// Writes a masked value: what a mask has emptied is null, a number stays one where it can.
-fn push_value(value: &str, number: bool, out: &mut Vec<u8>) {
+fn put_value(value: &str, number: bool, piece: &mut Piece) {
     if value.is_empty() {
-        out.extend_from_slice(b"null");
+        piece.put(b"null");
     } else if number && is_number(value.as_bytes()) {
-        out.extend_from_slice(value.as_bytes());
+        piece.put(value.as_bytes());
     } else {
-        push_string(value, out);
+        put_string(value, piece);
+    }
+}
+
+/// Writes a text as a JSON string.
+fn put_string(text: &str, piece: &mut Piece) {
+    if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        let mut escaped = Vec::with_capacity(text.len() + 8);
+        push_string(text, &mut escaped);
+        piece.put(&escaped);
+    } else {
+        piece.put(b"\"");
+        piece.put(text.as_bytes());
+        piece.put(b"\"");
     }
 }
 
