@@ -7,6 +7,7 @@ use arrow_ipc::CompressionType;
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, SchemaRef};
 
+use super::schema::maps_are_whole;
 use super::{ADVICE, MAGIC, messages};
 use crate::pipeline::columnar::Opened;
 use crate::pipeline::columnar::parquet::Records;
@@ -44,8 +45,12 @@ impl Input {
         let window = Window::new(opened.file.clone(), opened.len);
         // Before the reader, which believes every length that it is told.
         let messages = messages::look(&window, &opened.reading.limits)?;
-        let reader = reader(&window).map_err(|_| blame(&window, "the schema of the Arrow IPC file"))?;
-        Ok(Input { reader, window, compression: messages.compression, batches: 0, expansion })
+        let unreadable = || blame(&window, "the schema of the Arrow IPC file");
+        let reader = reader(&window).map_err(|_| unreadable())?;
+        let input = Input { reader, window: window.clone(), compression: messages.compression, batches: 0, expansion };
+        // Its reader takes maps of anything.
+        let is_whole = input.schema().fields().iter().all(|field| maps_are_whole(field));
+        if is_whole { Ok(input) } else { Err(unreadable()) }
     }
 
     pub(super) fn schema(&self) -> SchemaRef {

@@ -321,3 +321,19 @@ fn places_beyond_all_files_are_the_file_s_fault() {
         }
     }
 }
+
+#[test]
+fn a_map_of_something_else_than_pairs_is_the_file_s_fault() {
+    let key = Field::new("key", DataType::Utf8, false);
+    let alone = DataType::Struct(vec![key.clone()].into());
+    for entries in [DataType::Utf8, DataType::Boolean, alone] {
+        let map = DataType::Map(Arc::new(Field::new("entries", entries.clone(), false)), false);
+        for data_type in [map.clone(), DataType::List(Arc::new(Field::new_list_field(map, true)))] {
+            let schema = Schema::new(vec![key.clone(), Field::new("a", data_type, true)]);
+            let mut input = Vec::new();
+            StreamWriter::try_new(&mut input, &schema).unwrap().finish().unwrap();
+            let refused = fault(&input, &Reading::default(), &policy(&["**=keep"]));
+            assert_eq!(refused.code, "malformed_file", "{entries}");
+        }
+    }
+}
