@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::clerk::Verdict;
 use super::places::{Finding, Obstacle};
-use super::porter::Ground;
+use super::porter::{Ground, Listing};
 use super::reload::{Proposal, TakenUp};
 use crate::config::{Config, Landing};
 use crate::fsutil::PathError;
@@ -46,8 +46,7 @@ pub enum Event {
         relative: PathBuf,
         hint: Hint,
         sweep: u64,
-        /// The directories found there.
-        listed: Result<Vec<PathBuf>, PathError>,
+        listed: Result<Listing, PathError>,
     },
     Found(Finding),
     /// What the spool of a landing held that could not be read at the start.
@@ -115,6 +114,16 @@ impl Event {
             | Event::Claimed { landing, .. }
             | Event::NotClaimed { landing, .. }
             | Event::Revisited { landing, .. } => Some(landing),
+            _ => None,
+        }
+    }
+
+    /// The file that a porter has done with what it was asked for, by name of its landing and path below.
+    pub fn answered(&self) -> Option<(String, PathBuf)> {
+        match self {
+            Event::Looked { landing, relative, .. }
+            | Event::Claimed { landing, relative, .. }
+            | Event::NotClaimed { landing, relative, .. } => Some((landing.name.clone(), relative.clone())),
             _ => None,
         }
     }

@@ -136,3 +136,16 @@ fn more_files_than_are_remembered_are_all_taken() {
     assert!(sandbox.landing_is_empty());
     assert_eq!(sandbox.counts("arrived"), 50);
 }
+
+#[test]
+fn a_backlog_of_more_files_than_are_remembered_is_taken() {
+    let sandbox = Sandbox::new();
+    for index in 0..200 {
+        sandbox.drop_file(&format!("f{index}.csv"), PEOPLE);
+    }
+    let _daemon = sandbox.daemon_with(&[("VEILD_MAX_CANDIDATES", "8")]);
+    sandbox.wait_until_ready();
+    sandbox.wait_for_sealed(200);
+    assert!(sandbox.landing_is_empty());
+    assert_eq!(sandbox.counts("arrived"), 200);
+}

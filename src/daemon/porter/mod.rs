@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use jiff::Timestamp;
@@ -49,6 +50,8 @@ pub enum Errand {
         hint: Hint,
         /// Number of the sweep that it belongs to.
         sweep: u64,
+        /// Set when what is still to be found would not be taken up.
+        enough: Arc<AtomicBool>,
     },
     /// Look at the room that is left; `write`: try to write as well.
     Examine {
@@ -94,6 +97,14 @@ impl Errand {
             | Errand::Reloaded { landing } => landing,
         }
     }
+}
+
+/// What was found in a directory beside the files.
+pub struct Listing {
+    /// Directories that are to be listed too.
+    pub below: Vec<PathBuf>,
+    /// It was not cut short.
+    pub is_whole: bool,
 }
 
 /// What a landing stands on.
@@ -193,9 +204,9 @@ impl Porter {
                 let ground = self.survey(&landing);
                 self.events.blocking_send(Event::Surveyed { landing, ground })
             }
-            Errand::List { landing, relative, hint, sweep } => {
+            Errand::List { landing, relative, hint, sweep, enough } => {
                 self.settle()?;
-                let listed = self.list(&landing, &relative, hint);
+                let listed = self.list(&landing, &relative, hint, &enough);
                 self.events.blocking_send(Event::Listed { landing, relative, hint, sweep, listed })
             }
             Errand::Adopt { config, landing, job } => self.adopt(config, landing, job),
@@ -325,11 +336,20 @@ impl Porter {
         self.events.blocking_send(event)
     }
 
-    /// Looks at every file in a directory that is wanted; returns the directories in it that are to be listed too.
-    fn list(&self, landing: &Arc<Landing>, relative: &Path, hint: Hint) -> Result<Vec<PathBuf>, PathError> {
+    /// Looks at every file in a directory that is wanted, until it is enough.
+    fn list(
+        &self,
+        landing: &Arc<Landing>,
+        relative: &Path,
+        hint: Hint,
+        enough: &AtomicBool,
+    ) -> Result<Listing, PathError> {
         let dir = landing.dir.join(relative);
         let mut below = Vec::new();
         for entry in fs::read_dir(&dir).at("list", &dir)? {
+            if enough.load(Ordering::Relaxed) {
+                return Ok(Listing { below, is_whole: false });
+            }
             let entry = entry.at("list", &dir)?;
             let relative = relative.join(entry.file_name());
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -340,7 +360,7 @@ impl Porter {
                 break; // the loop has ended
             }
         }
-        Ok(below)
+        Ok(Listing { below, is_whole: true })
     }
 }
 

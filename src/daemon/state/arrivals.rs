@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::jobs::SOLITARY_FROM;
@@ -84,26 +85,34 @@ impl State {
             return;
         }
         let now = self.now();
-        let known = self.candidates.get(&key);
-        if known.is_some_and(|tracked| tracked.claiming || (tracked.deferred && hint != Hint::Due)) {
-            return;
+        let sweep = match self.sweeps.get(&landing.name) {
+            Some(Sweep::UnderWay(it)) if matches!(hint, Hint::Found | Hint::Rescanned | Hint::Swept) => Some(it.number),
+            _ => None,
+        };
+        if let Some(tracked) = self.candidates.get_mut(&key) {
+            tracked.swept = sweep.unwrap_or(tracked.swept);
+            if tracked.claiming || (tracked.deferred && hint != Hint::Due) {
+                return;
+            }
         }
+        let known = self.candidates.get(&key);
         let crowded = known.is_none() && self.candidates.len() >= self.max_candidates;
         // When it was first seen is not remembered of one that there is no room for: its last change has to tell.
         let hint = if crowded { Hint::Found } else { hint };
         let candidate = intake::observe(known.map(|tracked| tracked.candidate), now, hint, stat);
         let due = known.and_then(|tracked| tracked.due);
-        let swept = match self.sweeps.get(&landing.name) {
-            Some(Sweep::UnderWay(it)) if matches!(hint, Hint::Found | Hint::Rescanned | Hint::Swept) => it.number,
-            _ => known.map_or(0, |tracked| tracked.swept),
-        };
+        let swept = sweep.or(known.map(|tracked| tracked.swept)).unwrap_or(0);
+        let waits = known.is_some_and(|tracked| tracked.deferred);
         let polled = self.watching.is_remote(&landing);
         let rules = Rules { complete: landing.complete, quiet: landing.quiet, sweep: landing.sweep, polled };
         let decision = intake::decide(&candidate, now, rules, marker_there);
-        let full = self.jobs.len() >= MAX_JOBS || !self.may_claim(&landing);
+        let full = self.in_flight() >= MAX_JOBS || !self.may_claim(&landing);
         let claiming = decision == Decision::Claim && !full;
         if crowded && !claiming {
             self.passed_by.insert(landing.name.clone());
+            if let Some(Sweep::UnderWay(it)) = self.sweeps.get(&landing.name) {
+                it.enough.store(full, Ordering::Relaxed);
+            }
             return;
         }
         if known.is_none() {
@@ -114,8 +123,10 @@ impl State {
         self.candidates
             .insert(key.clone(), Tracked { candidate, landing: landing.clone(), claiming, deferred, due, swept });
         match decision {
-            Decision::Claim if full => self.deferred.push_back(key),
+            Decision::Claim if full && waits => {}
+            Decision::Claim if full => self.deferred.push(key),
             Decision::Claim => {
+                self.asked.insert(key.clone());
                 let (config, (_, relative)) = (self.config.clone(), key);
                 self.send(Errand::Claim { config, landing, relative, seen: stat, arrived_ns: candidate.arrived_ns });
             }
@@ -181,7 +192,7 @@ impl State {
             self.trouble(&place, ailment, &obstacle.what);
             if let Some(tracked) = self.candidates.get_mut(&key) {
                 tracked.deferred = true;
-                self.deferred.push_back(key);
+                self.deferred.push(key);
             }
             return;
         }

@@ -1,5 +1,6 @@
 //! From a claimed file to its verdict: batches, workers, attempts.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,18 +78,25 @@ impl State {
         None
     }
 
+    /// Files in flight, and those that may be soon.
+    pub(super) fn in_flight(&self) -> usize {
+        self.jobs.len() + self.asked.len()
+    }
+
     /// Takes up finished files once half of the places in flight are free, as many as have a place.
     pub(super) fn look_at_deferred(&mut self) {
-        if self.jobs.len() > MAX_JOBS / 2 {
+        let in_flight = self.in_flight();
+        if self.deferred.is_empty() || in_flight > MAX_JOBS / 2 {
             return;
         }
-        for _ in 0..self.deferred.len().min(MAX_JOBS - self.jobs.len()) {
-            let Some(key) = self.deferred.pop_front() else { return };
-            match self.candidates.get(&key).map(|tracked| tracked.landing.clone()) {
-                Some(landing) if !self.may_claim(&landing) => self.deferred.push_back(key),
-                Some(landing) => self.send(Errand::Look { landing, relative: key.1, hint: Hint::Due }),
-                None => {}
-            }
+        let open: HashSet<&str> =
+            self.landings.iter().filter(|it| self.may_claim(it)).map(|it| it.name.as_str()).collect();
+        for key in self.deferred.take(MAX_JOBS - in_flight, &open) {
+            let Some(tracked) = self.candidates.get_mut(&key) else { continue };
+            tracked.deferred = false;
+            let landing = tracked.landing.clone();
+            self.asked.insert(key.clone());
+            self.send(Errand::Look { landing, relative: key.1, hint: Hint::Due });
         }
     }
 

@@ -35,6 +35,7 @@ use crate::watch::Noticed;
 use crate::worker::pool::Pool;
 
 mod arrivals;
+mod deferred;
 mod health;
 mod jobs;
 mod readers;
@@ -44,6 +45,7 @@ mod sweeps;
 mod tally;
 mod throttle;
 
+use deferred::Deferred;
 use readers::GroupAlert;
 use reload::{Rejected, Reload};
 use sweeps::{Sweep, Watching};
@@ -154,8 +156,9 @@ pub(super) struct State {
     stopping: Option<Duration>,
     /// Set by the watcher when the loop's queue was full.
     lost_events: Arc<AtomicBool>,
-    /// Finished files that wait for a place in flight.
-    deferred: VecDeque<Key>,
+    deferred: Deferred,
+    /// Files that a porter was asked to claim, or to look at before; each may be a job soon.
+    asked: HashSet<Key>,
     beat: Duration,
     last_beat: Duration,
     reload: Reload,
@@ -226,7 +229,8 @@ impl State {
             once,
             stopping: None,
             lost_events: Arc::default(),
-            deferred: VecDeque::new(),
+            deferred: Deferred::default(),
+            asked: HashSet::new(),
             beat: BEAT.min(super::watchdog_time() / 3),
             last_beat: Duration::ZERO,
             reload: Reload::Idle,
@@ -288,24 +292,27 @@ impl State {
     }
 
     fn is_over(&self) -> bool {
-        let now = self.now().monotonic;
         let busy = self.idle.len() < self.config.daemon.workers;
         if let Some(deadline) = self.stopping {
-            return !busy || now >= deadline;
+            return !busy || self.now().monotonic >= deadline;
         }
-        let held = |id: &JobId| self.held.contains(id);
-        let sealing =
-            |(id, running): (&JobId, &Running)| running.rejected.is_some() && running.setbacks == 0 && !held(id);
-        let working = busy || self.jobs.iter().any(sealing);
         if !self.once || self.is_sweeping() || self.keeper.is_at_work() {
             return false;
         }
+        if self.jobs.is_empty() && self.candidates.is_empty() && self.passed_by.is_empty() {
+            return true;
+        }
         let waited = self.began.elapsed() >= self.config.daemon.shutdown_grace;
-        let claiming = self.candidates.values().any(|tracked| tracked.claiming);
+        waited && self.asked.is_empty() && (self.jobs.is_empty() || (!busy && self.ready.is_empty() && self.is_stuck()))
+    }
+
+    /// Whether all that is in flight waits for something outside.
+    fn is_stuck(&self) -> bool {
+        let held = |id: &JobId| self.held.contains(id);
+        let sealing =
+            |(id, running): (&JobId, &Running)| running.rejected.is_some() && running.setbacks == 0 && !held(id);
         let waits = |(id, running): (&JobId, &Running)| running.setbacks > 0 || running.awaited || held(id);
-        let stuck = self.places.any_unwritable() || self.jobs.iter().all(waits);
-        (self.jobs.is_empty() && self.candidates.is_empty() && self.passed_by.is_empty())
-            || (waited && !claiming && (self.jobs.is_empty() || (stuck && !working && self.ready.is_empty())))
+        (self.places.any_unwritable() || self.jobs.iter().all(waits)) && !self.jobs.iter().any(sealing)
     }
 
     /// What `--once` could not do: an error unless everything was handled, or only waits for its writers.
@@ -355,6 +362,9 @@ impl State {
     fn on_event(&mut self, event: Event) {
         if let Some(landing) = event.porters_landing() {
             self.hear(landing);
+        }
+        if let Some(key) = event.answered() {
+            self.asked.remove(&key);
         }
         match event {
             Event::Noticed(Noticed::Rescan) => {

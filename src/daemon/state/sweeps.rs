@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{State, TimerKey};
@@ -11,7 +11,7 @@ use crate::config::{Complete, Landing};
 use crate::daemon::clerk::Paper;
 use crate::daemon::event::Event;
 use crate::daemon::places::{Ailment, Obstacle, Place};
-use crate::daemon::porter::{Errand, Ground, is_swept};
+use crate::daemon::porter::{Errand, Ground, Listing, is_swept};
 use crate::fsutil::{self, PathError};
 use crate::intake::{self, Hint};
 use crate::job::JobId;
@@ -43,6 +43,8 @@ pub(super) struct UnderWay {
     again: Option<Hint>,
     /// Directories that are still to be listed.
     lists: usize,
+    /// Set when what is still to be found would not be taken up.
+    pub enough: Arc<AtomicBool>,
 }
 
 /// The watcher and what it watches.
@@ -160,7 +162,7 @@ impl State {
         };
         self.sweep_count += 1;
         let (of, number, since) = (landing.clone(), self.sweep_count, self.now().monotonic);
-        let under_way = UnderWay { of, number, since, hint, again: None, lists: 0 };
+        let under_way = UnderWay { of, number, since, hint, again: None, lists: 0, enough: Arc::default() };
         self.sweeps.insert(landing.name.clone(), Sweep::UnderWay(under_way));
         self.send(Errand::Survey { landing: landing.clone() });
     }
@@ -255,7 +257,7 @@ impl State {
                     self.watch_dir(landing, &landing.dir);
                 }
                 // Only now, that nothing may come in unnoticed behind the list.
-                self.send(Errand::List { landing: landing.clone(), relative: PathBuf::new(), hint, sweep });
+                self.send_list(landing, PathBuf::new(), hint, sweep);
             }
             Err(obstacle) => {
                 let number = under_way.number;
@@ -315,13 +317,16 @@ impl State {
         relative: &Path,
         hint: Hint,
         sweep: u64,
-        listed: Result<Vec<PathBuf>, PathError>,
+        listed: Result<Listing, PathError>,
     ) {
         let Some(current) = self.current(landing).filter(|current| Arc::ptr_eq(current, landing)) else { return };
-        let below = listed.unwrap_or_else(|error| {
+        let Listing { below, is_whole } = listed.unwrap_or_else(|error| {
             self.list_failed(&current, relative, &error);
-            Vec::new()
+            Listing { below: Vec::new(), is_whole: true }
         });
+        if !is_whole {
+            self.passed_by.insert(current.name.clone());
+        }
         let mut found = 0;
         for dir in below {
             found += usize::from(self.list_dir(&current, dir, hint, sweep));
@@ -349,8 +354,14 @@ impl State {
         if !self.watching.is_remote(landing) {
             self.watch_dir(landing, &landing.dir.join(&relative));
         }
-        self.send(Errand::List { landing: landing.clone(), relative, hint, sweep });
+        self.send_list(landing, relative, hint, sweep);
         true
+    }
+
+    fn send_list(&mut self, landing: &Arc<Landing>, relative: PathBuf, hint: Hint, sweep: u64) {
+        let enough = self.under_way(landing).filter(|it| it.number == sweep).map(|it| it.enough.clone());
+        let enough = enough.unwrap_or_default();
+        self.send(Errand::List { landing: landing.clone(), relative, hint, sweep, enough });
     }
 
     /// A directory has come under a name in a landing; files may lie in it already.
