@@ -7,21 +7,28 @@ use anyhow::Context;
 
 use crate::fsutil::{At, create_new, fsync_dir, open_regular, printable_path, rename_noreplace};
 
+/// Refuses a path at which no file can be made, as it names a directory or lies in none.
+pub fn refuse_no_file(to: &Path) -> anyhow::Result<()> {
+    let shown = printable_path(to);
+    let names_directory = to.is_dir() || to.as_os_str().as_encoded_bytes().ends_with(b"/");
+    anyhow::ensure!(!names_directory, "{shown} names a directory: name a file in it, which is not there yet");
+    let Some(dir) = to.parent().filter(|dir| !dir.as_os_str().is_empty()) else { return Ok(()) };
+    let is_missing = matches!(dir.try_exists(), Ok(false));
+    anyhow::ensure!(!is_missing, "there is no directory {}: make it, or name another file", printable_path(dir));
+    Ok(())
+}
+
 /// Writes a new file beside its place, records it, and shows it under its name. What a kill leaves ends in `.incoming`.
 pub fn hand_out<T>(
     to: &Path,
     write: impl FnOnce(&File, &Path) -> anyhow::Result<T>,
     record: impl FnOnce(&T) -> anyhow::Result<()>,
 ) -> anyhow::Result<T> {
-    let (shown, dir) = (printable_path(to), to.parent().filter(|dir| !dir.as_os_str().is_empty()));
-    let names_directory = to.is_dir() || to.as_os_str().as_encoded_bytes().ends_with(b"/");
-    anyhow::ensure!(!names_directory, "{shown} names a directory: name a file in it, which is not there yet");
-    if let Some(dir) = dir {
-        anyhow::ensure!(dir.is_dir(), "there is no directory {}: make it, or name another file", printable_path(dir));
-    }
+    refuse_no_file(to)?;
     anyhow::ensure!(
         to.symlink_metadata().is_err(),
-        "{shown} is already there, and nothing is overwritten: name another file, or move it away"
+        "{} is already there, and nothing is overwritten: name another file, or move it away",
+        printable_path(to)
     );
     let incoming = incoming(to)?;
     anyhow::ensure!(

@@ -158,6 +158,7 @@ fn seal_file(
 
 /// Begins an output under another name. What a run that was killed has left there goes: its lock went with it.
 fn begin(object: &Path, temporary: &Path) -> anyhow::Result<File> {
+    super::hand_out::refuse_no_file(object)?;
     refuse_taken(object)?;
     let receipt = receipt_of(object);
     let signature = with_suffix(&receipt, ".sig");

@@ -71,6 +71,8 @@ fn mistakes_on_the_command_line_are_told_from_defects() {
         ),
         (&["key", "rotate", "--from", "9999-12-31T23:59:59Z"], "expected an instant like"),
         (&["mask", &file, "--policy", "people", "-r", reader, "-o", &link], "is already there; remove it"),
+        (&["mask", &file, "--policy", "people", "-r", reader, "-o", &dir], "names a directory: name a file in it"),
+        (&["mask", &file, "--policy", "people", "-r", reader, "-o", "/nowhere/x"], "there is no directory /nowhere"),
     ] {
         let output = sandbox.veild(arguments);
         let said = text(&output.stderr);
@@ -333,7 +335,16 @@ fn endless_files_and_full_outputs_are_told_as_such() {
         assert!(!output.status.success() && said.contains("/dev/zero"), "{arguments:?}: {said}");
         assert!(said.contains("it is longer than 16 MiB"), "{arguments:?}: {said}");
     }
-    for words in ["vault list", "quarantine list --json", "audit tail", "check", "man", "schema", "status --json"] {
+    for words in [
+        "vault list",
+        "audit export",
+        "quarantine list --json",
+        "audit tail",
+        "check",
+        "man",
+        "schema",
+        "status --json",
+    ] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_veild"));
         command.arg("--config").arg(sandbox.site("config.toml")).args(words.split(' '));
