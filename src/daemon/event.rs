@@ -117,16 +117,6 @@ impl Event {
             _ => None,
         }
     }
-
-    /// The file that a porter has done with what it was asked for, by name of its landing and path below.
-    pub fn answered(&self) -> Option<(String, PathBuf)> {
-        match self {
-            Event::Looked { landing, relative, .. }
-            | Event::Claimed { landing, relative, .. }
-            | Event::NotClaimed { landing, relative, .. } => Some((landing.name.clone(), relative.clone())),
-            _ => None,
-        }
-    }
 }
 
 /// What `veild status` and its kind ask over the control socket.

@@ -149,3 +149,21 @@ fn a_backlog_of_more_files_than_are_remembered_is_taken() {
     assert!(sandbox.landing_is_empty());
     assert_eq!(sandbox.counts("arrived"), 200);
 }
+
+#[test]
+fn landings_share_the_places_in_flight() {
+    let sandbox = Sandbox::new();
+    sandbox.add_landing("second", "quiet = \"0s\"");
+    for index in 0..60 {
+        for landing in ["landing", "second"] {
+            fs::write(sandbox.site(landing).join(format!("f{index}.csv")), PEOPLE).unwrap();
+        }
+    }
+    let _daemon = sandbox.daemon_with(&[("VEILD_MAX_JOBS", "4"), ("VEILD_MAX_CANDIDATES", "20")]);
+    sandbox.wait_until_ready();
+    sandbox.wait_for_sealed(120);
+    assert_eq!(sandbox.counts("arrived"), 120);
+    assert!(sandbox.landing_is_empty());
+    let left = fs::read_dir(sandbox.site("second")).unwrap().flatten().map(|entry| entry.file_name());
+    assert_eq!(left.collect::<Vec<_>>(), [".veild"]);
+}

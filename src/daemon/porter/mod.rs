@@ -51,7 +51,7 @@ pub enum Errand {
         /// Number of the sweep that it belongs to.
         sweep: u64,
         /// Set when what is still to be found would not be taken up.
-        enough: Arc<AtomicBool>,
+        enough: Option<Arc<AtomicBool>>,
     },
     /// Look at the room that is left; `write`: try to write as well.
     Examine {
@@ -206,7 +206,7 @@ impl Porter {
             }
             Errand::List { landing, relative, hint, sweep, enough } => {
                 self.settle()?;
-                let listed = self.list(&landing, &relative, hint, &enough);
+                let listed = self.list(&landing, &relative, hint, enough.as_deref());
                 self.events.blocking_send(Event::Listed { landing, relative, hint, sweep, listed })
             }
             Errand::Adopt { config, landing, job } => self.adopt(config, landing, job),
@@ -342,12 +342,12 @@ impl Porter {
         landing: &Arc<Landing>,
         relative: &Path,
         hint: Hint,
-        enough: &AtomicBool,
+        enough: Option<&AtomicBool>,
     ) -> Result<Listing, PathError> {
         let dir = landing.dir.join(relative);
         let mut below = Vec::new();
         for entry in fs::read_dir(&dir).at("list", &dir)? {
-            if enough.load(Ordering::Relaxed) {
+            if enough.is_some_and(|enough| enough.load(Ordering::Relaxed)) {
                 return Ok(Listing { below, is_whole: false });
             }
             let entry = entry.at("list", &dir)?;

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::jobs::SOLITARY_FROM;
-use super::{Key, MAX_JOBS, MAX_RETRY_AFTER, MAX_SAID, RETRY_AFTER, Running, State, Sweep, TimerKey, Tracked};
+use super::{Key, MAX_RETRY_AFTER, MAX_SAID, RETRY_AFTER, Running, State, Sweep, TimerKey, Tracked};
 use crate::config::{Complete, Landing};
 use crate::daemon::clerk::Job;
 use crate::daemon::places::Obstacle;
@@ -17,6 +16,13 @@ use crate::job::JobId;
 use crate::ledger::Attempts;
 use crate::pipeline::Fault;
 use crate::spool::NotClaimed;
+
+/// What a porter has seen under a name.
+pub(super) struct Look {
+    pub hint: Hint,
+    pub stat: Option<Stat>,
+    pub marker_there: bool,
+}
 
 impl State {
     pub(super) fn on_hint(&mut self, path: &Path, hint: Hint) {
@@ -52,87 +58,123 @@ impl State {
         (!relative.starts_with(crate::spool::SPOOL)).then(|| (landing.clone(), relative.to_owned()))
     }
 
-    pub(super) fn on_looked(
-        &mut self,
-        landing: &Landing,
-        relative: PathBuf,
-        hint: Hint,
-        stat: Option<Stat>,
-        marker_there: bool,
-    ) {
-        let Some(landing) = self.current(landing) else { return };
+    pub(super) fn on_looked(&mut self, of: &Landing, relative: PathBuf, look: Look) {
+        let Some(landing) = self.current(of) else { return self.no_longer_pending(of, &relative) };
         let key = (landing.name.clone(), relative);
-        let Some(stat) = stat else {
-            self.candidates.remove(&key);
-            return;
-        };
+        let claiming = self.candidates.get(&key).is_some_and(|tracked| tracked.claiming);
+        let was_pending = self.is_pending(of, &key.1);
+        if !claiming {
+            self.no_longer_pending(of, &key.1);
+        }
+        let Some(stat) = look.stat else { return self.drop_candidate(&key) };
         if stat.kind != Kind::Regular {
-            self.candidates.remove(&key);
-            if stat.kind == Kind::Directory {
-                return self.on_directory(&landing, key.1);
-            }
-            if self.said.len() < MAX_SAID && self.said.insert(format!("irregular {key:?}")) {
-                tracing::warn!(
-                    code = "file_irregular",
-                    landing = landing.name,
-                    file = self.name_for_logs(&key.1),
-                    "a link, FIFO, socket or device is left alone; remove it"
-                );
-            }
+            self.drop_candidate(&key);
+            return self.on_irregular(&landing, key, stat.kind);
+        }
+        if self.stopping.is_some() || claiming || !is_wanted(&landing, &key.1) {
             return;
         }
-        if self.stopping.is_some() || !is_wanted(&landing, &key.1) {
-            return;
-        }
-        let now = self.now();
         let sweep = match self.sweeps.get(&landing.name) {
-            Some(Sweep::UnderWay(it)) if matches!(hint, Hint::Found | Hint::Rescanned | Hint::Swept) => Some(it.number),
+            Some(Sweep::UnderWay(it)) if matches!(look.hint, Hint::Found | Hint::Rescanned | Hint::Swept) => {
+                Some(it.number)
+            }
             _ => None,
         };
         if let Some(tracked) = self.candidates.get_mut(&key) {
             tracked.swept = sweep.unwrap_or(tracked.swept);
-            if tracked.claiming || (tracked.deferred && hint != Hint::Due) {
-                return;
+            if tracked.deferred.is_some() && look.hint != Hint::Due {
+                return; // its turn comes
             }
         }
+        self.consider(landing, key, (look, stat), sweep, was_pending);
+    }
+
+    /// Decides what becomes of a file, as it was just seen.
+    fn consider(
+        &mut self,
+        landing: Arc<Landing>,
+        key: Key,
+        (look, stat): (Look, Stat),
+        sweep: Option<u64>,
+        was_pending: bool,
+    ) {
+        let now = self.now();
         let known = self.candidates.get(&key);
         let crowded = known.is_none() && self.candidates.len() >= self.max_candidates;
         // When it was first seen is not remembered of one that there is no room for: its last change has to tell.
-        let hint = if crowded { Hint::Found } else { hint };
+        let hint = if crowded { Hint::Found } else { look.hint };
         let candidate = intake::observe(known.map(|tracked| tracked.candidate), now, hint, stat);
-        let due = known.and_then(|tracked| tracked.due);
+        let (due, waits) = known.map_or((None, None), |tracked| (tracked.due, tracked.deferred));
         let swept = sweep.or(known.map(|tracked| tracked.swept)).unwrap_or(0);
-        let waits = known.is_some_and(|tracked| tracked.deferred);
+        let is_new = known.is_none();
         let polled = self.watching.is_remote(&landing);
         let rules = Rules { complete: landing.complete, quiet: landing.quiet, sweep: landing.sweep, polled };
-        let decision = intake::decide(&candidate, now, rules, marker_there);
-        let full = self.in_flight() >= MAX_JOBS || !self.may_claim(&landing);
-        let claiming = decision == Decision::Claim && !full;
+        let decision = intake::decide(&candidate, now, rules, look.marker_there);
+        // Who was asked for has its place; others do not get in before those that wait.
+        let has_place = was_pending
+            || (self.in_flight(&landing) < self.max_jobs && (waits.is_some() || !self.deferred.has_of(&landing.name)));
+        let claiming = decision == Decision::Claim && has_place && self.may_claim(&landing);
         if crowded && !claiming {
             self.passed_by.insert(landing.name.clone());
-            if let Some(Sweep::UnderWay(it)) = self.sweeps.get(&landing.name) {
-                it.enough.store(full, Ordering::Relaxed);
+            if decision == Decision::Claim && sweep.is_some() {
+                self.end_listings(&landing);
             }
             return;
         }
-        if known.is_none() {
+        if is_new {
             self.count("arrived");
         }
         self.warn_of_links(&landing, &key, &candidate, now);
-        let deferred = decision == Decision::Claim && full;
-        self.candidates
-            .insert(key.clone(), Tracked { candidate, landing: landing.clone(), claiming, deferred, due, swept });
+        let deferred = if decision == Decision::Claim && !claiming {
+            waits.or_else(|| Some(self.deferred.push(&key)))
+        } else {
+            waits.into_iter().for_each(|place| self.deferred.remove(&key.0, place));
+            None
+        };
+        let tracked = Tracked { candidate, landing: landing.clone(), claiming, deferred, due, swept };
+        self.candidates.insert(key.clone(), tracked);
         match decision {
-            Decision::Claim if full && waits => {}
-            Decision::Claim if full => self.deferred.push(key),
-            Decision::Claim => {
-                self.asked.insert(key.clone());
-                let (config, (_, relative)) = (self.config.clone(), key);
+            Decision::Claim if claiming => {
+                self.pending.entry(key.0).or_default().insert(key.1.clone());
+                let (config, relative) = (self.config.clone(), key.1);
                 self.send(Errand::Claim { config, landing, relative, seen: stat, arrived_ns: candidate.arrived_ns });
             }
             Decision::Wait { until } => self.wake(until, key),
-            Decision::Idle => {}
+            Decision::Claim | Decision::Idle => {}
         }
+    }
+
+    fn on_irregular(&mut self, landing: &Arc<Landing>, key: Key, kind: Kind) {
+        if kind == Kind::Directory {
+            return self.on_directory(landing, key.1);
+        }
+        if self.said.len() < MAX_SAID && self.said.insert(format!("irregular {key:?}")) {
+            tracing::warn!(
+                code = "file_irregular",
+                landing = landing.name,
+                file = self.name_for_logs(&key.1),
+                "a link, FIFO, socket or device is left alone; remove it"
+            );
+        }
+    }
+
+    fn is_pending(&self, of: &Landing, relative: &Path) -> bool {
+        self.pending.get(&of.name).is_some_and(|pending| pending.contains(relative))
+    }
+
+    /// A porter has done with a file what it was asked for.
+    pub(super) fn no_longer_pending(&mut self, of: &Landing, relative: &Path) {
+        let Some(pending) = self.pending.get_mut(&of.name) else { return };
+        pending.remove(relative);
+        if pending.is_empty() {
+            self.pending.remove(&of.name);
+        }
+    }
+
+    /// Forgets a file that is not there any more, or is a job now.
+    pub(super) fn drop_candidate(&mut self, key: &Key) {
+        let place = self.candidates.remove(key).and_then(|tracked| tracked.deferred);
+        place.into_iter().for_each(|place| self.deferred.remove(&key.0, place));
     }
 
     /// Where a file lies below its landing, unless names are kept out of logs.
@@ -167,7 +209,7 @@ impl State {
     pub(super) fn on_candidate_due(&mut self, at: Duration, key: Key) {
         let Some(tracked) = self.candidates.get_mut(&key).filter(|tracked| tracked.due == Some(at)) else { return };
         tracked.due = None;
-        if tracked.deferred {
+        if tracked.deferred.is_some() {
             return; // its turn comes
         }
         let landing = tracked.landing.clone();
@@ -175,6 +217,7 @@ impl State {
     }
 
     pub(super) fn on_not_claimed(&mut self, landing: &Landing, relative: PathBuf, why: &NotClaimed) {
+        self.no_longer_pending(landing, &relative);
         let Some(landing) = self.current(landing) else { return };
         let key = (landing.name.clone(), relative);
         let now = self.now().monotonic;
@@ -191,8 +234,7 @@ impl State {
         if let Some((place, ailment)) = self.place_of(&obstacle) {
             self.trouble(&place, ailment, &obstacle.what);
             if let Some(tracked) = self.candidates.get_mut(&key) {
-                tracked.deferred = true;
-                self.deferred.push(key);
+                tracked.deferred.get_or_insert_with(|| self.deferred.push(&key));
             }
             return;
         }

@@ -1,41 +1,52 @@
 //! Finished files that wait for a place in flight.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use super::Key;
 
 /// By landing, the longest waiting first.
 #[derive(Default)]
-pub(super) struct Deferred(BTreeMap<String, VecDeque<PathBuf>>);
+pub(super) struct Deferred {
+    queues: HashMap<String, BTreeMap<u64, PathBuf>>,
+    next: u64,
+}
 
 impl Deferred {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.queues.is_empty()
+    }
+
+    pub(super) fn has_of(&self, landing: &str) -> bool {
+        self.queues.contains_key(landing)
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.queues.clear();
     }
 
-    pub(super) fn push(&mut self, (landing, relative): Key) {
-        self.0.entry(landing).or_default().push_back(relative);
+    /// Puts a file behind the others of its landing; the number of its place.
+    pub(super) fn push(&mut self, (landing, relative): &Key) -> u64 {
+        self.next += 1;
+        self.queues.entry(landing.clone()).or_default().insert(self.next, relative.clone());
+        self.next
     }
 
-    /// Takes up to `count` files of landings that are `open`, which take turns.
-    pub(super) fn take(&mut self, count: usize, open: &HashSet<&str>) -> Vec<Key> {
-        let mut taken = Vec::new();
-        let mut queues: Vec<_> = self.0.iter_mut().filter(|(landing, _)| open.contains(landing.as_str())).collect();
-        while taken.len() < count && !queues.is_empty() {
-            queues.truncate(count - taken.len());
-            queues.retain_mut(|(landing, queue)| {
-                let next = queue.pop_front().map(|relative| ((*landing).clone(), relative));
-                let more = next.is_some();
-                taken.extend(next);
-                more
-            });
+    pub(super) fn remove(&mut self, landing: &str, place: u64) {
+        let Some(queue) = self.queues.get_mut(landing) else { return };
+        queue.remove(&place);
+        if queue.is_empty() {
+            self.queues.remove(landing);
         }
-        self.0.retain(|_, queue| !queue.is_empty());
+    }
+
+    /// Takes up to `count` files of a landing.
+    pub(super) fn take(&mut self, landing: &str, count: usize) -> Vec<PathBuf> {
+        let Some(queue) = self.queues.get_mut(landing) else { return Vec::new() };
+        let taken = (0..count).map_while(|_| queue.pop_first()).map(|(_, relative)| relative).collect();
+        if queue.is_empty() {
+            self.queues.remove(landing);
+        }
         taken
     }
 }
@@ -45,22 +56,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn landings_take_turns_and_closed_ones_wait() {
+    fn the_longest_waiting_of_a_landing_go_first() {
         let mut deferred = Deferred::default();
-        for (landing, count) in [("a", 5), ("b", 2), ("closed", 3)] {
-            (0..count).for_each(|index| deferred.push((landing.to_owned(), format!("{index}").into())));
-        }
-        let open = HashSet::from(["a", "b", "none"]);
-        let mut take = |count| {
-            let taken = deferred.take(count, &open);
-            taken.iter().map(|(landing, relative)| format!("{landing}{}", relative.display())).collect::<Vec<_>>()
-        };
-        assert_eq!(take(3), ["a0", "b0", "a1"]);
-        assert_eq!(take(10), ["a2", "b1", "a3", "a4"]);
-        assert_eq!(take(10), [""; 0]);
-        assert!(!deferred.is_empty());
-        assert_eq!(deferred.take(2, &HashSet::from(["closed"])).len(), 2);
-        deferred.take(2, &HashSet::from(["closed"]));
+        let mut push = |landing: &str, name: &str| deferred.push(&(landing.to_owned(), name.into()));
+        let places = ["a0", "a1", "a2"].map(|name| push("a", name));
+        push("b", "b0");
+        deferred.remove("a", places[1]);
+        assert_eq!(deferred.take("a", 1), [PathBuf::from("a0")]);
+        assert!(deferred.has_of("a"));
+        assert_eq!(deferred.take("a", 9), [PathBuf::from("a2")]);
+        deferred.remove("a", places[2]);
+        assert!(!deferred.has_of("a") && !deferred.is_empty());
+        assert_eq!(deferred.take("b", 9).len(), 1);
         assert!(deferred.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::health::alert;
-use super::{MAX_JOBS, Running, State, TimerKey};
+use super::{Running, State, TimerKey};
 use crate::audit::{Action, Outcome as AuditOutcome};
 use crate::config::{Duplicates, Landing};
 use crate::daemon::clerk::{Paper, Planned, Verdict, chain};
@@ -78,25 +78,32 @@ impl State {
         None
     }
 
-    /// Files in flight, and those that may be soon.
-    pub(super) fn in_flight(&self) -> usize {
-        self.jobs.len() + self.asked.len()
+    /// Files in flight and those of a landing that may be soon. Of others' porters none is waited for: one may hang.
+    pub(super) fn in_flight(&self, landing: &Landing) -> usize {
+        self.jobs.len() + self.pending.get(&landing.name).map_or(0, HashSet::len)
     }
 
-    /// Takes up finished files once half of the places in flight are free, as many as have a place.
+    /// Takes up finished files once half of the places in flight are free; landings share them.
     pub(super) fn look_at_deferred(&mut self) {
-        let in_flight = self.in_flight();
-        if self.deferred.is_empty() || in_flight > MAX_JOBS / 2 {
+        if self.deferred.is_empty() || self.jobs.len() > self.max_jobs / 2 {
             return;
         }
-        let open: HashSet<&str> =
-            self.landings.iter().filter(|it| self.may_claim(it)).map(|it| it.name.as_str()).collect();
-        for key in self.deferred.take(MAX_JOBS - in_flight, &open) {
-            let Some(tracked) = self.candidates.get_mut(&key) else { continue };
-            tracked.deferred = false;
-            let landing = tracked.landing.clone();
-            self.asked.insert(key.clone());
-            self.send(Errand::Look { landing, relative: key.1, hint: Hint::Due });
+        let wait = |landing: &Arc<Landing>| self.deferred.has_of(&landing.name) && self.may_claim(landing);
+        let waiting: Vec<Arc<Landing>> = self.landings.iter().filter(|it| wait(it)).cloned().collect();
+        for landing in &waiting {
+            let in_flight = self.in_flight(landing);
+            if in_flight > self.max_jobs / 2 {
+                continue;
+            }
+            let share = (self.max_jobs - in_flight).div_ceil(waiting.len());
+            for relative in self.deferred.take(&landing.name, share) {
+                let key = (landing.name.clone(), relative);
+                if let Some(tracked) = self.candidates.get_mut(&key) {
+                    tracked.deferred = None;
+                }
+                self.pending.entry(key.0).or_default().insert(key.1.clone());
+                self.send(Errand::Look { landing: landing.clone(), relative: key.1, hint: Hint::Due });
+            }
         }
     }
 

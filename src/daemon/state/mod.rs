@@ -45,6 +45,7 @@ mod sweeps;
 mod tally;
 mod throttle;
 
+use arrivals::Look;
 use deferred::Deferred;
 use readers::GroupAlert;
 use reload::{Rejected, Reload};
@@ -76,8 +77,8 @@ struct Tracked {
     candidate: Candidate,
     landing: Arc<Landing>,
     claiming: bool,
-    /// Finished, and in `deferred`.
-    deferred: bool,
+    /// Its place in `deferred`.
+    deferred: Option<u64>,
     /// When its only timer goes off.
     due: Option<Duration>,
     /// Number of the last sweep that saw it.
@@ -157,8 +158,9 @@ pub(super) struct State {
     /// Set by the watcher when the loop's queue was full.
     lost_events: Arc<AtomicBool>,
     deferred: Deferred,
-    /// Files that a porter was asked to claim, or to look at before; each may be a job soon.
-    asked: HashSet<Key>,
+    /// By landing, files that its porter was asked to claim, or to look at before that: each may be a job soon.
+    pending: HashMap<String, HashSet<PathBuf>>,
+    max_jobs: usize,
     beat: Duration,
     last_beat: Duration,
     reload: Reload,
@@ -230,7 +232,8 @@ impl State {
             stopping: None,
             lost_events: Arc::default(),
             deferred: Deferred::default(),
-            asked: HashSet::new(),
+            pending: HashMap::new(),
+            max_jobs: crate::faults::bound("MAX_JOBS", MAX_JOBS),
             beat: BEAT.min(super::watchdog_time() / 3),
             last_beat: Duration::ZERO,
             reload: Reload::Idle,
@@ -303,7 +306,9 @@ impl State {
             return true;
         }
         let waited = self.began.elapsed() >= self.config.daemon.shutdown_grace;
-        waited && self.asked.is_empty() && (self.jobs.is_empty() || (!busy && self.ready.is_empty() && self.is_stuck()))
+        waited
+            && self.pending.is_empty()
+            && (self.jobs.is_empty() || (!busy && self.ready.is_empty() && self.is_stuck()))
     }
 
     /// Whether all that is in flight waits for something outside.
@@ -363,9 +368,6 @@ impl State {
         if let Some(landing) = event.porters_landing() {
             self.hear(landing);
         }
-        if let Some(key) = event.answered() {
-            self.asked.remove(&key);
-        }
         match event {
             Event::Noticed(Noticed::Rescan) => {
                 self.rescan("the kernel's queue was full");
@@ -377,7 +379,7 @@ impl State {
             Event::Noticed(Noticed::Gone(path)) => self.on_gone(&path),
             Event::Noticed(Noticed::Path { path, hint }) => self.on_hint(&path, hint),
             Event::Looked { landing, relative, hint, stat, marker_there } => {
-                self.on_looked(&landing, relative, hint, stat, marker_there);
+                self.on_looked(&landing, relative, Look { hint, stat, marker_there });
             }
             Event::Surveyed { landing, ground } => self.on_surveyed(&landing, ground),
             Event::Listed { landing, relative, hint, sweep, listed } => {
@@ -386,8 +388,9 @@ impl State {
             Event::Found(finding) => self.on_found(&finding),
             Event::Recovered { landing, taken_up } => self.on_recovered(&landing, taken_up),
             Event::Claimed { config, landing, relative, arrived_ns, claimed, lease_known } => {
+                self.no_longer_pending(&landing, &relative);
                 if let Some(current) = self.current(&landing) {
-                    self.candidates.remove(&(current.name.clone(), relative));
+                    self.drop_candidate(&(current.name.clone(), relative));
                 }
                 if self.adopted.remove(&claimed.job) || self.jobs.contains_key(&claimed.job) {
                     return; // adopted before

@@ -137,7 +137,7 @@ impl State {
             let Some(landing) = self.current(&tracked.landing) else { continue };
             if tracked.claiming || is_wanted(&landing, &relative) {
                 let key = (landing.name.clone(), relative);
-                self.candidates.insert(key, Tracked { landing, deferred: false, due: None, ..tracked });
+                self.candidates.insert(key, Tracked { landing, deferred: None, due: None, ..tracked });
             }
         }
         self.places.follow(&self.config);

@@ -43,8 +43,8 @@ pub(super) struct UnderWay {
     again: Option<Hint>,
     /// Directories that are still to be listed.
     lists: usize,
-    /// Set when what is still to be found would not be taken up.
-    pub enough: Arc<AtomicBool>,
+    /// Told to its listings when what is still to be found would not be taken up.
+    enough: Arc<AtomicBool>,
 }
 
 /// The watcher and what it watches.
@@ -358,9 +358,15 @@ impl State {
         true
     }
 
+    /// Ends the listings of a landing's sweep: there is neither a place in flight nor room to remember more.
+    pub(super) fn end_listings(&self, landing: &Landing) {
+        if let Some(Sweep::UnderWay(under_way)) = self.sweeps.get(&landing.name) {
+            under_way.enough.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn send_list(&mut self, landing: &Arc<Landing>, relative: PathBuf, hint: Hint, sweep: u64) {
         let enough = self.under_way(landing).filter(|it| it.number == sweep).map(|it| it.enough.clone());
-        let enough = enough.unwrap_or_default();
         self.send(Errand::List { landing: landing.clone(), relative, hint, sweep, enough });
     }
 
@@ -385,8 +391,8 @@ impl State {
     }
 
     fn end_sweep(&mut self, landing: &Arc<Landing>) {
-        let Some(UnderWay { again, number, .. }) = self.under_way(landing) else { return };
-        let (again, number) = (*again, *number);
+        let Some(UnderWay { again, number, enough, .. }) = self.under_way(landing) else { return };
+        let (again, number, is_whole) = (*again, *number, !enough.load(Ordering::Relaxed));
         let (pause, hint) = match again {
             Some(Hint::Rescanned) => (landing.sweep.min(RESCAN_AFTER), Hint::Rescanned),
             Some(asked) => (Duration::ZERO, asked),
@@ -399,7 +405,9 @@ impl State {
             self.watching.failed.remove(&landing.dir);
             tracing::info!(code = "watch_back", landing = landing.name, "its events come again");
         }
-        self.look_for_unseen(landing, number);
+        if is_whole {
+            self.look_for_unseen(landing, number);
+        }
         if !self.places.are_known(&landing.name) {
             self.examine(landing);
         }
