@@ -2,9 +2,10 @@
 //!
 //! Three things are looked for: (a) personal data that can be proved in cells that are passed on
 //! ([`crate::detect::Watch`]), (b) values of masked columns that turn up elsewhere in the output ([`repeat`]), (c) masked
-//! cells that are what they were; (a) and (b) in names of columns and keys, too ([`names`]). Blocks are looked at by the masking threads and added up in their order ([`Sum`]), so that the verdict does not
-//! depend on which thread was faster. Memory is bounded: samples and counts are kept, and of values only digests under a
-//! key that is drawn for each output and never leaves it.
+//! cells that are what they were; (a) and (b) in names of columns and keys, too ([`names`]). Blocks are looked at by the
+//! masking threads and added up in their order ([`Sum`]), so that the verdict does not depend on which thread was faster.
+//! Memory is bounded: samples and counts are kept, and of values only digests under a key that is drawn for each output
+//! and never leaves it.
 
 use std::sync::Arc;
 
@@ -139,7 +140,9 @@ impl Verified {
         }
         for leak in &member.leaks {
             let column = format!("{pattern}: {}", leak.column);
-            let is_same = |it: &&mut Leak| (&it.column, it.class, &it.of) == (&column, leak.class, &leak.of);
+            let is_same = |it: &&mut Leak| {
+                (&it.column, it.holds(), it.class, &it.of) == (&column, leak.holds(), leak.class, &leak.of)
+            };
             match self.leaks.iter_mut().find(is_same) {
                 Some(known) => known.cells += leak.cells,
                 None => self.leaks.push(Leak { column, ..leak.clone() }),

@@ -263,6 +263,24 @@ fn conversions_and_members_are_looked_at_as_well() {
     assert!(fault.sentence.starts_with("member 2: the name of column 2: e-mail address"), "{}", fault.sentence);
 }
 
+#[test]
+fn leaks_of_names_and_of_cells_of_one_member_stand_apart() {
+    let members = vec![MemberRule::any()];
+    let reading = Reading { members, ..Reading::default() };
+    let table = "4711,anna@example.org\n1,bob@example.org\n";
+    let zip = packed(&[("a.csv", table), ("b.csv", table)]);
+    let found = verified(&zip, &reading, &unlisted(OnUnlisted::Keep, &[], Verify::Warn)).unwrap();
+    let told: Vec<_> = found.leaks.iter().map(|leak| (leak.row, leak.cells, leak.in_words())).collect();
+    let what = "e-mail address is passed on unmasked, in 2";
+    assert_eq!(
+        told,
+        [
+            (0, 2, format!("the name of *: column 2: {what} names at least (email)")),
+            (1, 2, format!("row 1, *: column 2: {what} cells at least (email)")),
+        ]
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 96, ..ProptestConfig::default() })]
 
