@@ -162,35 +162,30 @@ impl Sum {
     ///
     /// # Errors
     ///
-    /// The first leak by column that the policy does not accept, under `block`.
+    /// The first leak that the policy does not accept, under `block`: of names and keys before cells, by column.
     pub(in crate::pipeline) fn finish(&mut self) -> Result<Verified, Failure> {
-        let mut verified = Verified { mode: self.mode, ..Verified::default() };
         if self.mode == Verify::Off {
-            return Ok(verified);
+            return Ok(Verified::default());
         }
-        let (mut counts, mut first_path) = (vec![0; self.accept.len()], None);
+        let (mut counts, mut leaks) = (vec![0; self.accept.len()], Vec::new());
         for (path, leak) in self.leaks() {
-            let accepts = |it: &Acceptance| it.accepts(&path, leak.class);
-            match self.accept.iter().position(accepts) {
+            match self.accept.iter().position(|it| it.accepts(&path, leak.class)) {
                 Some(acceptance) => counts[acceptance] += leak.cells,
-                None => {
-                    first_path.get_or_insert(path);
-                    verified.leaks.push(leak);
-                }
+                None => leaks.push((path, leak)),
             }
+        }
+        if let (Some((path, first)), Verify::Block) = (leaks.first(), self.mode) {
+            return Err(Failure::Reject(first.fault(path, &self.policy, leaks.len() - 1)));
         }
         let accepted = self.accept.iter().zip(counts);
         let accepted =
             accepted.map(|(it, cells)| Accepted { column: it.column.clone(), class: it.class.clone(), cells });
-        verified.accepted = accepted.collect();
-        verified.sampled_one_in = (self.sample != 0).then(|| 1 << self.sample.count_ones());
-        match verified.leaks.first() {
-            Some(first) if self.mode == Verify::Block => {
-                let path = first_path.unwrap_or_default();
-                Err(Failure::Reject(first.fault(&path, &self.policy, verified.leaks.len() - 1)))
-            }
-            _ => Ok(verified),
-        }
+        Ok(Verified {
+            mode: self.mode,
+            leaks: leaks.into_iter().map(|(_, leak)| leak).collect(),
+            accepted: accepted.collect(),
+            sampled_one_in: (self.sample != 0).then(|| 1 << self.sample.count_ones()),
+        })
     }
 
     /// Every leak with its column's path, by column; names go first, for where they are values, all is.
