@@ -19,7 +19,7 @@ pub struct Dialect {
     pub preamble: u32,
     /// First byte of lines that are no records.
     pub comment: Option<u8>,
-    /// Whether preamble and comments are passed on, though no rule looks at them.
+    /// Whether preamble and comments are passed on, though no rule and no leak scan looks at them.
     pub keep_comments: bool,
     /// Widths in characters of the columns of fixed-width text; empty: it is delimited.
     pub widths: Vec<u32>,

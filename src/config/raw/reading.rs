@@ -89,7 +89,7 @@ pub struct Delimited {
     pub preamble: Option<u32>,
     /// First ASCII character of lines that are no records; dropped.
     pub comment: Option<String>,
-    /// Passes preamble and comments on, though no rule looks at them.
+    /// Passes preamble and comments on, though no rule and no leak scan looks at them.
     #[serde(default)]
     pub keep_comments: bool,
     /// Widths of the columns in characters: the text is not delimited.
