@@ -49,7 +49,7 @@ impl Input {
         let reader = reader(&window).map_err(|_| unreadable())?;
         let input = Input { reader, window: window.clone(), compression: messages.compression, batches: 0, expansion };
         // Its reader takes maps of anything.
-        let is_whole = input.schema().fields().iter().all(|field| maps_are_whole(field));
+        let is_whole = input.schema().fields().iter().all(|field| maps_are_whole(field.data_type()));
         if is_whole { Ok(input) } else { Err(unreadable()) }
     }
 

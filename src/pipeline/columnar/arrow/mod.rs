@@ -119,7 +119,7 @@ fn begin<'s>(
     let keeps_notes = is_untouched && !(is_scanned && fields::notes_tell(&before));
     let fields = fields::left(before.fields(), &leaves, &change, sieving.is_some(), keeps_notes);
     let fields = fields.ok_or_else(|| internal("columns were miscounted"))?;
-    if !fields.iter().all(|field| schema::maps_are_whole(field)) {
+    if !fields.iter().all(|field| schema::maps_are_whole(field.data_type())) {
         return Err(Failure::Reject(half_a_map()));
     }
     let metadata = if keeps_notes { before.metadata().clone() } else { Metadata::default() };

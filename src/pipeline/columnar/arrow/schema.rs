@@ -1,6 +1,6 @@
 //! The paths of an Arrow file, and what becomes of the types of masked columns.
 
-use arrow_schema::{DataType, Field, FieldRef, Fields};
+use arrow_schema::{DataType, FieldRef, Fields};
 
 use crate::mask::{Mask, OnMistyped};
 use crate::pipeline::columnar::plan::LeafMask;
@@ -133,18 +133,21 @@ fn is_number(data_type: &DataType) -> bool {
 }
 
 /// Whether every map has its keys and its values.
-pub(super) fn maps_are_whole(field: &Field) -> bool {
-    match field.data_type() {
-        DataType::Struct(fields) => fields.iter().all(|field| maps_are_whole(field)),
+pub(super) fn maps_are_whole(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().all(|field| maps_are_whole(field.data_type())),
+        DataType::Union(fields, _) => fields.iter().all(|(_, field)| maps_are_whole(field.data_type())),
         DataType::Map(entries, _) => {
             let pair = matches!(entries.data_type(), DataType::Struct(fields) if fields.len() == 2);
-            pair && maps_are_whole(entries)
+            pair && maps_are_whole(entries.data_type())
         }
+        DataType::Dictionary(_, values) => maps_are_whole(values),
         DataType::List(inner)
         | DataType::LargeList(inner)
         | DataType::ListView(inner)
         | DataType::LargeListView(inner)
-        | DataType::FixedSizeList(inner, _) => maps_are_whole(inner),
+        | DataType::FixedSizeList(inner, _)
+        | DataType::RunEndEncoded(_, inner) => maps_are_whole(inner.data_type()),
         _ => true,
     }
 }

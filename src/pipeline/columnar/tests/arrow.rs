@@ -12,7 +12,7 @@ use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_ipc::CompressionType;
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, UnionMode};
 
 use super::{CANARY, KEEP_ALL, holds, masked, people, rules};
 use crate::pipeline::tests::{fault, policy, run};
@@ -328,12 +328,16 @@ fn a_map_of_something_else_than_pairs_is_the_file_s_fault() {
     let alone = DataType::Struct(vec![key.clone()].into());
     for entries in [DataType::Utf8, DataType::Boolean, alone] {
         let map = DataType::Map(Arc::new(Field::new("entries", entries.clone(), false)), false);
-        for data_type in [map.clone(), DataType::List(Arc::new(Field::new_list_field(map, true)))] {
-            let schema = Schema::new(vec![key.clone(), Field::new("a", data_type, true)]);
+        let within = |name: &str| Arc::new(Field::new(name, map.clone(), true));
+        let runs = DataType::RunEndEncoded(Arc::new(Field::new("run_ends", DataType::Int32, false)), within("values"));
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(map.clone()));
+        let union = DataType::Union([(0, within("a"))].into_iter().collect(), UnionMode::Sparse);
+        for data_type in [map.clone(), DataType::List(within("item")), runs, dictionary, union] {
+            let schema = Schema::new(vec![key.clone(), Field::new("a", data_type.clone(), true)]);
             let mut input = Vec::new();
             StreamWriter::try_new(&mut input, &schema).unwrap().finish().unwrap();
             let refused = fault(&input, &Reading::default(), &policy(&["**=keep"]));
-            assert_eq!(refused.code, "malformed_file", "{entries}");
+            assert_eq!(refused.code, "malformed_file", "{data_type}");
         }
     }
 }
