@@ -57,9 +57,12 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
         let mut answer = serde_json::json!({
             "file": file, "format": found.tables.format, "rows": rows, "rows_looked_at": rows_looked_at,
         });
-        match (found.tables.noun, &tables[..]) {
-            (None, [table]) => answer["columns"] = serde_json::to_value(&table.columns)?,
-            (noun, _) => answer[format!("{}s", noun.unwrap_or("table"))] = serde_json::to_value(&tables)?,
+        match found.tables.noun {
+            Some(noun) => answer[format!("{noun}s")] = serde_json::to_value(&tables)?,
+            None => {
+                let columns: Vec<&Column> = tables.iter().flat_map(|table| &table.columns).collect();
+                answer["columns"] = serde_json::to_value(columns)?;
+            }
         }
         return super::print_json(&answer);
     }
@@ -129,11 +132,11 @@ pub fn look(
     }
     let open = || File::open(path).with_context(|| format!("cannot open {printable}"));
     let (mut reading, mut writing) = arguments.of(config, path)?;
-    // A table whose names seem to be values.
+    // The first name that seems to be a value: of which part, and of which of its columns.
     let mut refused = None;
     let mut see = |table: Table| match names_a_value(&table) {
-        Some(place) => {
-            refused.get_or_insert(place);
+        Some(column) => {
+            refused.get_or_insert((table.part.map(|part| part.name), column));
         }
         None => visit(table),
     };
@@ -148,19 +151,20 @@ pub fn look(
         Failure::Reject(fault) => Rejected { path: path.to_owned(), fault }.into(),
         failure => anyhow::anyhow!("{printable}: {failure}"),
     })?;
-    if let Some(place) = refused {
+    if let Some((part, column)) = refused {
+        let part = tables.noun.zip(part).map(|(noun, name)| format!("{noun} {}: ", printable_name(OsStr::new(&name))));
         anyhow::bail!(
-            "{printable}: {place} looks like personal data; has the file lost its header line, or are its keys values?"
+            "{printable}: {}the name of column {column} looks like personal data; has the file lost its header line, or \
+             are its keys values?",
+            part.unwrap_or_default()
         );
     }
     Ok(Found { tables, reading, writing, takes_each_sheet })
 }
 
-/// Where the name of a column seems to be a value.
-fn names_a_value(table: &Table) -> Option<String> {
-    let index = table.surveyed.columns.iter().position(|column| looks_like_data(&column.name))?;
-    let part = table.part.as_ref().map(|part| format!("{} {}: ", part.noun, printable_name(OsStr::new(&part.name))));
-    Some(format!("{}the name of column {}", part.unwrap_or_default(), index + 1))
+/// The first column, from 1, whose name seems to be a value.
+fn names_a_value(table: &Table) -> Option<usize> {
+    Some(table.surveyed.columns.iter().position(|column| looks_like_data(&column.name))? + 1)
 }
 
 /// A name that looks like one, else the position.

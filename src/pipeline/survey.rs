@@ -23,7 +23,6 @@ pub struct Table {
 
 /// A member of an archive, or a sheet.
 pub struct Part {
-    pub noun: &'static str,
     /// As in the file: it may hold a value.
     pub name: String,
     /// The pattern of the rule that it goes by.

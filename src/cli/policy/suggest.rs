@@ -51,8 +51,8 @@ pub fn run(config: &Path, file: &Path, arguments: &ReadingArguments, all_rows: b
     let mut draft = Draft::new();
     let found = look(config, file, arguments, all_rows, &mut |table| draft.see(table))?;
     let Found { tables, reading, writing, takes_each_sheet } = found;
-    if draft.tables == 0 {
-        let (file, noun) = (printable_path(file), tables.noun.unwrap_or("table"));
+    if let (0, Some(noun)) = (draft.tables, tables.noun) {
+        let file = printable_path(file);
         anyhow::bail!("{file}: every {noun} is dropped, or goes by the policy that its rule names; none is suggested");
     }
     for _ in 0..ROUNDS {
@@ -129,7 +129,7 @@ impl Draft {
             (true, false) => "missing = \"ignore\"   # not every table has every column\n",
             (false, _) => {
                 "missing = \"ignore\"   # not every record has every path\n\
-             mistyped = \"redact\"  # objects and arrays where single values were seen, too\n"
+                 mistyped = \"redact\"  # objects and arrays where single values were seen, too\n"
             }
         });
         for Rule { name, suggestion, .. } in &self.rules {

@@ -312,6 +312,8 @@ fn randomized() -> Fault {
 }
 
 const ADVICE: &str = "Have the archive made anew, of plain files only.";
+const ONE_SHEET: &str = "Name the sheet by `sheet` in the landing's configuration (`--sheet` on the command line), or have \
+                         the spreadsheet sent by itself.";
 
 impl Tally {
     /// Columns go by their member's rule: a member's name may be personal data.
@@ -327,10 +329,14 @@ impl Tally {
 
 /// Says which member a fault is in, by its number: a member's name may be personal data.
 fn of_member(fault: Fault, noun: &str, number: usize) -> Fault {
-    // The archive itself was recognised.
-    let is_foreign = fault.code == super::UNRECOGNISED.0;
-    let code = if is_foreign { "unrecognised_member".to_owned() } else { fault.code };
-    Fault { code, sentence: format!("{noun} {number}: {}", fault.sentence), ..fault }
+    let fault = match fault.code.as_str() {
+        // The archive itself was recognised.
+        code if code == super::UNRECOGNISED.0 => Fault { code: "unrecognised_member".to_owned(), ..fault },
+        // Rules for sheets count for a spreadsheet by itself only.
+        "many_sheets" => Fault { code: "unsupported_member".to_owned(), advice: ONE_SHEET.to_owned(), ..fault },
+        _ => fault,
+    };
+    Fault { sentence: format!("{noun} {number}: {}", fault.sentence), ..fault }
 }
 
 fn named(failure: Failure, noun: &str, number: usize) -> Failure {

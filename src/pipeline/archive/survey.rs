@@ -37,7 +37,7 @@ impl Archive<'_> {
         let name = found.name.clone();
         let surveyed = member::survey(self, found, expanded, Sample::new(all_rows)).map_err(in_member)?;
         let (pattern, has_policy) = (rule.pattern.clone(), rule.policy.is_some());
-        visit(Table { part: Some(Part { noun, name, pattern, has_policy }), surveyed });
+        visit(Table { part: Some(Part { name, pattern, has_policy }), surveyed });
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::io::{Cursor, Write};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::archive::unzipped;
+use super::archive::{unzipped, zip};
 use super::{fault, policy, run};
 use crate::pipeline::{Compress, Dialect, Failure, Limits, MemberRule, OutputFormat, Reading, Writing};
 use crate::policy::Policy;
@@ -123,6 +123,16 @@ fn a_sheet_comes_out_as_delimited_text() {
 fn one_sheet_is_read() {
     let input = xlsx(&people(), "visible");
     assert_eq!(fault(&input, &Reading::default(), &rules()).code, "many_sheets");
+    // Rules for sheets count in no archive: it is told what does.
+    let members = vec![MemberRule::any()];
+    let of_archive = Reading { members, sheets: vec![MemberRule::any()], ..Reading::default() };
+    let archive = zip(&[("people.xlsx", &input)]);
+    let refused = fault(&archive, &of_archive, &rules());
+    assert_eq!(refused.code, "unsupported_member");
+    assert!(refused.sentence.starts_with("member 1: the spreadsheet has 2 sheets"), "{}", refused.sentence);
+    assert!(refused.advice.contains("sent by itself") && !refused.advice.contains("each"), "{}", refused.advice);
+    let of_archive = Reading { sheet: Some("People".to_owned()), sheets: Vec::new(), ..of_archive };
+    assert!(run(&archive, &of_archive, &rules(), Compress::Same).is_ok());
     let named = |name: &str| Reading { sheet: Some(name.to_owned()), ..Reading::default() };
     assert!(run(&input, &named("People"), &rules(), Compress::Same).is_ok());
     assert_eq!(fault(&input, &named("None"), &rules()).code, "missing_sheet");
