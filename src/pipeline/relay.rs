@@ -14,10 +14,13 @@ use super::drain::Outlet;
 use super::fault::internal;
 use super::piece::Piece;
 
+#[cfg(test)]
+mod tests;
+
 /// Each output's piece of a block.
 pub(super) type Pieces = Result<Vec<Piece>, Failure>;
 
-/// Memory of earlier pieces, one for each output; whoever holds one may have a block in flight.
+/// Memory of an earlier block's pieces, one for each output; there is none for the first blocks.
 pub(super) type Spares = Vec<Vec<u8>>;
 
 /// A block that was lost would leave others waiting for it; the panic's payload is dropped, it may hold a value.

@@ -225,7 +225,7 @@ fn outputs_of_one_reading_go_by_their_own_policies() {
     let input =
         Input { file: file(as_csv(&before).as_bytes()), reading: Reading::default(), digest: DigestKind::Keyed };
     let report = process(input, outputs.collect(), &keys(), 2, &|_| {}).unwrap();
-    let text = |output: usize| String::from_utf8(sinks[output].0.lock().unwrap().clone()).unwrap();
+    let text = |output: usize| String::from_utf8(sinks[output].bytes()).unwrap();
     for output in [0, 2] {
         let own = Report { outputs: vec![report.outputs[output].clone()], ..report.clone() };
         check(&before, &from_csv(&text(output)), &own, 3, 2);

@@ -467,7 +467,7 @@ fn views_are_converted_by_their_policy() {
     });
     let input = Input { file: file(PEOPLE.as_bytes()), reading: Reading::default(), digest: DigestKind::None };
     process(input, outputs.collect(), &keys(), 2, &|_| {}).unwrap();
-    let made = |index: usize| String::from_utf8(shared[index].0.lock().unwrap().clone()).unwrap();
+    let made = |index: usize| String::from_utf8(shared[index].bytes()).unwrap();
     assert!(made(0).starts_with("{\"id\":\"007\",\"name\":\"[REDACTED]\","));
     assert_eq!(made(1), "{\"name\":\"Alice\"}\n{\"name\":\"Bob\"}\n{\"name\":\"\"}\n");
 }

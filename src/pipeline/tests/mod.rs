@@ -23,6 +23,12 @@ use crate::policy::{ColumnRule, OnMissing, OnUnlisted, Policy, Selector, Verify}
 #[derive(Clone, Default)]
 pub(super) struct Shared(Arc<Mutex<Vec<u8>>>);
 
+impl Shared {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
@@ -87,8 +93,7 @@ pub(super) fn run(
         Output { policy: policy.clone(), writing: writing.into(), sink: Sink::Plain(Box::new(shared.clone())) };
     let input = Input { file: file(input), reading: reading.clone(), digest: DigestKind::Sha256 };
     let report = process(input, vec![output], &keys(), 2, &|_| {})?;
-    let bytes = shared.0.lock().unwrap().clone();
-    Ok((bytes, report))
+    Ok((shared.bytes(), report))
 }
 
 pub(super) fn fault(input: &[u8], reading: &Reading, policy: &Policy) -> Fault {
