@@ -9,7 +9,7 @@
 //! - `crash.rs`: kills at named points and at random, and what must hold afterwards.
 //! - `uploaders.rs`: what real uploaders do, as other users and through sshd too.
 //! - `network_fs.rs`: landings on FUSE, mounts that go and come, watches that run out.
-//! - `disks.rs`: full, read-only, failing and missing file systems, on real mounts.
+//! - `disks.rs`: full and failing file systems, and (`disks/gone.rs`) read-only and missing ones, on real mounts.
 //! - `formats.rs`: every format, made and read by the stock tools.
 //! - `conversions.rs`: outputs in another format than what landed, read by programs that are not veild.
 //! - `fidelity.rs`: byte identity, and masks against `reference.rs`, a slow second way through the same text.

@@ -1,11 +1,12 @@
 //! Cuts the input into blocks of whole records: one a line, or all in one array, or one alone.
 
 use super::fault::{Broken, Kind};
+use super::found::Found;
 use super::lex::{Data, Stop, expected};
 use super::sift::{Around, Sifter};
 use super::splice::{Block, BlockColumn};
 use super::tree::Tree;
-use super::walk::{Ended, Found, Walk};
+use super::walk::{Ended, Walk};
 use crate::pipeline::source::Source;
 use crate::pipeline::{Failure, Format};
 

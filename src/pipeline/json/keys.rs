@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use ahash::RandomState;
 
 use super::decision::Above;
+use super::found::CellKind;
 use super::lex::Text;
 use super::tree::{Column, NodeId, ROOT, Tree};
-use super::walk::{CellKind, Walk};
+use super::walk::Walk;
 use crate::pipeline::verify::Watched;
 use crate::policy::normalise;
 use crate::policy::path::{Step, push_step};

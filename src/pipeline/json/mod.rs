@@ -9,6 +9,7 @@
 mod cut;
 mod decision;
 mod fault;
+mod found;
 mod keys;
 mod lex;
 mod pass;

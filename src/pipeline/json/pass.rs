@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::fault::{Broken, Kind};
+use super::found::CellKind;
 use super::lex::{Data, Stop, Text, expected, unescape};
-use super::walk::CellKind;
 
 /// What is met on the way: of texts and numbers from where to where, without quotes, and the kind.
 pub(super) enum Met {

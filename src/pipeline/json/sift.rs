@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use polars::prelude::{NewChunkedArray, PlSmallStr, StringChunked};
 
+use super::found::Edit;
 use super::splice::Block;
-use super::walk::Edit;
 use crate::pipeline::Failure;
 use crate::pipeline::sieve::Sieve;
 use crate::policy::path::canonical;

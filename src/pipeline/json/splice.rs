@@ -10,9 +10,9 @@ use polars_arrow::datatypes::ArrowDataType;
 use polars_buffer::Buffer;
 
 use super::decision::Instead;
+use super::found::{Cell, CellKind, Edit};
 use super::lex::{push_string, unescape};
 use super::tree::{CellMask, Column};
-use super::walk::{Cell, CellKind, Edit};
 use crate::mask::{Mistyped, REDACTED};
 use crate::pipeline::fault::{internal, of_cell};
 use crate::pipeline::piece::Piece;

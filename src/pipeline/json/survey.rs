@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::LONGEST_RECORD;
 use super::cut::Cutter;
+use super::found::CellKind;
 use super::splice::Block;
 use super::tree::Tree;
-use super::walk::CellKind;
 use crate::detect::Survey;
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, OnMistyped};
