@@ -21,7 +21,7 @@ use crate::quarantine::decision::Decision;
 use crate::quarantine::expiry::Discard;
 use crate::quarantine::release::{self, Release};
 use crate::quarantine::retry::Retry;
-use crate::quarantine::{self, Reason};
+use crate::quarantine::{self, Reason, ShowError};
 use crate::seal::Identities;
 
 #[derive(clap::Subcommand)]
@@ -132,7 +132,7 @@ fn discard(config: &Config, job: JobId, reason: &str) -> anyhow::Result<()> {
     ensure_unretried(config, job)?;
     ensure_unreleased(config, job)?;
     let entry = match quarantine::show(&dir, job) {
-        Err(error) if quarantine::is_damaged(&error) => None,
+        Err(ShowError::Damaged(_)) => None,
         _ => Some(find(&dir, job)?.0),
     };
     let record = acted(Action::FileDiscarded, job, entry.as_ref(), reason);
@@ -204,7 +204,7 @@ fn acted(action: Action, job: JobId, entry: Option<&Reason>, reason: &str) -> Re
 
 fn find(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
     let found = match quarantine::show(dir, job) {
-        Err(error) if quarantine::is_damaged(&error) => {
+        Err(error @ ShowError::Damaged(_)) => {
             let what = format!("the entry of job {job} is damaged; `veild quarantine discard {job}` destroys it");
             return Err(anyhow::Error::from(error).context(what));
         }
@@ -269,10 +269,10 @@ fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
             Ok(found) => entries.extend(found.map(|(reason, _)| Entry::Whole(Box::new(reason)))),
             Err(error) => {
                 unreadable += 1;
-                let damaged = format!("{error}: {}", error.source);
-                match quarantine::is_damaged(&error) {
-                    true => entries.push(Entry::Damaged { job, damaged }),
-                    false => eprintln!("{job}: {damaged}"),
+                let damaged = fsutil::chain(&error);
+                match error {
+                    ShowError::Damaged(_) => entries.push(Entry::Damaged { job, damaged }),
+                    ShowError::Unreadable(_) => eprintln!("{job}: {damaged}"),
                 }
             }
         }

@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::decision::Decision;
-use super::{Reason, jobs, show};
+use super::{ShowError, jobs, show};
 use crate::audit::Action;
-use crate::fsutil::PathError;
+use crate::fsutil::{PathError, chain};
 use crate::job::JobId;
 use crate::vault::change::Cause;
 
@@ -36,13 +36,13 @@ impl Decision for Discard {
 }
 
 /// The oldest entry that is to go, these aside: one that has been there for longer than `keep`, or whose discard was decided
-/// before a crash. One that cannot be read is left out: it must not hold up the others.
+/// before a crash, of a damaged one too. One that cannot be read is left out: it must not hold up the others.
 pub fn oldest(
     dir: &Path,
     keep: Duration,
     now: Timestamp,
     passed: &BTreeSet<JobId>,
-) -> Result<Option<Reason>, PathError> {
+) -> Result<Option<JobId>, PathError> {
     let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
     let oldest_kept = now.checked_sub(keep).unwrap_or(Timestamp::MIN);
     for job in jobs(dir)?.into_iter().filter(|job| !passed.contains(job)) {
@@ -52,9 +52,10 @@ pub fn oldest(
             continue;
         }
         match show(dir, job) {
-            Ok(Some((reason, _))) if is_decided || reason.quarantined_at < oldest_kept => return Ok(Some(reason)),
+            Ok(Some((reason, _))) if is_decided || reason.quarantined_at < oldest_kept => return Ok(Some(job)),
+            Err(ShowError::Damaged(_)) if is_decided => return Ok(Some(job)),
             Ok(_) => {}
-            Err(error) => tracing::warn!(%job, error = %error, source = %error.source, "unreadable quarantine entry"),
+            Err(error) => tracing::warn!(%job, error = chain(&error), "unreadable quarantine entry"),
         }
     }
     Ok(None)

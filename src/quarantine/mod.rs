@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fsutil::{
-    At, PathError, copy_in_kernel, create_dir_durable, create_new, fsync_dir, read_regular, remove_if_there,
+    At, PathError, chain, copy_in_kernel, create_dir_durable, create_new, fsync_dir, read_regular, remove_if_there,
     write_new_synced,
 };
 use crate::job::JobId;
@@ -82,7 +82,8 @@ pub fn store(dir: &Path, original: &Original<'_>, reason: &Reason) -> Result<Pat
     if complete.exists() {
         // The earlier store may have been cut off just before its last fsync.
         fsync_dir(&entry)?;
-        let (_, stored) = show(dir, reason.job)?.ok_or_else(gone).at("read", &complete)?;
+        let (_, stored) =
+            show(dir, reason.job).map_err(ShowError::into_path_error)?.ok_or_else(gone).at("read", &complete)?;
         return Ok(stored);
     }
     match original {
@@ -173,7 +174,7 @@ pub fn list(dir: &Path) -> Result<Vec<Reason>, PathError> {
     for job in jobs(dir)? {
         match show(dir, job) {
             Ok(found) => reasons.extend(found.map(|(reason, _)| reason)),
-            Err(error) => tracing::warn!(%job, error = %error, source = %error.source, "unreadable quarantine entry"),
+            Err(error) => tracing::warn!(%job, error = chain(&error), "unreadable quarantine entry"),
         }
     }
     Ok(reasons)
@@ -182,31 +183,47 @@ pub fn list(dir: &Path) -> Result<Vec<Reason>, PathError> {
 /// Largest `reason.json`.
 const MAX_REASON_BYTES: u64 = 1 << 20;
 
+/// Why [`show`] does not show an entry.
+#[derive(Debug, thiserror::Error)]
+pub enum ShowError {
+    /// Its `reason.json` is of no use.
+    #[error(transparent)]
+    Damaged(PathError),
+    /// It cannot be read just now, or by this veild.
+    #[error(transparent)]
+    Unreadable(#[from] PathError),
+}
+
+impl ShowError {
+    /// For whom both are the same.
+    pub fn into_path_error(self) -> PathError {
+        match self {
+            ShowError::Damaged(error) | ShowError::Unreadable(error) => error,
+        }
+    }
+}
+
 /// One entry with the path of its original, or `None` when there is none that is complete.
-pub fn show(dir: &Path, job: JobId) -> Result<Option<(Reason, PathBuf)>, PathError> {
+pub fn show(dir: &Path, job: JobId) -> Result<Option<(Reason, PathBuf)>, ShowError> {
     let entry = dir.join(job.to_string());
     let path = entry.join("reason.json");
     let json = match read_regular(&path, MAX_REASON_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.source.raw_os_error().is_none() => return Err(ShowError::Damaged(error)),
         other => other?,
     };
     #[derive(Deserialize)]
     struct Version {
         reason_version: u32,
     }
-    let version: Version = serde_json::from_slice(&json).at("read", &path)?;
+    let version: Version = serde_json::from_slice(&json).at("read", &path).map_err(ShowError::Damaged)?;
     if version.reason_version > REASON_VERSION {
-        let newer = io::Error::new(io::ErrorKind::Unsupported, "it was written by a newer veild; upgrade veild");
-        return Err(newer).at("read", &path);
+        let newer = io::Error::other("it was written by a newer veild; upgrade veild");
+        return Err(newer).at("read", &path).map_err(ShowError::Unreadable);
     }
-    let reason: Reason = serde_json::from_slice(&json).at("read", &path)?;
+    let reason: Reason = serde_json::from_slice(&json).at("read", &path).map_err(ShowError::Damaged)?;
     let original = entry.join(original_file(reason.sealed));
     Ok(Some((reason, original)))
-}
-
-/// Whether [`show`] has failed because a `reason.json` is of no use, and not because it could not be read just now.
-pub fn is_damaged(error: &PathError) -> bool {
-    error.source.raw_os_error().is_none() && error.kind() != io::ErrorKind::Unsupported
 }
 
 /// What an entry may hold when its `reason.json` has gone.
@@ -230,7 +247,13 @@ pub fn remove(dir: &Path, job: JobId) -> Result<(), PathError> {
     if !entry.exists() {
         return Ok(());
     }
-    remove_if_there(&entry.join("reason.json"))?;
+    match remove_if_there(&entry.join("reason.json")) {
+        // Damaged like this it must not stay for ever.
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            fs::remove_dir_all(&error.path).at("remove", &error.path)?
+        }
+        removed => removed?,
+    }
     fsync_dir(&entry)?;
     for name in LEFT {
         remove_if_there(&entry.join(name))?;

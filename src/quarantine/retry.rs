@@ -110,7 +110,7 @@ pub fn recover(dir: &Path, trail: &Path) -> Result<(), PathError> {
 
 /// As [`recover`], of one entry whose lock is held.
 fn finish(dir: &Path, trail: &Path, job: JobId) -> Result<(), AuditError> {
-    let Some((reason, _)) = show(dir, job)? else {
+    let Some((reason, _)) = show(dir, job).map_err(super::ShowError::into_path_error)? else {
         // Its source is still in the spool, or it was on its way out.
         return Ok(remove(dir, job)?);
     };

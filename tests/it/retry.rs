@@ -144,6 +144,39 @@ fn a_discard_that_was_cut_off_is_finished_by_another_or_by_the_daemon() {
 }
 
 #[test]
+fn a_discard_of_a_damaged_entry_is_finished_likewise() {
+    for fault in ["discard_decided", "discard_recorded"] {
+        for (by_daemon, is_directory) in [(false, false), (true, false), (false, true), (true, true)] {
+            let case = format!("after {fault}, by the daemon: {by_daemon}, a directory: {is_directory}");
+            let (sandbox, job) = rejected();
+            let reason = sandbox.site("state/quarantine").join(&job).join("reason.json");
+            fs::remove_file(&reason).unwrap();
+            match is_directory {
+                true => fs::create_dir_all(reason.join("more")).unwrap(),
+                false => fs::write(&reason, "{").unwrap(),
+            }
+            let discard = ["quarantine", "discard", &job, "--reason", "a bad disk"];
+            sandbox.veild_until(fault, &discard);
+            assert!(reason.exists(), "it goes last, {case}");
+            if by_daemon {
+                let daemon = sandbox.daemon_with(&[("VEILD_QUARANTINE_UPKEEP_MS", "0")]);
+                sandbox.wait_for("the removal", || sandbox.quarantined().is_empty());
+                daemon.stop();
+                assert_eq!(sandbox.log_lines("quarantine_discarded"), 1, "{case}");
+            } else {
+                assert!(sandbox.veild(&discard).status.success(), "{case}");
+            }
+            let records = recorded(&sandbox, "file.discarded");
+            assert_eq!(records.len(), 1, "{case}: {records:?}");
+            let record = &records[0]["veild"];
+            assert_eq!((&record["job"], &record["reason"]), (&job.as_str().into(), &"a bad disk".into()), "{case}");
+            assert_eq!(fs::read_dir(sandbox.site("state/quarantine")).unwrap().count(), 0, "{case}");
+            sandbox.assert_audit_holds();
+        }
+    }
+}
+
+#[test]
 fn a_release_that_was_cut_off_is_finished_by_another() {
     for (fault, is_recorded) in [("release_decided", false), ("handout_recorded", true), ("release_handed_out", true)] {
         let (sandbox, job) = rejected();

@@ -16,7 +16,7 @@ use crate::quarantine::decision::Decision;
 use crate::quarantine::expiry::Discard;
 use crate::quarantine::release::Release;
 use crate::quarantine::retry::Retry;
-use crate::quarantine::{self, Reason, expiry, retry};
+use crate::quarantine::{self, Reason, ShowError, expiry, retry};
 use crate::vault::change::Cause;
 
 /// Time between two looks for what has been kept long enough.
@@ -34,22 +34,22 @@ impl Clerk {
         let dir = quarantine_dir(&self.config);
         let (mut passed, mut hindrance) = (BTreeSet::new(), None);
         loop {
-            let entry = match expiry::oldest(&dir, self.config.quarantine.keep, Timestamp::now(), &passed) {
+            let job = match expiry::oldest(&dir, self.config.quarantine.keep, Timestamp::now(), &passed) {
                 Ok(None) => break,
-                Ok(Some(entry)) => entry,
+                Ok(Some(job)) => job,
                 Err(error) => {
                     hindrance.get_or_insert(chain(&error));
                     break;
                 }
             };
-            passed.insert(entry.job);
-            match self.discard(&dir, &entry) {
+            passed.insert(job);
+            match self.discard(&dir, job) {
                 Ok(None) => {}
                 Ok(Some(what)) => {
                     hindrance.get_or_insert(what);
                 }
                 Err(error) => {
-                    hindrance.get_or_insert(format!("job {}: {}", entry.job, chain(&error)));
+                    hindrance.get_or_insert(format!("job {job}: {}", chain(&error)));
                     if matches!(error, ClerkError::Audit(_)) {
                         break; // nothing can be recorded of the others either
                     }
@@ -74,13 +74,15 @@ impl Clerk {
     }
 
     /// Discards an entry that is due, unless a command is at work on it; or says who has to finish something before.
-    fn discard(&mut self, dir: &Path, entry: &Reason) -> Result<Option<String>, ClerkError> {
-        let job = entry.job;
+    fn discard(&mut self, dir: &Path, job: JobId) -> Result<Option<String>, ClerkError> {
         let Ok(Some(_lock)) = retry::lock(dir, job) else { return Ok(None) };
         // A command may have been at work on it until now.
-        if quarantine::show(dir, job)?.is_none() {
-            return Ok(None);
-        }
+        let entry = match quarantine::show(dir, job) {
+            Ok(Some((entry, _))) => Some(entry),
+            Ok(None) => return Ok(None),
+            Err(ShowError::Damaged(_)) if Discard::is_decided(dir, job) => None,
+            Err(error) => return Err(error.into_path_error().into()),
+        };
         if let Some(retry) = self.standing::<Retry>(dir, job)? {
             let landing = printable_path(&retry.landing_dir);
             return Ok(Some(format!("a retry of job {job} into {landing} was cut off; give `quarantine retry` again")));
@@ -102,7 +104,7 @@ impl Clerk {
         };
         crate::faults::point("discard_decided");
         if !is_recorded {
-            self.append(&[discarded(entry, decision.cause.as_ref())])?;
+            self.append(&[discarded(job, entry.as_ref(), decision.cause.as_ref())])?;
         }
         crate::faults::point("discard_recorded");
         quarantine::remove(dir, job)?;
@@ -113,7 +115,7 @@ impl Clerk {
         tracing::info!(
             code = "quarantine_discarded",
             %job,
-            landing = entry.landing,
+            landing = entry.map(|entry| entry.landing),
             "an original {why} has been discarded"
         );
         Ok(None)
@@ -130,11 +132,15 @@ impl Clerk {
     }
 }
 
-fn discarded(entry: &Reason, cause: Option<&Cause>) -> Record {
+/// Of a damaged entry nothing is known but its job.
+fn discarded(job: JobId, entry: Option<&Reason>, cause: Option<&Cause>) -> Record {
     let record = Record::new(Timestamp::now(), Action::FileDiscarded, Outcome::Success)
-        .file(entry.original_name.as_str())
-        .veild("job", json!(entry.job))
-        .veild("landing", json!(entry.landing));
+        .veild("job", json!(job))
+        .veild("landing", json!(entry.map(|entry| &entry.landing)));
+    let record = match entry {
+        Some(entry) => record.file(entry.original_name.as_str()),
+        None => record,
+    };
     match cause {
         Some(cause) => cause.of(record),
         None => record.veild("reason", "it was in quarantine for longer than `[quarantine] keep`"),

@@ -12,6 +12,7 @@ use crate::config::{Config, Landing};
 use crate::daemon::reload::TakenUp;
 use crate::job::JobId;
 use crate::pipeline::UNRECOGNISED;
+use crate::quarantine::ShowError;
 use crate::spool::Claimed;
 use crate::vault::change::{self, Books};
 use crate::vault::{Published, Receipt};
@@ -148,7 +149,9 @@ impl Clerk {
         // Where the main output is, all are.
         let settled = if outputs.first().is_some_and(is_main) {
             Settled::sealed(job, outputs)
-        } else if let Some((reason, _)) = quarantine::show(&quarantine_dir(&job.config), job.id())? {
+        } else if let Some((reason, _)) =
+            quarantine::show(&quarantine_dir(&job.config), job.id()).map_err(ShowError::into_path_error)?
+        {
             let outcome = SettledOutcome::Quarantined { fault: reason.fault, attempts: reason.attempts };
             Settled::new(job, outcome)
         } else {
