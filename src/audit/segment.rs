@@ -1,7 +1,7 @@
-//! Segments: their names, the form of a line, reading them.
+//! Segments: the form of a line, reading them; which there are is told by their [`names`].
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,13 @@ use sha2::{Digest, Sha256};
 use super::{AUDIT_VERSION, AuditError, MAX_LINE, Record};
 use crate::fsutil::{At, open_regular};
 
+mod names;
+
+pub(super) use names::{
+    bytes, compressed, doubled, file_name, is_compressed, is_the_same, is_there, label, list, misnamed, numbered,
+    spellings,
+};
+
 /// `veild.prev` of the very first record.
 pub(super) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// Bytes read at once.
@@ -19,111 +26,12 @@ const BLOCK: usize = 256 << 10;
 /// What a string is cut to in a record that is too long.
 const SHORT: usize = 256;
 
-pub(super) fn file_name(first_seq: u64) -> String {
-    format!("audit-{first_seq:020}.jsonl")
-}
-
-/// A segment's file name for messages.
-pub(super) fn label(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
 pub(super) fn broken(path: &Path, what: impl Into<String>) -> AuditError {
     AuditError::Broken { segment: label(path), what: what.into() }
 }
 
 pub(super) fn unusable(path: &Path, what: impl Into<String>) -> AuditError {
     AuditError::Unusable { path: path.to_owned(), what: what.into() }
-}
-
-/// What a segment's name ends with while it is written, and once it is compressed.
-const SUFFIXES: [&str; 2] = [".jsonl", ".jsonl.zst"];
-
-/// All segments in order, each with the first sequence number that its name gives; where a compressed one stands beside
-/// what it was made of, that counts.
-pub(super) fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, AuditError> {
-    let mut segments = numbered(dir, &SUFFIXES)?;
-    segments.dedup_by_key(|(first, _)| *first);
-    Ok(segments)
-}
-
-/// All files `audit-<number><suffix>`, by number and then by name.
-pub(super) fn numbered(dir: &Path, suffixes: &[&str]) -> Result<Vec<(u64, PathBuf)>, AuditError> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).at("list", dir)? {
-        let path = entry.at("list", dir)?.path();
-        let name = label(&path);
-        let (Some(digits), Some(rest)) = (name.get(6..26), name.get(26..)) else { continue };
-        if name.starts_with("audit-") && suffixes.contains(&rest) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            found.extend(digits.parse().ok().map(|first| (first, path)));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// Files that are named like segments and are none of [`list`], as their number is none.
-pub(super) fn misnamed(dir: &Path) -> Result<Vec<String>, AuditError> {
-    let known = numbered(dir, &SUFFIXES)?;
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).at("list", dir)? {
-        let path = entry.at("list", dir)?.path();
-        let name = label(&path);
-        let is_like_one = name.starts_with("audit-") && SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
-        if is_like_one && !known.iter().any(|(_, known)| *known == path) {
-            found.push(name);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// Compressed segments that stand beside what they were made of, which [`list`] leaves out, with that.
-pub(super) fn doubled(dir: &Path) -> Result<Vec<(PathBuf, PathBuf)>, AuditError> {
-    let all = numbered(dir, &SUFFIXES)?;
-    let pairs = all.windows(2).filter(|pair| pair[0].0 == pair[1].0);
-    Ok(pairs.map(|pair| (pair[0].1.clone(), pair[1].1.clone())).collect())
-}
-
-/// Whether a compressed segment holds what another one holds.
-pub(super) fn is_the_same(plain: &Path, compressed: &Path) -> Result<bool, AuditError> {
-    let digest = |mut from: &mut dyn Read| {
-        let mut hash = Sha256::new();
-        io::copy(&mut from, &mut hash).map(|_| hash.finalize())
-    };
-    let of_plain = digest(&mut open_regular(plain)?).at("read", plain)?;
-    let unpacked = zstd::stream::read::Decoder::new(open_regular(compressed)?).and_then(|mut it| digest(&mut it));
-    match unpacked {
-        Ok(unpacked) => Ok(unpacked == of_plain),
-        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error().is_some() => {
-            Err(error).at("read", compressed)?
-        }
-        Err(_) => Ok(false),
-    }
-}
-
-/// Both names that a segment may have.
-pub(super) fn spellings(dir: &Path, first_seq: u64) -> [PathBuf; 2] {
-    SUFFIXES.map(|suffix| dir.join(format!("audit-{first_seq:020}{suffix}")))
-}
-
-pub(super) fn is_there(dir: &Path, first_seq: u64) -> bool {
-    spellings(dir, first_seq).iter().any(|path| path.exists())
-}
-
-pub(super) fn is_compressed(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "zst")
-}
-
-/// The name of a segment once it is compressed.
-pub(super) fn compressed(path: &Path) -> PathBuf {
-    path.with_extension("jsonl.zst")
-}
-
-/// Size of all segments and stubs.
-pub(super) fn bytes(dir: &Path) -> Result<u64, AuditError> {
-    let all = numbered(dir, &[SUFFIXES[0], SUFFIXES[1], ".pruned.json"])?;
-    Ok(all.iter().map(|(_, path)| path.metadata().map_or(0, |metadata| metadata.len())).sum())
 }
 
 /// Reads lines with their newline, never more than [`MAX_LINE`] bytes of one at a time.

@@ -5,7 +5,7 @@
 //! signed stub ([`Stub`]): the stub first, then the record `audit.pruned`, and the segment last. A kill in between is
 //! made good by the next step.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -292,7 +292,7 @@ fn compress(path: &Path) -> Result<(), AuditError> {
         let _ = fsutil::remove_if_there(&fresh); // the error that counts is the first one
         return Err(error.into());
     }
-    if !is_same(path, &fresh)? {
+    if !segment::is_the_same(path, &fresh)? {
         fsutil::remove_if_there(&fresh)?;
         return Err(broken(&fresh, "it does not decompress to what it was made of; check memory and disk"));
     }
@@ -311,32 +311,4 @@ fn squeeze(plain: &File, to: &File, bytes: u64) -> io::Result<()> {
     encoder.set_pledged_src_size(Some(bytes))?;
     io::copy(&mut BufReader::with_capacity(1 << 20, plain), &mut encoder)?;
     encoder.finish().map(drop)
-}
-
-fn is_same(plain: &Path, compressed: &Path) -> Result<bool, AuditError> {
-    let open = |path: &Path| OpenOptions::new().read(true).open(path).at("open", path);
-    let mut one = BufReader::with_capacity(1 << 20, open(plain)?);
-    let mut other = zstd::stream::read::Decoder::new(open(compressed)?).at("read", compressed)?;
-    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    loop {
-        let count = fill(&mut one, &mut left).at("read", plain)?;
-        if fill(&mut other, &mut right).at("read", compressed)? != count || left[..count] != right[..count] {
-            return Ok(false);
-        }
-        if count == 0 {
-            return Ok(true);
-        }
-    }
-}
-
-/// Reads until the buffer is full or the input ends.
-fn fill(from: &mut impl io::Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match from.read(&mut buffer[filled..])? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    Ok(filled)
 }
