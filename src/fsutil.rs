@@ -58,15 +58,14 @@ pub fn open_regular(path: &Path) -> Result<File, PathError> {
     Err(io::Error::other("not a regular file")).at("open", path)
 }
 
-/// Reads a regular file of at most this size, likewise.
+/// Reads a regular file of at most this size, likewise. What is refused, and not unreadable, has no code of the system.
 pub fn read_regular(path: &Path, at_most: u64) -> Result<Vec<u8>, PathError> {
-    let file = open_regular(path)?;
-    if file.metadata().at("look at", path)?.len() > at_most {
-        return Err(io::Error::other("it is too large for what it should be")).at("read", path);
-    }
     let mut content = Vec::new();
-    file.take(at_most).read_to_end(&mut content).at("read", path)?;
-    Ok(content)
+    open_regular(path)?.take(at_most + 1).read_to_end(&mut content).at("read", path)?;
+    match content.len() as u64 > at_most {
+        true => Err(io::Error::other("it is too large for what it should be")).at("read", path),
+        false => Ok(content),
+    }
 }
 
 /// Reads what somebody has named, a pipe too, as long as it comes to no more than this.
@@ -77,8 +76,15 @@ pub fn read_named(path: &Path, at_most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut content = Zeroizing::new(Vec::with_capacity(size + 1));
     file.take(at_most + 1).read_to_end(&mut content)?;
     match content.len() as u64 > at_most {
-        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {} MiB", at_most >> 20))),
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, longer_than(at_most))),
         false => Ok(content),
+    }
+}
+
+fn longer_than(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("it is longer than {bytes} bytes"),
+        mebibytes => format!("it is longer than {mebibytes} MiB"),
     }
 }
 
@@ -336,7 +342,8 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "12345").unwrap();
         assert_eq!(read_named_text(&file, 5).unwrap().as_str(), "12345");
-        assert_eq!(read_named(&file, 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        let longer = read_named(&file, 4).unwrap_err();
+        assert_eq!((longer.kind(), &*longer.to_string()), (io::ErrorKind::FileTooLarge, "it is longer than 4 bytes"));
         let endless = read_named(Path::new("/dev/zero"), 1 << 20).unwrap_err();
         assert_eq!(endless.to_string(), "it is longer than 1 MiB");
         fs::write(&file, b"a\xff").unwrap();
@@ -344,6 +351,12 @@ mod tests {
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&file, &link).unwrap();
         assert!(open_regular(&link).unwrap_err().source.to_string().contains("symbolic link"));
+        assert_eq!(read_regular(&file, 2).unwrap(), b"a\xff");
+        assert!(read_regular(&file, 1).unwrap_err().source.to_string().contains("too large"));
+        // A regular file that is longer than it says, as one is that grows meanwhile.
+        let grown = Path::new("/proc/self/status");
+        assert_eq!(grown.metadata().unwrap().len(), 0);
+        assert!(read_regular(grown, 16).unwrap_err().source.to_string().contains("too large"));
     }
 
     #[test]
