@@ -4,12 +4,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, GROUP_PREFIX};
 use crate::keys::Passphrases;
 use crate::seal::{PASSPHRASE_PREFIX, Readers, Recipients, canonical, discord, plugin, plugin_of};
+
+#[macro_use]
+mod out;
 
 mod audit;
 mod check;
@@ -38,6 +40,7 @@ mod vault;
 mod when;
 mod who;
 
+use out::{NO_OUTPUT, print_json, write_out};
 use record::{as_service, record, record_all, record_on_site, recorded_if_failed, site};
 use who::user;
 
@@ -250,21 +253,6 @@ fn verifying_key(config: &Config, given: Option<&Path>) -> anyhow::Result<crate:
 /// A count with its noun.
 fn plural(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
-}
-
-/// Writes all of what was made to standard output.
-fn write_out(bytes: &[u8]) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).context(NO_OUTPUT)
-}
-
-/// What is said where standard output takes nothing more; `println!` says it by [`crate::plaintext::silence_panics`].
-const NO_OUTPUT: &str = "cannot write to standard output";
-
-/// Prints a query's answer.
-fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
 }
 
 /// A policy by its name in the configuration, or by the path of a TOML file.
