@@ -10,7 +10,8 @@ use crate::config::{Config, WORKER_MEMORY_BYTES};
 /// What is said where the limit is met.
 static AT_THE_LIMIT: OnceLock<String> = OnceLock::new();
 
-/// Holds this process to the configuration's `worker_memory`, or to its default where there is no configuration.
+/// Holds this process to the configuration's `worker_memory`, or to its default where no configuration can be read: a
+/// command that needs one says so itself.
 pub(super) fn hold_to_that_of_a_worker(config: &Path) -> anyhow::Result<()> {
     let bytes = Config::load(config).map_or(WORKER_MEMORY_BYTES, |config| config.daemon.worker_memory);
     AT_THE_LIMIT.get_or_init(|| {
