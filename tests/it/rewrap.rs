@@ -277,6 +277,19 @@ fn the_daemons_start_completes_what_the_trail_speaks_of() {
     }
 }
 
+#[test]
+fn what_is_refused_before_it_begins_promises_nothing_by_the_journal_of_another() {
+    let sandbox = Sandbox::new();
+    fill(&sandbox, "people", 1, days(1));
+    let (new, old) = (reader(&sandbox, "new"), sandbox.site("identity.txt"));
+    let old = old.to_str().unwrap();
+    sandbox.veild_until("change_recorded", &rewrapping(old, &new, &["--all"]));
+    let (code, text) =
+        said(&sandbox, &["vault", "rewrap", "-i", old, "--to", "nosuch", "--all", "--reason", "a misspelling"]);
+    assert!(code != Some(0) && text.contains("nosuch"), "{text}");
+    assert!(!text.contains("when this command is given again"), "{text}");
+}
+
 /// To and fro between two readers.
 #[test]
 #[ignore = "takes half a minute; .ci/run has it"]

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -302,6 +304,31 @@ fn what_stands_in_the_way_of_an_output_is_named_with_what_to_do() {
             fs::remove_file(left).unwrap();
         }
     }
+}
+
+#[test]
+fn an_opening_to_standard_output_is_recorded_once_however_far_it_comes() {
+    let sandbox = Sandbox::new();
+    let object = fill(&sandbox, "people", 1, days(1)).remove(0);
+    let identity = sandbox.site("identity.txt");
+    let open = |to: OwnedFd| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_veild"));
+        command.arg("--config").arg(sandbox.site("config.toml")).args(["vault", "open", &object.job, "-i"]);
+        command.arg(&identity).stdout(to).output().unwrap()
+    };
+    let full = open(fs::File::options().write(true).open("/dev/full").unwrap().into());
+    assert!(full.status.code() == Some(1) && text(&full).contains("No space left on device"), "{}", text(&full));
+    // A pipe's reader that hangs up ends the command, a socket's does not.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert!(!open(writer.into()).status.success());
+    let (reader, writer) = UnixStream::pair().unwrap();
+    drop(reader);
+    let hung_up = open(writer.into());
+    assert!(hung_up.status.code() == Some(1) && text(&hung_up).contains("standard output"), "{}", text(&hung_up));
+    let opened = sandbox.audit().into_iter().filter(|it| it["event"]["action"] == "vault.opened");
+    let outcomes: Vec<_> = opened.map(|it| it["event"]["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["success", "success", "success"]);
 }
 
 /// Whoever may write in the vault must not fill the disk of whoever exports it.

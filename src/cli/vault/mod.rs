@@ -37,7 +37,8 @@ pub fn cause(reason: Option<&str>) -> Cause {
     Cause { user: Some(crate::cli::user()), source: crate::cli::who::source(), reason: reason.map(str::to_owned) }
 }
 
-/// Says of a change that failed behind its records that they will be true.
+/// Says of a change that failed behind its records that they will be true. Of that alone: what fails before it may find a
+/// journal of somebody else.
 fn or_begun<T>(config: &Config, done: anyhow::Result<T>) -> anyhow::Result<T> {
     match change::is_begun(&config.vault.dir) {
         true => done

@@ -45,16 +45,15 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
         about(config, record, path.as_deref(), &arguments.which.object)
     };
     let opened = found.and_then(|path| opened(config, &path, &arguments.key));
-    let handed_out = opened.and_then(|mut plain| match &arguments.output {
-        Some(to) => {
-            let write = |mut file: &File, incoming: &Path| copy(&mut plain, &mut file, incoming);
-            hand_out(to, write, |()| crate::cli::record(config, record(Outcome::Success)))
-        }
-        None => {
-            // Before its first byte: whoever sees only a part has seen it.
-            crate::cli::record(config, record(Outcome::Success))?;
-            copy(&mut plain, &mut io::stdout().lock(), Path::new("standard output"))
-        }
+    let Some(to) = &arguments.output else {
+        let mut plain = crate::cli::recorded_if_failed(config, opened, || record(Outcome::Failure))?;
+        // Before its first byte, and nothing behind it: whoever sees only a part has seen it.
+        crate::cli::record(config, record(Outcome::Success))?;
+        return copy(&mut plain, &mut io::stdout().lock(), Path::new("standard output"));
+    };
+    let handed_out = opened.and_then(|mut plain| {
+        let write = |mut file: &File, incoming: &Path| copy(&mut plain, &mut file, incoming);
+        hand_out(to, write, |()| crate::cli::record(config, record(Outcome::Success)))
     });
     crate::cli::recorded_if_failed(config, handed_out, || record(Outcome::Failure))
 }

@@ -55,7 +55,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
         match arguments.dry_run {
             true => would_prune(config, &retention, look),
             false => {
-                let pruned = super::or_begun(config, do_prune(config, arguments, &retention, look));
+                let pruned = do_prune(config, arguments, &retention, look);
                 crate::cli::recorded_if_failed(config, pruned, || in_vain(arguments, None))
             }
         }?
@@ -107,6 +107,7 @@ fn do_prune(config: &Config, arguments: &Arguments, retention: &Retention, look:
         let key = SigningKey::from_source(&config.keys.signing).context("tombstones are signed by this host")?;
         let mut append = |records| crate::cli::record_all(config, records);
         let mut books = Books { trail: &config.audit.dir, append: &mut append };
-        prune(&config.vault.dir, retention, Timestamp::now(), &key, &cause, &mut books, look)
+        let pruned = prune(&config.vault.dir, retention, Timestamp::now(), &key, &cause, &mut books, look);
+        super::or_begun(config, pruned)
     })
 }

@@ -50,7 +50,7 @@ pub fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
     if named.is_empty() {
         return Err(Usage("who shall open them? Give `--to GROUP` or `--recipient age1…`").into());
     }
-    let done = super::or_begun(config, rewrap_all(config, arguments, &named));
+    let done = rewrap_all(config, arguments, &named);
     let outcome = crate::cli::recorded_if_failed(config, done, || in_vain(arguments, None))?;
     if outcome.sealed_to_others > 0 || !outcome.problems.is_empty() {
         crate::cli::record(config, in_vain(arguments, Some(&outcome)))?;
@@ -74,7 +74,8 @@ fn rewrap_all(config: &Config, arguments: &Arguments, named: &[String]) -> anyho
         let mut append = |records| crate::cli::record_all(config, records);
         let mut books = Books { trail: &config.audit.dir, append: &mut append };
         let report = |done| progress.set(done, total);
-        rewrap(&config.vault.dir, &objects, &readers, &key, &cause, &mut books, &report)
+        let rewrapped = rewrap(&config.vault.dir, &objects, &readers, &key, &cause, &mut books, &report);
+        super::or_begun(config, rewrapped)
     })
 }
 
