@@ -11,6 +11,8 @@ use super::reading::ReadingArguments;
 use crate::detect::{Finding, looks_like_data};
 use crate::fsutil::{printable_name, printable_path};
 use crate::pipeline::{Failure, MemberRule, Reading, Surveyed, SurveyedColumn, Table, Tables, Writing, survey_all};
+use crate::policy::looks_like_a_name;
+use crate::policy::path::starred;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -132,11 +134,11 @@ pub fn look(
     }
     let open = || File::open(path).with_context(|| format!("cannot open {printable}"));
     let (mut reading, mut writing) = arguments.of(config, path)?;
-    // The first name that seems to be a value: of which part, and of which of its columns.
+    // What is wrong with the first name that seems to be a value, and the part that it is of.
     let mut refused = None;
     let mut see = |table: Table| match names_a_value(&table) {
-        Some(column) => {
-            refused.get_or_insert((table.part.map(|part| part.name), column));
+        Some(problem) => {
+            refused.get_or_insert((table.part.map(|part| part.name), problem));
         }
         None => visit(table),
     };
@@ -151,20 +153,35 @@ pub fn look(
         Failure::Reject(fault) => Rejected { path: path.to_owned(), fault }.into(),
         failure => anyhow::anyhow!("{printable}: {failure}"),
     })?;
-    if let Some((part, column)) = refused {
-        let part = tables.noun.zip(part).map(|(noun, name)| format!("{noun} {}: ", printable_name(OsStr::new(&name))));
-        anyhow::bail!(
-            "{printable}: {}the name of column {column} looks like personal data; has the file lost its header line, or \
-             are its keys values?",
-            part.unwrap_or_default()
-        );
+    if let Some((part, problem)) = refused {
+        anyhow::bail!("{printable}: {}{problem}", part_in_words(&tables, part));
     }
     Ok(Found { tables, reading, writing, takes_each_sheet })
 }
 
-/// The first column, from 1, whose name seems to be a value.
-fn names_a_value(table: &Table) -> Option<usize> {
-    Some(table.surveyed.columns.iter().position(|column| looks_like_data(&column.name))? + 1)
+/// Says that the name of a column or a key seems to be a value, and what to do.
+fn names_a_value(table: &Table) -> Option<String> {
+    let Surveyed { columns, format, .. } = &table.surveyed;
+    let index = columns.iter().position(|column| looks_like_data(&column.name))?;
+    if !["json", "ndjson"].contains(&format.split('.').next().unwrap_or_default()) {
+        return Some(format!(
+            "the name of column {} looks like personal data\nwhat to do: if the file has lost its header line, name its \
+             columns for a landing (`delimited.columns`), and give `--landing NAME`; else have the column renamed",
+            index + 1
+        ));
+    }
+    let path = starred(&columns[index].name, |key| looks_like_data(key) || !looks_like_a_name(key));
+    Some(format!(
+        "a key of {path:?} looks like personal data\nwhat to do: keys that are values go out as they came; have them \
+         sent as a list, or write the policy by hand: a star in a rule's path ({path:?}) stands for such keys, and \
+         `drop` of the object that they stand in takes them out"
+    ))
+}
+
+/// The name of a member or a sheet, before what is wrong with it.
+pub fn part_in_words(tables: &Tables, name: Option<String>) -> String {
+    let part = tables.noun.zip(name);
+    part.map_or_else(String::new, |(noun, name)| format!("{noun} {}: ", printable_name(OsStr::new(&name))))
 }
 
 /// A name that looks like one, else the position.

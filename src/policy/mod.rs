@@ -11,7 +11,7 @@ use crate::pipeline::Fault;
 pub mod path;
 mod plan;
 
-pub use plan::looks_like_a_name;
+pub use plan::{check_header, looks_like_a_name};
 
 /// Named rules for the columns of a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -296,6 +296,20 @@ pub fn canonical(name: &str) -> Option<String> {
     Some(path)
 }
 
+/// A path as a rule may spell it that has a star for each key of which something is so.
+pub fn starred(path: &str, is_so: impl Fn(&str) -> bool) -> String {
+    let mut starred = String::new();
+    for segment in parse(path) {
+        match segment {
+            Segment::Key(key) if !is_so(&key) => push_step(&mut starred, Step::Key(&key)),
+            Segment::Element => push_step(&mut starred, Step::Element),
+            Segment::Key(_) | Segment::AnyKey | Segment::Deep if starred.is_empty() => starred.push('*'),
+            Segment::Key(_) | Segment::AnyKey | Segment::Deep => starred.push_str(".*"),
+        }
+    }
+    starred
+}
+
 /// Offset of the quote that closes a quoted key.
 fn quoted_end(text: &str) -> Option<usize> {
     let mut escaped = false;

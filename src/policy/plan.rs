@@ -169,6 +169,12 @@ fn fault(code: &str, column: Option<&str>, sentence: String, advice: &str) -> Fa
     }
 }
 
+/// Refuses a header for which no policy can be: with blank names, or some that stand twice.
+pub fn check_header(header: &[&str]) -> Result<(), Fault> {
+    let names: Vec<String> = header.iter().map(|name| normalise(name)).collect();
+    places(&names, &public_names(header, &vec![false; header.len()])).map(|_| ())
+}
+
 /// Where each name stands; blank names and those that stand twice are refused.
 fn places<'n>(names: &'n [String], public: &[String]) -> Result<HashMap<&'n str, usize>, Fault> {
     let mut places = HashMap::with_capacity(names.len());

@@ -8,14 +8,15 @@ use std::path::Path;
 use anyhow::Context;
 use jiff::Timestamp;
 
-use crate::cli::detect::{Found, look};
+use crate::cli::detect::{Found, look, part_in_words};
+use crate::cli::mask::Rejected;
 use crate::cli::reading::ReadingArguments;
 use crate::config::policy_of;
 use crate::detect::{Suggestion, suggest};
 use crate::fsutil::{printable_name, printable_path};
 use crate::keys::MaskingKeys;
-use crate::pipeline::{DigestKind, Input, Leak, Output, Reading, Sink, Surveyed, Table, Writing, process};
-use crate::policy::{Verify, normalise};
+use crate::pipeline::{DigestKind, Fault, Input, Leak, Output, Reading, Sink, Surveyed, Table, Writing, process};
+use crate::policy::{Verify, check_header, normalise};
 
 /// Most times that a policy is tried; each time what leaked is redacted.
 const ROUNDS: usize = 3;
@@ -45,11 +46,17 @@ struct Draft {
     /// Tables that go by it, and all.
     tables: usize,
     all: usize,
+    /// The first header for which no policy can be, and the part that it is of.
+    refused: Option<(Option<String>, Fault)>,
 }
 
 pub fn run(config: &Path, file: &Path, arguments: &ReadingArguments, all_rows: bool) -> anyhow::Result<()> {
     let mut draft = Draft::new();
     let found = look(config, file, arguments, all_rows, &mut |table| draft.see(table))?;
+    if let Some((part, fault)) = draft.refused.take() {
+        let fault = Fault { sentence: part_in_words(&found.tables, part) + &fault.sentence, ..fault };
+        return Err(Rejected { path: file.to_owned(), fault }.into());
+    }
     let Found { tables, reading, writing, takes_each_sheet } = found;
     if let (0, Some(noun)) = (draft.tables, tables.noun) {
         let file = printable_path(file);
@@ -86,7 +93,7 @@ impl Draft {
     fn new() -> Draft {
         let (rules, places, names) = (Vec::new(), HashMap::new(), None);
         let (rows, looked_at, tables, all) = (0, 0, 0, 0);
-        Draft { rules, places, rows, looked_at, is_rectangular: true, has_all: true, names, tables, all }
+        Draft { rules, places, rows, looked_at, is_rectangular: true, has_all: true, names, tables, all, refused: None }
     }
 
     fn see(&mut self, table: Table) {
@@ -96,6 +103,9 @@ impl Draft {
             return;
         }
         self.tables += 1;
+        if let Err(fault) = has_a_policy(&surveyed) {
+            self.refused.get_or_insert((part.as_ref().map(|part| part.name.clone()), fault));
+        }
         self.rows += surveyed.rows;
         self.looked_at += surveyed.rows_looked_at;
         self.is_rectangular &= surveyed.is_rectangular;
@@ -141,6 +151,13 @@ impl Draft {
         }
         text
     }
+}
+
+/// Refuses a header record that no policy could have rules for; of other formats the survey has refused such names.
+fn has_a_policy(table: &Surveyed) -> Result<(), Fault> {
+    let has_header = ["csv", "xlsx", "ods"].contains(&table.format.split('.').next().unwrap_or_default());
+    let names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    if has_header { check_header(&names) } else { Ok(()) }
 }
 
 impl Rule {

@@ -32,13 +32,17 @@ pub(in crate::pipeline) fn survey(
     let mut cutter = Cutter::new(source, tree, limits.max_record_bytes.min(LONGEST_RECORD), limits.max_depth);
     cutter.accept.clone_from(&reading.accept);
     let mut surveys: HashMap<usize, Survey> = HashMap::new();
+    let mut values: HashMap<usize, u64> = HashMap::new();
     while let Some(block) = cutter.next()? {
         let rows = cutter.rows + 1 - block.first_row;
+        block.columns.iter().for_each(|it| *values.entry(it.column.node).or_default() += it.cells.len() as u64);
         look(&block, &sample.choose(block.first_row, rows), &cutter.tree, &mut surveys);
     }
     let named_lines = matches!(reading.extension.as_deref(), Some("ndjson" | "jsonl"));
     let format = cutter.format(named_lines || reading.accept == [Format::Ndjson]);
     let ends: Vec<(usize, &str)> = cutter.tree.ends(|node| surveys.contains_key(&node)).collect();
+    let is_in_all = |(node, path): &(usize, &str)| !path.contains("[*]") && values.get(node) == Some(&cutter.rows);
+    let is_rectangular = ends.iter().all(is_in_all);
     let columns = ends.into_iter().map(|(node, path)| SurveyedColumn {
         name: path.to_owned(),
         survey: surveys.remove(&node).unwrap_or_else(|| Survey::new(path)),
@@ -48,7 +52,7 @@ pub(in crate::pipeline) fn survey(
         rows: cutter.rows,
         rows_looked_at: sample.looked_at,
         columns: columns.collect(),
-        is_rectangular: false,
+        is_rectangular,
     })
 }
 
