@@ -2,6 +2,7 @@
 """verify_audit.py TRAIL ALLOWED_SIGNERS [SECRET_FILE]: checks a veild audit trail with Python, ssh-keygen and zstd alone."""
 import hashlib, hmac, json, pathlib, re, subprocess, sys, tempfile
 __debug__ or sys.exit("not with -O: the checks are assertions")
+sys.excepthook = lambda kind, error, _: sys.stderr.write(f"{'' if kind is AssertionError else kind.__name__ + ': '}{error}\n")
 
 trail, signers = pathlib.Path(sys.argv[1]), sys.argv[2]
 secret = re.search("veild-audit-secret-1-([0-9a-f]{64})", open(sys.argv[3]).read()) if len(sys.argv) > 3 else None
@@ -12,8 +13,9 @@ key, epoch, due, number, prev = secret and bytes.fromhex(secret[1]), 0, None, 1,
 def signed(text, signature):
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(signature + "\n"), file.flush()
-        subprocess.run(["ssh-keygen", "-Y", "verify", "-n", "veild-audit", "-I", "veild", "-f", signers, "-s", file.name],
-                       input=text.encode(), check=True, stdout=subprocess.DEVNULL)
+        command = ["ssh-keygen", "-Y", "verify", "-n", "veild-audit", "-I", "veild", "-f", signers, "-s", file.name]
+        checked = subprocess.run(command, input=text.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        assert checked.returncode == 0, f"record {number}: its signature is not that of a key in {signers}"
 
 def checkpoint(point, number, prev, leaps):  # signed, and sealed under the next epoch's key; a pruned segment leaps over some
     global key, epoch, due
@@ -33,6 +35,7 @@ def checkpoint(point, number, prev, leaps):  # signed, and sealed under the next
     due = point["epoch"] + 1 if sealed else None
 
 pieces = {path.name[6:26]: path for suffix in ("pruned.json", "jsonl.zst", "jsonl") for path in trail.glob("audit-*." + suffix)}
+pieces or sys.exit(f"{trail}: there is no audit trail here")
 for path in (pieces[first] for first in sorted(pieces)):
     if path.name.endswith(".pruned.json"):  # what is left of a pruned segment: where the chain entered and left it
         stub = json.loads(path.read_text())
@@ -47,7 +50,8 @@ for path in (pieces[first] for first in sorted(pieces)):
     lines = subprocess.run(["zstd", "-dc", path], check=True, stdout=subprocess.PIPE).stdout if path.suffix == ".zst" else path.read_bytes()
     for line in lines.splitlines(keepends=True):
         veild = json.loads(line)["veild"]
-        assert (veild["seq"], veild["prev"]) == (number, prev), f"{path.name}: record {number} was changed, moved or removed"
+        linked = "does not chain to the line before it: that line was changed, removed or inserted"
+        assert (veild["seq"], veild["prev"]) == (number, prev), f"{path.name}: record {veild['seq']} {linked}"
         if "checkpoint" in veild:
             checkpoint(veild["checkpoint"], number, prev, leaps=False)
         number, prev = number + 1, hashlib.sha256(line).hexdigest()
