@@ -28,6 +28,10 @@ impl<'a> Findings<'a> {
         }
     }
 
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

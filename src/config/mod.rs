@@ -344,6 +344,11 @@ mod tests {
         assert!(comments.contains("comments cannot be converted"), "{comments}");
         let sheet = refusal("# sheet = \"People\"", "sheet = [{ sheet = \"*\", policy = \"peple\" }]");
         assert!(sheet.contains("there is no [policy.peple]"), "{sheet}");
+        let sheet = refusal(
+            "max_buffered = \"256MiB\"",
+            "max_buffered = \"256MiB\"\n[[landing.sheet]]\nsheet = \"*\"\npolcy = \"x\"",
+        );
+        assert!(sheet.contains("[[landing.sheet]]: unknown key `polcy`, did you mean `policy`?"), "{sheet}");
         let sheet = refusal("# sheet = \"People\"", "sheet = 1");
         assert!(sheet.contains("`sheet` is the name of a sheet, \"each\""), "{sheet}");
         let buffered = refusal("max_buffered = \"256MiB\"", "max_buffered = \"600MiB\"");

@@ -287,7 +287,7 @@ pub struct Landing {
     /// The sheet of spreadsheets that is read, the only one that can be seen when absent; "each", or rules for each that can
     /// be seen, which come out as one zip archive.
     #[schemars(with = "Option<Sheets>")]
-    pub sheet: Option<Value>,
+    pub sheet: Option<Spanned<Value>>,
     /// What becomes of the members of archives; archives are refused when absent.
     #[serde(default)]
     pub member: Vec<Spanned<Member>>,

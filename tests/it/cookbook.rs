@@ -55,6 +55,28 @@ fn policy(title: &str) -> &'static str {
 }
 
 #[test]
+fn the_example_of_anonymity_loads_and_holds() {
+    let (_, behind) = README.split_once("## Anonymity\n").unwrap();
+    let example = behind.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let sandbox = Sandbox::new();
+    let config = sandbox.site("config.toml");
+    let mut text = fs::read_to_string(&config).unwrap();
+    text.push_str(example);
+    fs::write(&config, text).unwrap();
+    let people = sandbox.path("people.csv");
+    let rows: String = (0..6).map(|row| format!("4{row},8500{row},J4{}\n", row % 3)).collect();
+    fs::write(&people, format!("age,zip,diagnosis\n{rows}")).unwrap();
+    let output = sandbox.veild(&["policy", "test", people.to_str().unwrap(), "--policy", "research"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Without the rule it says so once, and where.
+    let (_, without) = example.split_once("\n\n").unwrap();
+    let policy = without.replace("policy.research.", "");
+    let said = sandbox.masked(&policy, "people.csv", "age,zip,diagnosis\n").unwrap_err();
+    let told = "no rule names the column \"diagnosis\"";
+    assert!(said.matches(told).count() == 1 && !said.contains(":1:1:"), "{said}");
+}
+
+#[test]
 fn every_recipe_masks_its_file() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.site("masking.key"), MASKING_KEY).unwrap();

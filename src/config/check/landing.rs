@@ -70,7 +70,7 @@ pub(super) fn landing(
     let views = views(raw.view, policies, groups, &mut named, findings);
     let members = reading::members(raw.member, policies, findings);
     let names = std::iter::once(raw.policy.get_ref().as_str()).chain(views.iter().map(|view| view.policy.as_str()));
-    let (sheet, sheets) = reading::sheets(raw.sheet, place.clone(), policies, findings);
+    let (sheet, sheets) = reading::sheets(raw.sheet, policies, findings);
     let of_members = members.iter().chain(&sheets).filter_map(|rule| rule.policy.as_ref());
     let travelling = names.filter_map(|name| policies.get(name)).chain(of_members);
     if travelling.map(travelling_bytes).sum::<usize>() > MAX_POLICIES_BYTES {

@@ -49,10 +49,14 @@ pub fn policy(name: &str, raw: raw::Policy, findings: &mut Findings<'_>) -> Poli
         anonymity: None,
         sha256: String::new(),
     };
+    let before = findings.count();
     if let Some(asked) = raw.anonymity {
         anonymity::add(asked, &mut policy, findings);
     }
-    if let Err(error) = policy.check() {
+    // What is wrong there would be found a second time.
+    if findings.count() == before
+        && let Err(error) = policy.check()
+    {
         findings.add(last, format!("policy {name:?}: {error}"));
     }
     policy.sha256 = policy.digest();

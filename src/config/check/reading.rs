@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Value;
 
 use super::size;
-use crate::config::locate::Findings;
+use crate::config::locate::{Findings, explain};
 use crate::config::raw;
 use crate::config::spanned::Spanned;
 use crate::pipeline::{Charset, Dialect, EACH, Format, Limits, MemberRule, OutputFormat, Reading, Writing};
@@ -67,17 +67,23 @@ pub(super) fn members(
 
 /// The sheet that is read, or the rules of each.
 pub(super) fn sheets(
-    given: Option<Value>,
-    place: Range<usize>,
+    given: Option<Spanned<Value>>,
     policies: &BTreeMap<String, Policy>,
     findings: &mut Findings<'_>,
 ) -> (Option<String>, Vec<MemberRule>) {
+    let place = given.as_ref().map_or(0..0, Spanned::span);
+    let given = given.map(Spanned::into_inner);
+    let rules = given.as_ref().and_then(Value::as_array).cloned().unwrap_or_default();
     match given.map(Value::try_into::<raw::Sheets>) {
         None => (None, Vec::new()),
         Some(Err(_)) => {
+            let wrong = rules.into_iter().zip(1..).find_map(|(rule, number)| {
+                let error = rule.try_into::<raw::SheetRule>().err()?;
+                Some(format!("number {number} of these [[landing.sheet]]: {}", explain(error.message())))
+            });
             let expected =
                 "`sheet` is the name of a sheet, \"each\", or [[landing.sheet]] with `sheet` and `policy` or `drop`";
-            findings.add(place, expected);
+            findings.add(place, wrong.unwrap_or_else(|| expected.to_owned()));
             (None, Vec::new())
         }
         Some(Ok(raw::Sheets::One(name))) if name == EACH => (None, vec![MemberRule::any()]),
