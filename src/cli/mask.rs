@@ -74,7 +74,16 @@ pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let readers = super::find_recipients(config, &arguments.recipient)?;
-    arguments.files.iter().try_for_each(|file| seal_file(config, arguments, file, &policy, &keys, &readers))
+    let mut first = None;
+    for file in &arguments.files {
+        match (seal_file(config, arguments, file, &policy, &keys, &readers), &first) {
+            (Ok(()), _) => {}
+            (Err(error), None) => first = Some(error),
+            (Err(error), Some(_)) => eprintln!("veild: {error:#}"),
+        }
+    }
+    // The others are masked all the same.
+    first.map_or(Ok(()), Err)
 }
 
 /// Runs one file through the pipeline that the daemon's workers use.

@@ -9,7 +9,8 @@ use crate::pipeline::{Charset, EACH, Format, MemberRule, Reading, Writing, exten
 
 #[derive(clap::Args)]
 pub struct ReadingArguments {
-    /// Read the file as this landing of the configuration does (format, dialect, limits, output)
+    /// Read the file as this landing of the configuration does (format, dialect, limits, output); its policy and recipients
+    /// are not taken
     #[arg(long)]
     landing: Option<String>,
     /// Format, instead of telling it by the content

@@ -26,6 +26,16 @@ pub(super) fn of_cell(code: &str, what: &str, row: u64, column: &str, offset: u6
     }
 }
 
+/// What helps against a value that a mask cannot read, by what that reads.
+pub(super) fn for_mistyped(expected: &str) -> &'static str {
+    if expected.starts_with("a date as YYYY-MM-DD") {
+        "If the dates are written otherwise, say how by the rule's `format` (\"%d.%m.%Y\"); else correct the value, or set \
+         `mistyped` to null or redact."
+    } else {
+        "Correct the value, choose a mask that fits it, or set `mistyped` to null or redact."
+    }
+}
+
 /// What an output would lose to its readers, though it was no comment in the input.
 pub(super) fn comment_row(row: u64) -> Fault {
     let record = if row == 0 { "the header record".to_owned() } else { format!("row {row}") };

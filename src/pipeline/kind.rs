@@ -13,6 +13,9 @@ const JSON_EXTENSIONS: [&str; 4] = ["json", "ndjson", "jsonl", "geojson"];
 /// Formats that begin as text would; their beginning is long enough to be sure.
 const TEXT_LIKE: [&str; 7] = ["pdf", "rtf", "ps", "pem", "html", "xml", "sh"];
 
+/// What an archive is where nothing says what becomes of its members.
+const UNRULED: &str = "an archive, and there are no `[[landing.member]]` rules for it";
+
 /// Refuses what no reader takes, by a file's first decompressed bytes.
 ///
 /// # Errors
@@ -90,15 +93,21 @@ pub(super) fn compressed_columnar(format: Format) -> Fault {
 
 fn unrecognised(what: &str, reading: &Reading) -> Fault {
     let accepted = if reading.accept.is_empty() { &Format::ALL[..] } else { &reading.accept[..] };
-    let accepted: Vec<&str> = accepted.iter().map(|format| format.name()).collect();
+    let is_read = |format: &&Format| !format.is_archive() || !reading.members.is_empty();
+    let accepted: Vec<&str> = accepted.iter().filter(is_read).map(|format| format.name()).collect();
+    let advice = if what.starts_with(UNRULED) {
+        "Add `[[landing.member]]` rules to the landing (`member = \"*\"` takes all), or ask the sender for the files \
+         themselves."
+    } else {
+        "Ask the sender for a format that is read here, or drop the file on a landing that accepts it."
+    };
     Fault {
         code: "unrecognised_format".to_owned(),
         sentence: format!("the file is {what}; read here: {}", accepted.join(", ")),
         row: None,
         column: None,
         byte_offset: None,
-        advice: "Ask the sender for a format that is read here, or drop the file on a landing that accepts it."
-            .to_owned(),
+        advice: advice.to_owned(),
     }
 }
 
@@ -156,7 +165,7 @@ fn described(guess: &infer::Type) -> &'static str {
         ("sh", _) => "a script",
         ("der" | "pem", _) => "a certificate",
         (_, MatcherType::App) => "a program",
-        ("zip" | "tar", _) => "an archive, and there are no `[[landing.member]]` rules for it",
+        ("zip" | "tar", _) => UNRULED,
         (_, MatcherType::Archive) => "an archive or a container",
         (_, MatcherType::Audio) => "a sound file",
         (_, MatcherType::Book) => "a book",
@@ -194,6 +203,13 @@ mod tests {
             let sentence = sentence(head, Some("x"));
             assert!(sentence.starts_with("the file is ") && sentence.contains(what), "{what}: {sentence}");
         }
+    }
+
+    #[test]
+    fn an_archive_without_rules_is_told_to_need_them() {
+        let zip = b"PK\x03\x04\x14\0\0\0\x08\0";
+        let fault = refuse_foreign(zip, &Reading::default()).unwrap_err();
+        assert!(fault.sentence.ends_with("xlsx, ods") && fault.advice.contains("[[landing.member]]"), "{fault:?}");
     }
 
     #[test]

@@ -137,6 +137,21 @@ fn mask_writes_object_receipt_and_signature() {
 }
 
 #[test]
+fn a_file_that_fails_does_not_keep_mask_from_the_others() {
+    let sandbox = Sandbox::new();
+    let files = ["gone.csv", "bad.csv", "people.csv"].map(|name| sandbox.path(name).to_str().unwrap().to_owned());
+    fs::write(&files[1], "x,y\n1\n").unwrap();
+    fs::write(&files[2], PEOPLE).unwrap();
+    let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let mask = ["mask", &files[0], &files[1], &files[2], "--policy", "people", "-r", recipient];
+    let output = sandbox.veild(&mask);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("gone.csv") && said.contains("bad.csv: "), "{said}");
+    assert!(sandbox.path("people.csv.age").exists() && !sandbox.path("bad.csv.age").exists(), "{said}");
+}
+
+#[test]
 fn what_a_killed_run_has_left_is_in_nobodys_way() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("people.csv");

@@ -2,7 +2,7 @@
 
 use super::Opened;
 use crate::pipeline::Fault;
-use crate::pipeline::fault::of_file;
+use crate::pipeline::fault::{for_mistyped, of_file};
 use crate::policy::Policy;
 
 /// With several outputs it matters whose policy refuses a schema.
@@ -21,7 +21,7 @@ pub(super) fn mistyped(expected: &str, row: u64, public_path: &str) -> Fault {
         row: Some(row),
         column: Some(public_path.to_owned()),
         byte_offset: None,
-        advice: "Correct the value, choose a mask that fits it, or set `mistyped` to null or redact.".to_owned(),
+        advice: for_mistyped(expected).to_owned(),
     }
 }
 

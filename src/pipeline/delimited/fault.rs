@@ -82,7 +82,7 @@ impl Broken {
             Kind::InvalidUtf8 => (
                 "invalid_utf8",
                 format!("the bytes are not valid UTF-8 in {place}"),
-                "Have the sender export the file as UTF-8.",
+                "Name its encoding (`encoding` of the landing, `--encoding` of a command), or have the sender export it as UTF-8.",
             ),
         };
         Fault {

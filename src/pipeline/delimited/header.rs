@@ -111,7 +111,7 @@ fn choose(
         return Err(of_file(
             "ambiguous_delimiter",
             "the header record splits into the same number of fields under two delimiters",
-            "Name the delimiter in the landing's configuration.",
+            "Name the delimiter: `delimited.delimiter` of the landing, `--delimiter` of a command.",
         ));
     }
     match (best, broken) {

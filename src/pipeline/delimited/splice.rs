@@ -10,7 +10,7 @@ use super::block::{Block, view};
 use super::escape;
 use super::scan::Span;
 use crate::mask::Mistyped;
-use crate::pipeline::fault::{comment_row, internal, of_cell};
+use crate::pipeline::fault::{comment_row, for_mistyped, internal, of_cell};
 use crate::pipeline::piece::Piece;
 use crate::pipeline::relay::{Pieces, Spares};
 use crate::pipeline::sieve::Sieve;
@@ -166,7 +166,7 @@ impl Splicer<'_> {
             block.row(mistyped.index),
             name,
             block.base + at as u64,
-            "Correct the cell, choose a mask that fits the column, or set `mistyped` to null or redact.",
+            for_mistyped(mistyped.expected),
         )
     }
 

@@ -64,9 +64,11 @@ impl Broken {
                 format!("the file has more than {limit} different paths, or keys of enormous length"),
                 "Where keys are values (a map by customer), drop or redact the map; or raise `max_paths` in the limits.",
             ),
-            Kind::InvalidUtf8 => {
-                ("invalid_utf8", "the bytes are not valid UTF-8".to_owned(), "Have the sender write the file as UTF-8.")
-            }
+            Kind::InvalidUtf8 => (
+                "invalid_utf8",
+                "the bytes are not valid UTF-8".to_owned(),
+                "Name its encoding (`encoding` of the landing, `--encoding` of a command), or have it written as UTF-8.",
+            ),
             Kind::BadKey => (
                 "json_syntax",
                 "this is not JSON: a key holds half of a surrogate pair".to_owned(),

@@ -14,7 +14,7 @@ use super::found::{Cell, CellKind, Edit};
 use super::lex::{push_string, unescape};
 use super::tree::{CellMask, Column};
 use crate::mask::{Mistyped, REDACTED};
-use crate::pipeline::fault::{internal, of_cell};
+use crate::pipeline::fault::{for_mistyped, internal, of_cell};
 use crate::pipeline::piece::Piece;
 use crate::pipeline::relay::{Pieces, Spares};
 use crate::pipeline::verify::{self, Digests, Seen};
@@ -169,7 +169,7 @@ impl Block {
             self.first_row + u64::from(cell.row),
             &column.public_path,
             self.base + u64::from(cell.start),
-            "Correct the value, choose a mask that fits it, or set `mistyped` to null or redact.",
+            for_mistyped(what),
         )
     }
 

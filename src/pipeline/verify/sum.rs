@@ -307,10 +307,10 @@ impl Leak {
         } else {
             let (holds, remedy) = (self.holds(), self.holds().remedy());
             // Where it ends in a star, it is made of what rules spell.
-            let column = if holds == Holds::Cells { "…".to_owned() } else { format!("{path:?}") };
+            let column = if holds == Holds::Cells { "its own name".to_owned() } else { format!("{path:?}") };
             format!(
-                "{remedy}; where it is a false alarm, accept it with [[policy.{policy}.accept]], column = {column}, \
-                 class = {class:?}. `veild policy test` shows all leaks."
+                "{remedy}; where it is a false alarm, accept it with [[policy.{policy}.accept]] ([[accept]] in a policy's \
+                 own file), column = {column}, class = {class:?}. `veild policy test` shows all leaks."
             )
         };
         Fault {

@@ -8,7 +8,7 @@ use polars::prelude::{NewChunkedArray, StringChunked};
 use super::{Block, Layout, fields, line};
 use crate::mask::Mistyped;
 use crate::pipeline::delimited::{Fate, Fates};
-use crate::pipeline::fault::{comment_row, internal, of_cell};
+use crate::pipeline::fault::{comment_row, for_mistyped, internal, of_cell};
 use crate::pipeline::piece::Piece;
 use crate::pipeline::relay::Pieces;
 use crate::pipeline::verify::{Rows, Scan, Seen};
@@ -198,7 +198,7 @@ impl Layout {
                                 records.rows[index],
                                 &plan.columns[*column].0,
                                 block.base + at as u64,
-                                "Correct the cell, choose a mask that fits the column, or set `mistyped`.",
+                                for_mistyped(expected),
                             );
                             if first.as_ref().is_none_or(|first| fault.row < first.row) {
                                 first = Some(fault);
