@@ -96,7 +96,9 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
     let own = policy.columns.iter().zip(&matchers).filter(|(rule, _)| !rule.preset).map(|(_, matcher)| matcher);
     let telling: Vec<&Matcher> = own.filter(|matcher| matcher.tells_names("")).collect();
     let known: Vec<bool> = names.iter().map(|name| telling.iter().any(|matcher| matcher.is_match(name))).collect();
-    let public: Vec<String> = public_names(header, &known);
+    let spelled: Vec<bool> =
+        names.iter().map(|name| matchers.iter().any(|it| it.is_literal() && it.is_match(name))).collect();
+    let public: Vec<String> = public_names(header, &known, &spelled);
     let places = places(&names, &public)?;
     let mut columns = Vec::with_capacity(header.len());
     for (index, name) in names.iter().enumerate() {
@@ -108,7 +110,7 @@ pub(super) fn plan(policy: &Policy, header: &[&str]) -> Result<Plan, Fault> {
         let mistyped = rule.and_then(|rule| rule.mistyped).unwrap_or(policy.mistyped);
         let beside = mask.beside().map(|beside| find_beside(policy, beside, &places, &public[index])).transpose()?;
         let public_name = public[index].clone();
-        let is_spelled = matchers.iter().any(|matcher| matcher.is_literal() && matcher.is_match(name));
+        let is_spelled = spelled[index];
         columns.push(PlannedColumn { public_name, namespace: name.clone(), mask, mistyped, beside, is_spelled });
     }
     refuse_missing(policy, &matchers, &names)?;
@@ -146,16 +148,16 @@ pub fn looks_like_a_name(name: &str) -> bool {
         && name.chars().all(|character| character.is_alphanumeric() || "_-. ".contains(character))
 }
 
-fn public_names(header: &[&str], known: &[bool]) -> Vec<String> {
+fn public_names(header: &[&str], known: &[bool], spelled: &[bool]) -> Vec<String> {
     let all = known.iter().filter(|known| **known).count();
-    let public = |index: usize| public_name(header[index], index, all > usize::from(known[index]));
+    let public = |index: usize| public_name(header[index], index, spelled[index] || all > usize::from(known[index]));
     (0..header.len()).map(public).collect()
 }
 
-/// A name goes out only if it looks like one and its header is one, as a rule's knowing another name of it shows: a file
-/// that has lost its header line has personal data there.
-fn public_name(name: &str, index: usize, another_is_known: bool) -> String {
-    if looks_like_a_name(name) && another_is_known { name.to_owned() } else { format!("column {}", index + 1) }
+/// A name goes out only if it looks like one, and a rule spells it or its header is one, as a rule's knowing another name
+/// of it shows: a file that has lost its header line has personal data there.
+fn public_name(name: &str, index: usize, is_known: bool) -> String {
+    if looks_like_a_name(name) && is_known { name.to_owned() } else { format!("column {}", index + 1) }
 }
 
 fn fault(code: &str, column: Option<&str>, sentence: String, advice: &str) -> Fault {
@@ -172,7 +174,8 @@ fn fault(code: &str, column: Option<&str>, sentence: String, advice: &str) -> Fa
 /// Refuses a header for which no policy can be: with blank names, or some that stand twice.
 pub fn check_header(header: &[&str]) -> Result<(), Fault> {
     let names: Vec<String> = header.iter().map(|name| normalise(name)).collect();
-    places(&names, &public_names(header, &vec![false; header.len()])).map(|_| ())
+    let none = vec![false; header.len()];
+    places(&names, &public_names(header, &none, &none)).map(|_| ())
 }
 
 /// Where each name stands; blank names and those that stand twice are refused.
@@ -361,6 +364,9 @@ mod tests {
         assert!(!format!("{fault:?}").contains("Alice"));
         let fault = strict.plan(&["ssn", "iban"]).err().unwrap();
         assert_eq!(fault.column.as_deref(), Some("iban"));
+        let kept = Policy { unlisted: OnUnlisted::Redact, ..strict };
+        let names = |header: [&str; 2]| kept.plan(&header).unwrap().columns.into_iter().map(|it| it.public_name);
+        assert!(names(["Alice", "SSN"]).eq(["Alice", "SSN"]), "its header is one");
     }
 
     #[test]

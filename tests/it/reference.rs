@@ -269,7 +269,8 @@ fn plan(header: &Record, policy: &Policy) -> Result<Vec<Planned>, Refusal> {
                 && !names[index].contains("  ")
                 && names[index].chars().all(|it| it.is_alphanumeric() || "_-. ".contains(it));
             let other_listed = (0..names.len()).any(|other| other != index && rule_of(&names[other]).is_some());
-            if like_a_name && other_listed { names[index].clone() } else { format!("column {}", index + 1) }
+            let known = other_listed || rule_of(&names[index]).is_some();
+            if like_a_name && known { names[index].clone() } else { format!("column {}", index + 1) }
         })
         .collect();
     for index in 0..names.len() {
