@@ -52,7 +52,7 @@ pub enum DaemonError {
     AlreadyRuns(PathBuf),
     #[error("{}", .0.what)]
     Start(Obstacle),
-    #[error("stopped while {files} file(s) wait: {why}")]
+    #[error("stopped while {files} known file(s) wait: {why}")]
     Waiting { files: usize, why: String },
 }
 

@@ -285,7 +285,7 @@ fn once_says_that_it_could_not_do_everything() {
     sandbox.drop_file("people.csv", GOOD);
     let output = sandbox.veild(&["run", "--once"]);
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && log.contains("stopped while 1 file(s) wait: audit:"), "{log}");
+    assert!(!output.status.success() && log.contains("stopped while 1 known file(s) wait: audit:"), "{log}");
     assert!(log.contains("lower min_free"), "{log}");
     assert!(sandbox.site("landing/people.csv").exists());
 }

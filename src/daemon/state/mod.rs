@@ -320,11 +320,12 @@ impl State {
         (self.places.any_unwritable() || self.jobs.iter().all(waits)) && !self.jobs.iter().any(sealing)
     }
 
-    /// What `--once` could not do: an error unless everything was handled, or only waits for its writers.
+    /// What `--once` could not do: an error unless everything was handled, or only waits for its writers. What lies in a
+    /// landing that is paused is not always known.
     fn left_over(&self) -> Result<(), DaemonError> {
         let paused = self.candidates.keys().filter(|(landing, _)| self.paused.contains_key(landing)).count();
         let files = self.jobs.values().filter(|running| !running.awaited).count() + paused;
-        if !self.once || self.stopping.is_some() || files == 0 {
+        if !self.once || self.stopping.is_some() || (files == 0 && self.paused.is_empty()) {
             return Ok(());
         }
         let why = self.paused.values().next().cloned().unwrap_or_else(|| "the log says why".to_owned());

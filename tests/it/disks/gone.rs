@@ -106,6 +106,19 @@ fn a_landing_that_is_missing_at_the_start_holds_up_no_other() {
 
 /// Somebody has put something else where the spool was: that landing waits, and nobody else.
 #[test]
+fn a_run_that_has_seen_nothing_of_a_landing_does_not_end_well() {
+    let sandbox = Sandbox::without_reserve();
+    sandbox.add_landing("other", "quiet = \"0s\"");
+    fs::write(sandbox.site("other/.veild"), "").unwrap();
+    fs::write(sandbox.site("other/late.csv"), GOOD).unwrap();
+    sandbox.drop_file("good.csv", GOOD);
+    let output = sandbox.veild(&["run", "--once"]);
+    assert_eq!((output.status.success(), sandbox.receipts().len()), (false, 1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("known file(s) wait") && said.contains("it is not a directory"), "{said}");
+}
+
+#[test]
 fn a_landing_without_a_spool_of_its_own_pauses_alone() {
     let sandbox = Sandbox::without_reserve();
     sandbox.add_landing("other", "quiet = \"0s\"");
