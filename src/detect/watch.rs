@@ -22,10 +22,17 @@ const FEWEST_DIGITS: usize = 6;
 const LONGEST_WHOLE: usize = 44;
 /// Shortest key or token of a cloud, and shorter than any wallet.
 const SHORTEST_SECRET: usize = 20;
-/// Cells of a block and column that are looked at for what only their share can prove.
-const SHARED_A_BLOCK: u16 = 64;
-/// Glimpses of a block and column that are kept of each kind; of others the number alone.
-const KEPT_A_BLOCK: usize = 128;
+/// Cells in digits alone of a block and column that are looked at for what only their share can prove.
+const DIGITS_A_BLOCK: u16 = 64;
+/// Glimpses of a block, column and class that are kept, of others the number alone: of cells, of names, each of which
+/// stands there once, and beyond that of those that tell themselves, of all classes.
+const KEPT_A_BLOCK: usize = 32;
+const NAMES_A_BLOCK: usize = 4096;
+const TELLING_A_BLOCK: usize = 128;
+/// Fewest names in digits alone that tell anything together.
+const BARE_NAMES: u32 = 6;
+/// Cells of a class that are taken for different ones when no more can be remembered.
+const UNREMEMBERED: u32 = 8;
 /// Distinct cells that are remembered of a column, and of all columns of a file.
 const REMEMBERED: usize = 4096;
 const REMEMBERED_BY_ALL: usize = 1 << 18;
@@ -38,7 +45,7 @@ const PROVED: f32 = 4.6;
 const CALLED_SO: f32 = 3.0;
 /// Of cells written like a class by their form alone one in so many must be valid: a date and a check digit pass more
 /// often in numbers made of dates than in others.
-const VALID_ONE_IN: u32 = 3;
+const VALID_ONE_IN: u64 = 3;
 
 /// Written distinctively, these are believed without the column's name saying so; in digits alone they have no check.
 const BY_FORM: [Class; 2] = [Class::UsSsn, Class::GbNino];
@@ -59,31 +66,46 @@ pub struct Glimpse {
     is_within: bool,
     /// A mark tells it, or the words before it.
     is_marked: bool,
+    /// Digits alone.
+    is_bare: bool,
+    /// It is counted among the others, and kept for what it tells.
+    is_counted: bool,
     digest: u64,
     row: u32,
+}
+
+impl Glimpse {
+    /// Whether hardly anything else is written so and passes.
+    fn tells_itself(&self) -> bool {
+        self.is_marked || (self.sighting.passed && self.sighting.odds + self.sighting.evidence() >= PROVED)
+    }
 }
 
 /// What was seen in one column of one block.
 #[derive(Debug)]
 pub struct Glimpses {
     kept: Vec<Glimpse>,
-    /// Valid cells beyond those.
-    more: Vec<(Class, bool, u64)>,
-    /// How many may still be kept: of those by their writing alone, which must be a fair sample, and of the marked.
-    unmarked_left: usize,
-    marked_left: usize,
-    shared_left: u16,
+    /// How many there are of each class, and how many beyond the kept ones.
+    counts: Vec<Count>,
+    /// How many are kept because they tell themselves.
+    telling: usize,
+    digits_left: u16,
+}
+
+/// Glimpses of one class.
+#[derive(Debug)]
+struct Count {
+    class: Class,
+    is_within: bool,
+    kept: usize,
+    /// Not kept, and valid ones among them.
+    more: u32,
+    more_passed: u32,
 }
 
 impl Default for Glimpses {
     fn default() -> Glimpses {
-        Glimpses {
-            kept: Vec::new(),
-            more: Vec::new(),
-            unmarked_left: KEPT_A_BLOCK,
-            marked_left: KEPT_A_BLOCK,
-            shared_left: SHARED_A_BLOCK,
-        }
+        Glimpses { kept: Vec::new(), counts: Vec::new(), telling: 0, digits_left: DIGITS_A_BLOCK }
     }
 }
 
@@ -92,17 +114,25 @@ impl Glimpses {
         self.kept.is_empty()
     }
 
-    fn push(&mut self, glimpse: Glimpse) {
-        let left = if glimpse.is_marked { &mut self.marked_left } else { &mut self.unmarked_left };
-        if *left > 0 {
-            *left -= 1;
+    fn push(&mut self, mut glimpse: Glimpse, of_names: bool) {
+        let Sighting { class, passed, .. } = glimpse.sighting;
+        let key = (class, glimpse.is_within);
+        let place = self.counts.iter().position(|count| (count.class, count.is_within) == key);
+        let place = place.unwrap_or_else(|| {
+            self.counts.push(Count { class, is_within: glimpse.is_within, kept: 0, more: 0, more_passed: 0 });
+            self.counts.len() - 1
+        });
+        let count = &mut self.counts[place];
+        if count.kept < if of_names { NAMES_A_BLOCK } else { KEPT_A_BLOCK } {
+            count.kept += 1;
+            return self.kept.push(glimpse);
+        }
+        count.more += 1;
+        count.more_passed += u32::from(passed);
+        if glimpse.tells_itself() && self.telling < TELLING_A_BLOCK {
+            self.telling += 1;
+            glimpse.is_counted = true;
             self.kept.push(glimpse);
-        } else if glimpse.sighting.passed {
-            let key = (glimpse.sighting.class, glimpse.is_within);
-            match self.more.iter_mut().find(|(class, within, _)| (*class, *within) == key) {
-                Some((_, _, count)) => *count += 1,
-                None => self.more.push((key.0, key.1, 1)),
-            }
         }
     }
 }
@@ -134,7 +164,7 @@ impl Watch {
         match kinds(bytes) {
             Kinds::Nothing => return,
             // Of so many nothing but a sample is looked at.
-            Kinds::Digits if into.shared_left == 0 => return,
+            Kinds::Digits if into.digits_left == 0 && !self.of_names => return,
             Kinds::Digits | Kinds::Mixed => {}
         }
         let mut found = false;
@@ -147,7 +177,16 @@ impl Watch {
         if is_text && !found {
             text::sightings(cell, &mut |sighting, is_marked| {
                 if self.is_watched(&sighting) {
-                    into.push(Glimpse { sighting, is_within: true, is_marked, digest, row });
+                    let glimpse = Glimpse {
+                        sighting,
+                        is_within: true,
+                        is_marked,
+                        is_bare: false,
+                        is_counted: false,
+                        digest,
+                        row,
+                    };
+                    into.push(glimpse, self.of_names);
                 }
             });
         }
@@ -156,38 +195,40 @@ impl Watch {
     /// A cell that is one thing; whether it is.
     fn whole(&self, cell: &str, digest: u64, row: u32, into: &mut Glimpses) -> bool {
         let bytes = cell.as_bytes();
+        let is_bare = bytes.iter().all(u8::is_ascii_digit);
         let mut found = false;
         let mut see = |into: &mut Glimpses, sighting: Sighting, is_marked| {
             found |= sighting.passed;
-            into.push(Glimpse { sighting, is_within: false, is_marked, digest, row });
+            let glimpse = Glimpse { sighting, is_within: false, is_marked, is_bare, is_counted: false, digest, row };
+            into.push(glimpse, self.of_names);
         };
         marked(bytes, &mut |sighting| see(into, sighting, true));
-        if into.shared_left > 0 {
-            let mut is_written_so = false;
-            if let Some(shape) = Shape::of(bytes) {
-                for candidate in shape.candidates().filter(|it| !self.is_time(it.class(), bytes)) {
-                    let passed = candidate.accepts(bytes);
-                    let one_in = candidate.identifier.one_in;
-                    let sighting = Sighting::new(candidate.class(), passed, one_in, shape.odds());
-                    if self.is_watched(&sighting) {
-                        is_written_so = true;
-                        see(into, sighting, false);
-                    }
+        let mut is_written_so = false;
+        if let Some(shape) = Shape::of(bytes) {
+            for candidate in shape.candidates().filter(|it| !self.is_else(it.class(), bytes)) {
+                let passed = candidate.accepts(bytes);
+                let sighting = Sighting::new(candidate.class(), passed, candidate.identifier.one_in, shape.odds());
+                if self.is_watched(&sighting) {
+                    is_written_so = true;
+                    see(into, sighting, false);
                 }
             }
-            if bytes[0] == b'+' && phone::writing(cell) == Some(phone::Writing::International) {
-                is_written_so = true;
-                see(into, Sighting::new(Class::Phone, phone::is_international(cell), phone::ONE_IN, 0.0), false);
-            }
-            into.shared_left -= u16::from(is_written_so);
+        }
+        if is_written_so && is_bare {
+            into.digits_left = into.digits_left.saturating_sub(1);
+        }
+        if bytes[0] == b'+' && phone::writing(cell) == Some(phone::Writing::International) {
+            see(into, Sighting::new(Class::Phone, phone::is_international(cell), phone::ONE_IN, 0.0), false);
         }
         found
     }
 
-    /// Whether a number is a time in milliseconds rather than of somebody born from 2010 on. Times of one day begin with one
-    /// date, and those at even steps pass a check digit together.
-    fn is_time(&self, class: Class, cell: &[u8]) -> bool {
-        class == Class::ZaId && matches!(cell, [b'1', rest @ ..] if rest.len() == 12) && !self.hints.says(class)
+    /// Whether a number is a time in milliseconds rather than of somebody born from 2010 on, or the name of an article rather
+    /// than an old card. Times of one day begin with one date, and those at even steps pass a check digit together.
+    fn is_else(&self, class: Class, cell: &[u8]) -> bool {
+        let is_time = class == Class::ZaId && matches!(cell, [b'1', rest @ ..] if rest.len() == 12);
+        let is_article = self.of_names && class == Class::PaymentCard && cell.len() == 13;
+        (is_time || is_article) && !self.hints.says(class)
     }
 
     fn is_watched(&self, sighting: &Sighting) -> bool {
@@ -260,6 +301,11 @@ struct Shown {
     /// Distinct cells of which one is enough, and whether they tell themselves by a mark.
     proved: u32,
     is_marked: bool,
+    /// Not all are names in digits alone.
+    tells_alone: bool,
+    /// Cells beyond those that are tallied, and valid ones among them.
+    more: u64,
+    more_passed: u64,
     /// Row of the first valid cell in the file, from 1.
     row: u64,
 }
@@ -295,21 +341,29 @@ impl Evidence {
         remembered: &mut Remembered,
     ) {
         for glimpse in &glimpses.kept {
-            let Glimpse { sighting, is_within, is_marked, digest, row } = *glimpse;
+            let Glimpse { sighting, is_within, is_marked, is_bare, is_counted, digest, row } = *glimpse;
+            // Things are called by numbers of all kinds; by those of payment cards nothing is.
+            let tells_alone = !(watch.of_names && is_bare && sighting.class != Class::PaymentCard);
             let has_room = self.remembered < REMEMBERED && remembered.0.len() < REMEMBERED_BY_ALL;
             let is_new = has_room && remembered.0.insert((digest, column, sighting.class));
             self.remembered += usize::from(is_new);
             let shown = self.shown.entry((sighting.class, is_within)).or_default();
+            let may_be_new = is_new || !has_room;
             if sighting.passed && shown.row == 0 {
                 shown.row = first_row + u64::from(row);
             }
-            shown.tally.see(sighting, is_new);
+            if !is_counted {
+                shown.tally.see(sighting, is_new || (may_be_new && shown.tally.written < UNREMEMBERED));
+            }
             shown.is_marked |= is_marked && sighting.passed;
-            shown.proved += u32::from(is_new && sighting.passed && watch.proves(&sighting));
+            shown.tells_alone |= tells_alone && sighting.passed;
+            shown.proved += u32::from(tells_alone && may_be_new && sighting.passed && watch.proves(&sighting));
         }
-        for (class, is_within, count) in &glimpses.more {
+        for Count { class, is_within, more, more_passed, .. } in &glimpses.counts {
             if let Some(shown) = self.shown.get_mut(&(*class, *is_within)) {
-                shown.tally.cells += count;
+                shown.tally.cells += u64::from(*more_passed);
+                shown.more += u64::from(*more);
+                shown.more_passed += u64::from(*more_passed);
             }
         }
     }
@@ -318,9 +372,11 @@ impl Evidence {
     pub fn held(&self, watch: &Watch) -> Vec<Held> {
         let mut held: Vec<Held> = Vec::new();
         for ((class, _), shown) in &self.shown {
-            let is_usual = shown.tally.passed * VALID_ONE_IN >= shown.tally.written;
+            let passed = u64::from(shown.tally.passed) + shown.more_passed;
+            let is_usual = passed * VALID_ONE_IN >= u64::from(shown.tally.written) + shown.more;
             let is_proved = shown.proved > 0 && (shown.is_marked || is_usual);
-            let is_believed = || shown.tally.confidence(watch.named(*class)) >= BELIEVED;
+            let are_enough = shown.tells_alone || shown.tally.passed >= BARE_NAMES;
+            let is_believed = || are_enough && shown.tally.confidence(watch.named(*class)) >= BELIEVED;
             if shown.tally.cells == 0 || !(is_proved || is_believed()) {
                 continue;
             }
