@@ -40,6 +40,8 @@ pub(super) struct Cutter<'a, 'k> {
     /// Where an output leaves out records.
     pub sifter: Option<Sifter<'k>>,
     between: Between,
+    /// For the next block.
+    found: Found,
     /// Bytes read and not yet handed out.
     buffer: Vec<u8>,
     /// Offset of `buffer` in the input.
@@ -50,6 +52,7 @@ pub(super) struct Cutter<'a, 'k> {
 
 impl<'a, 'k> Cutter<'a, 'k> {
     pub(super) fn new(source: Source<'a>, tree: Tree<'k>, max_record_bytes: u64, max_depth: usize) -> Cutter<'a, 'k> {
+        let found = Found::new(tree.outputs());
         Cutter {
             source,
             tree,
@@ -59,6 +62,7 @@ impl<'a, 'k> Cutter<'a, 'k> {
             rows: 0,
             sifter: None,
             between: Between::Start,
+            found,
             buffer: Vec::new(),
             base: 0,
             failed: None,
@@ -127,6 +131,7 @@ impl<'a, 'k> Cutter<'a, 'k> {
     fn hand_out(&mut self, end: usize, found: Found) -> Result<Block, Failure> {
         let rest = self.buffer.split_off(end);
         let data = std::mem::replace(&mut self.buffer, rest);
+        self.found = found.alike();
         let Found { cells, edits, records, rows } = found;
         let mut places = vec![0; cells.len()];
         let mut columns = Vec::new();
@@ -152,7 +157,7 @@ impl<'a, 'k> Cutter<'a, 'k> {
     fn scan(&mut self, sound: usize, eof: bool) -> (usize, Found, Option<Failure>) {
         let buffer = std::mem::take(&mut self.buffer);
         let data = Data { bytes: &buffer[..sound], eof };
-        let mut found = Found::new(self.tree.outputs());
+        let mut found = std::mem::replace(&mut self.found, Found::new(self.tree.outputs()));
         let mut end = 0;
         // What follows a record goes with the next one.
         let mut last = None;

@@ -59,6 +59,13 @@ impl Found {
         Found { edits: (0..outputs).map(|_| Vec::new()).collect(), ..Found::default() }
     }
 
+    /// An empty one with room for as much as was found before.
+    pub(super) fn alike(&self) -> Found {
+        let cells = self.cells.iter().map(|cells| Vec::with_capacity(cells.len())).collect();
+        let edits = self.edits.iter().map(|edits| Vec::with_capacity(edits.len())).collect();
+        Found { cells, edits, records: Vec::with_capacity(self.records.len()), rows: 0 }
+    }
+
     /// Notes a value of the record that is being walked over; its place among those of its path.
     pub(super) fn push(&mut self, column: u32, (start, end, kind): (usize, usize, CellKind)) -> u32 {
         let column = column as usize;

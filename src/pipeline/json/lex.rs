@@ -56,7 +56,7 @@ impl Data<'_> {
         let start = at + 1;
         let (mut at, mut escaped) = (start, false);
         loop {
-            at = self.plain_end(at);
+            at = plain_end(self.bytes, at);
             match self.byte(at)? {
                 b'"' => return Ok(Text { start, end: at, escaped }),
                 b'\\' => {
@@ -66,26 +66,6 @@ impl Data<'_> {
                 _ => return Err(expected("a control character in a string to be escaped", at)),
             }
         }
-    }
-
-    /// The first quote, backslash or control character at or behind `at`, eight bytes at a time.
-    #[inline]
-    fn plain_end(&self, mut at: usize) -> usize {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = ONES << 7;
-        let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-        while let Some(chunk) = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let word = u64::from_le_bytes(*chunk);
-            let low = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-            let hits = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | low;
-            if hits != 0 {
-                // A borrow can only mark bytes above the first real hit.
-                return at + hits.trailing_zeros() as usize / 8;
-            }
-            at += 8;
-        }
-        let rest = self.bytes.get(at..).unwrap_or_default();
-        at + rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len())
     }
 
     fn escape(&self, at: usize) -> Result<usize, Stop> {
@@ -146,6 +126,26 @@ impl Data<'_> {
         }
         Ok(at + word.len())
     }
+}
+
+/// The first quote, backslash or control character at or behind `at`, eight bytes at a time.
+#[inline]
+pub(super) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES << 7;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let low = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let hits = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | low;
+        if hits != 0 {
+            // A borrow can only mark bytes above the first real hit.
+            return at + hits.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len())
 }
 
 /// Decodes the escapes of a string that was found well formed; `None` for half of a surrogate pair.

@@ -11,7 +11,7 @@ use polars_buffer::Buffer;
 
 use super::decision::Instead;
 use super::found::{Cell, CellKind, Edit};
-use super::lex::{push_string, unescape};
+use super::lex::{plain_end, push_string, unescape};
 use super::tree::{CellMask, Column};
 use crate::mask::{Mistyped, REDACTED};
 use crate::pipeline::fault::{for_mistyped, internal, of_cell};
@@ -213,7 +213,7 @@ impl Block {
     ) -> Piece {
         let data = self.data.as_slice();
         let mut piece = Piece::new(spare, data.len() + data.len() / 4);
-        let originals: Vec<Option<&Utf8ViewArray>> = inputs.iter().map(|input| input.downcast_iter().next()).collect();
+        let decoded: Vec<Option<&Utf8ViewArray>> = inputs.iter().map(|input| input.downcast_iter().next()).collect();
         let mut from = 0;
         for edit in &self.edits[output] {
             match *edit {
@@ -233,11 +233,16 @@ impl Block {
                     let place = self.places[column as usize];
                     let (column, index) = (&self.columns[place], index as usize);
                     let value = masked[place].as_ref().and_then(|cells| cells.get(index)).unwrap_or("");
-                    let original = originals[place].and_then(|cells| cells.get(index)).unwrap_or("");
-                    if value == original {
+                    let cell = column.cells[index];
+                    let original = match cell.kind {
+                        CellKind::EscapedText => {
+                            decoded[place].and_then(|cells| cells.get(index)).unwrap_or("").as_bytes()
+                        }
+                        _ => &data[cell.start as usize..cell.end as usize],
+                    };
+                    if value.as_bytes() == original {
                         continue;
                     }
-                    let cell = column.cells[index];
                     let quote = usize::from(matches!(cell.kind, CellKind::Text | CellKind::EscapedText));
                     piece.put_range(data, from..cell.start as usize - quote);
                     from = cell.end as usize + quote;
@@ -290,7 +295,7 @@ fn put_value(value: &str, number: bool, piece: &mut Piece) {
 
 /// Writes a text as a JSON string.
 fn put_string(text: &str, piece: &mut Piece) {
-    if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+    if plain_end(text.as_bytes(), 0) < text.len() {
         let mut escaped = Vec::with_capacity(text.len() + 8);
         push_string(text, &mut escaped);
         piece.put(&escaped);

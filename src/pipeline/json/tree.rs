@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::decision::{Above, Act, Decision, OutputRules, decide, decide_root};
 use super::fault::Kind;
 use super::keys::{KeyColumns, Noted, bits_of};
+use super::lex::plain_end;
 use crate::keys::MaskingKeys;
 use crate::mask::{Mask, OnMistyped, Prepared};
 use crate::pipeline::verify::Watched;
@@ -33,6 +34,7 @@ pub(super) struct Node {
     /// Normalised, as rules spell it.
     path: String,
     pub decisions: Vec<Decision>,
+    pub quick: Option<Quick>,
     pub column: Option<u32>,
     /// Masks of other paths or the leak scan look at the values here.
     pub looked_at: bool,
@@ -56,11 +58,42 @@ pub(super) struct Node {
     known: bool,
     /// Children that are known.
     known_children: u32,
-    children: Vec<(Box<[u8]>, NodeId)>,
-    by_key: Option<HashMap<Box<[u8]>, NodeId>>,
+    children: Vec<Child>,
+    /// Places in `children`.
+    by_key: Option<HashMap<Box<[u8]>, usize>>,
     element: Option<NodeId>,
     /// Some output wants values below.
     pub wants: bool,
+}
+
+struct Child {
+    key: Box<[u8]>,
+    /// The key and the quote behind it, and which bytes they take; none where they are too long, or the key needs escapes.
+    word: u128,
+    word_mask: u128,
+    id: NodeId,
+}
+
+impl Child {
+    fn new(key: &[u8], id: NodeId) -> Child {
+        let mut word = [0; 16];
+        let is_short = key.len() < word.len() && plain_end(key, 0) == key.len();
+        if is_short {
+            word[..key.len()].copy_from_slice(key);
+            word[key.len()] = b'"';
+        }
+        let word_mask = if is_short { u128::MAX >> (8 * (word.len() - 1 - key.len())) } else { 0 };
+        Child { key: key.into(), word: u128::from_le_bytes(word), word_mask, id }
+    }
+}
+
+/// What is done with single values at a path, where that is simple.
+#[derive(Clone, Copy)]
+pub(super) enum Quick {
+    /// The only output keeps them, and nobody looks at them.
+    Keep,
+    /// The only output masks them, in this column.
+    Mask(u32),
 }
 
 /// What is done at one path, for the masking threads.
@@ -146,47 +179,48 @@ impl<'k> Tree<'k> {
         self.next_stamp
     }
 
-    /// The child of `parent` under a key without escapes; `hint` is where the last one was found.
+    /// The child of `parent` whose key is expected next, and the key's length, if that stands at `at`.
     #[inline]
-    pub(super) fn child(&mut self, parent: NodeId, key: &[u8], hint: &mut usize) -> Result<NodeId, Kind> {
-        let node = &self.nodes[parent];
-        if let Some((known, child)) = node.children.get(*hint)
-            && **known == *key
-        {
+    pub(super) fn expected(
+        &self,
+        parent: NodeId,
+        bytes: &[u8],
+        at: usize,
+        hint: &mut usize,
+    ) -> Option<(usize, NodeId)> {
+        let child = self.nodes[parent].children.get(*hint)?;
+        let text = bytes.get(at..)?.first_chunk()?;
+        let is_it = child.word_mask != 0 && u128::from_le_bytes(*text) & child.word_mask == child.word;
+        is_it.then(|| {
             *hint += 1;
-            return Ok(*child);
-        }
-        self.search(parent, key, hint)
+            (child.key.len(), child.id)
+        })
     }
 
-    fn search(&mut self, parent: NodeId, key: &[u8], hint: &mut usize) -> Result<NodeId, Kind> {
+    /// The child of `parent` under a key without escapes; `hint` is where the next one is expected.
+    pub(super) fn child(&mut self, parent: NodeId, key: &[u8], hint: &mut usize) -> Result<NodeId, Kind> {
         let node = &self.nodes[parent];
-        let found = match &node.by_key {
-            Some(map) => map.get(key).copied(),
-            None => match node.children.iter().position(|(known, _)| **known == *key) {
-                Some(index) => {
-                    *hint = index + 1;
-                    Some(node.children[index].1)
-                }
-                None => None,
-            },
+        let place = match &node.by_key {
+            Some(places) => places.get(key).copied(),
+            None => node.children.iter().position(|child| *child.key == *key),
         };
-        match found {
-            Some(child) => Ok(child),
-            None => {
-                let text = std::str::from_utf8(key).map_err(|_| Kind::InvalidUtf8)?;
-                let child = self.grow(parent, Some(text))?;
-                let node = &mut self.nodes[parent];
-                node.children.push((key.into(), child));
-                *hint = node.children.len();
-                if let Some(map) = &mut node.by_key {
-                    map.insert(key.into(), child);
-                } else if node.children.len() > FEW {
-                    node.by_key = Some(node.children.iter().cloned().collect());
-                }
-                Ok(child)
-            }
+        if let Some(place) = place {
+            *hint = place + 1;
+            return Ok(node.children[place].id);
         }
+        let text = std::str::from_utf8(key).map_err(|_| Kind::InvalidUtf8)?;
+        let id = self.grow(parent, Some(text))?;
+        let node = &mut self.nodes[parent];
+        if let Some(places) = &mut node.by_key {
+            places.insert(key.into(), node.children.len());
+        }
+        node.children.push(Child::new(key, id));
+        *hint = node.children.len();
+        if node.by_key.is_none() && node.children.len() > FEW {
+            let places = node.children.iter().enumerate().map(|(place, child)| (child.key.clone(), place));
+            node.by_key = Some(places.collect());
+        }
+        Ok(id)
     }
 
     /// The node of an array's elements.
@@ -231,6 +265,14 @@ impl<'k> Tree<'k> {
             node.column = Some(column.id);
             self.columns.push(Arc::new(column));
         }
+        node.quick = match &node.decisions[..] {
+            [decision] if decision.wanted == 0 && !node.looked_at => match (decision.scalar, node.column) {
+                (Act::Keep, _) => Some(Quick::Keep),
+                (Act::Mask, Some(column)) => Some(Quick::Mask(column)),
+                _ => None,
+            },
+            _ => None,
+        };
         self.nodes.push(node);
         id
     }
@@ -293,7 +335,7 @@ impl<'k> Tree<'k> {
     pub(super) fn missing(&self, output: usize, node: NodeId, stamp: u64) -> Option<usize> {
         let children = &self.nodes[node].children;
         let rules = &self.outputs[output].rules;
-        let there = children.iter().map(|(_, child)| &self.nodes[*child]).filter(|child| child.stamp == stamp);
+        let there = children.iter().map(|child| &self.nodes[child.id]).filter(|child| child.stamp == stamp);
         let there: Vec<&Matches> = there.map(|child| &child.decisions[output].matches).collect();
         let mut wanted = rules.wanted(&self.nodes[node].decisions[output].matches);
         wanted
@@ -324,6 +366,7 @@ impl Node {
             wants: decisions.iter().any(|decision| decision.wanted > 0),
             known: spelled || decisions.iter().any(|decision| decision.knows_key),
             decisions,
+            quick: None,
             column: None,
             looked_at: false,
             above: Vec::new(),

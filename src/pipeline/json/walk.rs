@@ -8,7 +8,7 @@ use super::found::{CellKind, Edit, Found};
 use super::lex::{Data, Stop, Text, expected, unescape};
 use super::pass::{Met, Pass};
 use super::sift::Record;
-use super::tree::{NodeId, ROOT, Tree};
+use super::tree::{NodeId, Quick, ROOT, Tree};
 
 /// Most outputs of one reading; they are the bits of a word.
 pub(super) const MAX_OUTPUTS: usize = 64;
@@ -99,12 +99,13 @@ impl Walk<'_, '_, '_> {
 
     /// The end of a value, and the outputs that drop it.
     fn value(&mut self, node: NodeId, at: usize, depth: usize, live: u64) -> Result<(usize, u64), Stop> {
-        let (end, cell) = match self.data.byte(at)? {
-            b'"' => {
-                let Text { start, end, escaped } = self.data.string(at)?;
-                let kind = if escaped { CellKind::EscapedText } else { CellKind::Text };
-                (end + 1, Some((start, end, kind)))
-            }
+        let first = self.data.byte(at)?;
+        if first == b'"' {
+            let Text { start, end, escaped } = self.data.string(at)?;
+            let kind = if escaped { CellKind::EscapedText } else { CellKind::Text };
+            return Ok((end + 1, self.scalar(node, at, Some((start, end, kind)), live)));
+        }
+        let (end, cell) = match first {
             b'{' | b'[' => return self.container(node, at, depth, live),
             b'-' | b'0'..=b'9' => {
                 let end = self.data.number(at)?;
@@ -118,9 +119,23 @@ impl Walk<'_, '_, '_> {
         Ok((end, self.scalar(node, at, cell, live)))
     }
 
+    #[inline]
     fn scalar(&mut self, id: NodeId, at: usize, cell: Option<(usize, usize, CellKind)>, live: u64) -> u64 {
+        let node = &mut self.tree.nodes[id];
+        node.is_leaf = true;
+        match (node.quick, cell) {
+            (Some(Quick::Keep), _) | (Some(Quick::Mask(_)), None) => 0,
+            (Some(Quick::Mask(column)), Some(cell)) => {
+                let index = self.found.push(column, cell);
+                self.found.edits[0].push(Edit::Cell { column, index });
+                0
+            }
+            (None, _) => self.scalar_of_all(id, at, cell, live),
+        }
+    }
+
+    fn scalar_of_all(&mut self, id: NodeId, at: usize, cell: Option<(usize, usize, CellKind)>, live: u64) -> u64 {
         let mut dropped = 0;
-        self.tree.nodes[id].is_leaf = true;
         let node = &self.tree.nodes[id];
         // Another column's mask sees null as empty, and tells it from no value at all.
         let seen = cell.unwrap_or((at, at, CellKind::Text));
@@ -209,8 +224,7 @@ impl Walk<'_, '_, '_> {
             if self.data.byte(start)? != b'"' {
                 return Err(expected("a key in quotes", start));
             }
-            let key = self.data.string(start)?;
-            let child = self.child(id, key, &mut hint)?;
+            let (key, child) = self.key(id, start, &mut hint)?;
             if std::mem::replace(&mut self.tree.nodes[child].stamp, stamp) == stamp {
                 return Err(broken(Kind::DuplicateKey, start));
             }
@@ -238,15 +252,21 @@ impl Walk<'_, '_, '_> {
         Ok(next + 1)
     }
 
-    fn child(&mut self, id: NodeId, key: Text, hint: &mut usize) -> Result<NodeId, Stop> {
+    /// The key whose opening quote stands at `at`, and the node below `id` that it leads to.
+    #[inline]
+    fn key(&mut self, id: NodeId, at: usize, hint: &mut usize) -> Result<(Text, NodeId), Stop> {
         let bytes = self.data.bytes;
-        let raw = &bytes[key.start..key.end];
-        if !key.escaped {
-            return self.tree.child(id, raw, hint).map_err(|kind| broken(kind, key.start));
+        if let Some((length, child)) = self.tree.expected(id, bytes, at + 1, hint) {
+            return Ok((Text { start: at + 1, end: at + 1 + length, escaped: false }, child));
         }
-        let mut plain = Vec::with_capacity(raw.len());
-        unescape(raw, &mut plain).ok_or_else(|| broken(Kind::BadKey, key.start))?;
-        self.tree.child(id, &plain, hint).map_err(|kind| broken(kind, key.start))
+        let key = self.data.string(at)?;
+        let raw = &bytes[key.start..key.end];
+        let mut plain = Vec::new();
+        if key.escaped {
+            unescape(raw, &mut plain).ok_or_else(|| broken(Kind::BadKey, key.start))?;
+        }
+        let child = self.tree.child(id, if key.escaped { &plain } else { raw }, hint);
+        child.map(|child| (key, child)).map_err(|kind| broken(kind, key.start))
     }
 
     fn array(&mut self, id: NodeId, at: usize, depth: usize, live: u64) -> Result<usize, Stop> {
