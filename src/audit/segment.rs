@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{AUDIT_VERSION, AuditError, MAX_LINE, Record};
+use super::{AUDIT_VERSION, Action, AuditError, MAX_LINE, Record};
 use crate::fsutil::{At, open_regular};
+use crate::job::JobId;
 
 mod names;
 
@@ -243,6 +244,12 @@ pub fn each_after(
 /// Whether one of the records above `seq` is of a kind; nothing behind the first of them is read.
 pub fn any_after(dir: &Path, seq: u64, is_it: impl Fn(&Value) -> bool) -> Result<bool, AuditError> {
     Ok(each_after(dir, seq, |record| if is_it(&record) { Break(()) } else { Continue(()) })?.is_break())
+}
+
+/// Whether a record with a sequence number above `seq` says that this was done to a job's file.
+pub fn is_recorded(dir: &Path, seq: u64, action: Action, job: JobId) -> Result<bool, AuditError> {
+    let (action, job) = (json!(action), json!(job));
+    any_after(dir, seq, |line| line["event"]["action"] == action && line["veild"]["job"] == job)
 }
 
 /// All records with a sequence number above `seq`, as parsed lines; for recovery and `audit tail`.

@@ -76,9 +76,8 @@ pub enum Arguments {
 
 pub fn run(config: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(config)?;
-    let dir = quarantine_dir(&config);
     match arguments {
-        Arguments::List { json } => list(&dir, *json),
+        Arguments::List { json } => list(&config, *json),
         Arguments::Show { job, reason, json } => show(&config, *job, reason.as_deref(), *json),
         Arguments::Retry { job, reason, key } => retry(&config, *job, reason, key),
         Arguments::Release { job, to, reason } => release(&config, *job, &std::path::absolute(to)?, reason),
@@ -92,7 +91,7 @@ fn release(config: &Config, job: JobId, to: &Path, reason: &str) -> anyhow::Resu
     let dir = quarantine_dir(config);
     let _lock = quarantine::retry::lock(&dir, job)?;
     ensure_unretried(config, job)?;
-    let (entry, original) = &find_kept(&dir, job)?;
+    let (entry, original) = &find_kept(config, job)?;
     let copy = |file: &File, path: &Path| Ok(copy_in_kernel(&open_regular(original)?, file, path)?);
     if let Some(begun) = Release::decided(&dir, job)? {
         fsutil::remove_if_there(&incoming(&begun.to)?)?; // of the one that was cut off
@@ -129,11 +128,14 @@ fn release(config: &Config, job: JobId, to: &Path, reason: &str) -> anyhow::Resu
 fn discard(config: &Config, job: JobId, reason: &str) -> anyhow::Result<()> {
     let dir = quarantine_dir(config);
     let _lock = quarantine::retry::lock(&dir, job)?;
-    ensure_unretried(config, job)?;
-    ensure_unreleased(config, job)?;
-    let entry = match quarantine::show(&dir, job) {
-        Err(ShowError::Damaged(_)) => None,
-        _ => Some(find(&dir, job)?.0),
+    let entry = match quarantine::find(&dir, &config.audit.dir, job) {
+        Err(ShowError::Damaged(_)) => None, // of which nothing else can become
+        Ok(None) if Discard::is_decided(&dir, job) => None,
+        _ => {
+            ensure_unretried(config, job)?;
+            ensure_unreleased(config, job)?;
+            Some(find(config, job)?.0)
+        }
     };
     let record = acted(Action::FileDiscarded, job, entry.as_ref(), reason);
     match Discard::decided(&dir, job)? {
@@ -142,7 +144,7 @@ fn discard(config: &Config, job: JobId, reason: &str) -> anyhow::Result<()> {
                 "a discard of it was cut off before, and is finished by the daemon or by this command given again",
             )?;
         }
-        Some(_) => return find_kept(&dir, job).map(drop),
+        Some(_) => return find_kept(config, job).map(drop),
         None => {
             let cause = Some(super::vault::cause(Some(reason)));
             let new = Discard { recorded_after: audit::last_seq(&config.audit.dir)?, cause };
@@ -202,8 +204,8 @@ fn acted(action: Action, job: JobId, entry: Option<&Reason>, reason: &str) -> Re
     }
 }
 
-fn find(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
-    let found = match quarantine::show(dir, job) {
+fn find(config: &Config, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
+    let found = match quarantine::find(&quarantine_dir(config), &config.audit.dir, job) {
         Err(error @ ShowError::Damaged(_)) => {
             let what = format!("the entry of job {job} is damaged; `veild quarantine discard {job}` destroys it");
             return Err(anyhow::Error::from(error).context(what));
@@ -214,9 +216,9 @@ fn find(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
 }
 
 /// One of which the audit trail may say that it was discarded is as good as gone.
-fn find_kept(dir: &Path, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
-    match Discard::decided(dir, job)? {
-        None => find(dir, job),
+fn find_kept(config: &Config, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
+    match Discard::decided(&quarantine_dir(config), job)? {
+        None => find(config, job),
         Some(Discard { cause: None, .. }) => {
             anyhow::bail!("job {job} was in quarantine for longer than `[quarantine] keep`, and is being discarded")
         }
@@ -262,10 +264,11 @@ impl Entry {
     }
 }
 
-fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
+fn list(config: &Config, json: bool) -> anyhow::Result<()> {
+    let dir = quarantine_dir(config);
     let (mut entries, mut unreadable) = (Vec::new(), 0);
-    for job in quarantine::jobs(dir)? {
-        match quarantine::show(dir, job) {
+    for job in quarantine::jobs(&dir)? {
+        match quarantine::find(&dir, &config.audit.dir, job) {
             Ok(found) => entries.extend(found.map(|(reason, _)| Entry::Whole(Box::new(reason)))),
             Err(error) => {
                 unreadable += 1;
@@ -291,7 +294,7 @@ fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
 }
 
 fn show(config: &Config, job: JobId, reason: Option<&str>, json: bool) -> anyhow::Result<()> {
-    let (entry, original) = find(&quarantine_dir(config), job)?;
+    let (entry, original) = find(config, job)?;
     let record = Record::new(Timestamp::now(), Action::FileShown, Outcome::Success)
         .field("user", super::user())
         .file(entry.original_name.as_str())
@@ -331,7 +334,7 @@ fn retry(config: &Config, job: JobId, reason: &str, key: &Key) -> anyhow::Result
 fn retry_with(config: &Config, job: JobId, reason: &str, identities: Option<&Identities>) -> anyhow::Result<()> {
     let dir = quarantine_dir(config);
     let _lock = quarantine::retry::lock(&dir, job)?;
-    let (entry, original) = find_kept(&dir, job)?;
+    let (entry, original) = find_kept(config, job)?;
     ensure_unreleased(config, job)?;
     let retry = match standing::<Retry>(config, job)? {
         Some(begun) => begun,

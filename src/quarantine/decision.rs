@@ -79,8 +79,7 @@ pub trait Decision: Serialize + DeserializeOwned {
     /// Whether the trail has its record.
     fn is_recorded(&self, trail: &Path, job: JobId) -> Result<bool, AuditError> {
         let Some(after) = self.recorded_after() else { return Ok(true) };
-        let (action, job) = (json!(Self::ACTION), json!(job));
-        audit::any_after(trail, after, |line| line["event"]["action"] == action && line["veild"]["job"] == job)
+        audit::is_recorded(trail, after, Self::ACTION, job)
     }
 }
 

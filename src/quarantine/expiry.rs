@@ -53,7 +53,7 @@ pub fn oldest(
         }
         match show(dir, job) {
             Ok(Some((reason, _))) if is_decided || reason.quarantined_at < oldest_kept => return Ok(Some(job)),
-            Err(ShowError::Damaged(_)) if is_decided => return Ok(Some(job)),
+            Ok(None) | Err(ShowError::Damaged(_)) if is_decided => return Ok(Some(job)),
             Ok(_) => {}
             Err(error) => tracing::warn!(%job, error = chain(&error), "unreadable quarantine entry"),
         }

@@ -1,9 +1,9 @@
 //! `STATE/quarantine/<job>/`: rejected originals with their reasons.
 //!
 //! `original` (or `original.age`) is there and durable before `reason.json`, which appears last and atomically: a
-//! directory without `reason.json` is unfinished and is completed or taken back at recovery. `retry.json` is there while
-//! a retry is under way ([`retry`]), `discard.json` while one is discarded ([`expiry`]), `release.json` while one is handed
-//! out ([`release`]): each is a [`decision`].
+//! directory without `reason.json` is unfinished and is completed or taken back at recovery, unless the audit trail says
+//! that it was whole ([`find`]). `retry.json` is there while a retry is under way ([`retry`]), `discard.json` while one is
+//! discarded ([`expiry`]), `release.json` while one is handed out ([`release`]): each is a [`decision`].
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{self, Action, AuditError};
 use crate::fsutil::{
     At, PathError, chain, copy_in_kernel, create_dir_durable, create_new, fsync_dir, read_regular, remove_if_there,
     write_new_synced,
@@ -226,6 +227,26 @@ pub fn show(dir: &Path, job: JobId) -> Result<Option<(Reason, PathBuf)>, ShowErr
     Ok(Some((reason, original)))
 }
 
+/// As [`show`]; an entry that has lost its `reason.json` although the audit trail has it quarantined is damaged.
+pub fn find(dir: &Path, trail: &Path, job: JobId) -> Result<Option<(Reason, PathBuf)>, ShowError> {
+    let found = show(dir, job)?;
+    if found.is_none() && has_lost_reason(dir, trail, job).map_err(io::Error::other).at("search", trail)? {
+        let lost = Err(io::Error::other("it is lost")).at("read", dir.join(job.to_string()).join("reason.json"));
+        return lost.map_err(ShowError::Damaged);
+    }
+    Ok(found)
+}
+
+/// Of an entry without `reason.json`: whether it is neither half made nor on its way out.
+fn has_lost_reason(dir: &Path, trail: &Path, job: JobId) -> Result<bool, AuditError> {
+    let has = |name: &str| dir.join(job.to_string()).join(name).exists();
+    let is_whole = (has(original_file(true)) || has(original_file(false))) && !has(REMOVED);
+    Ok(is_whole && audit::is_recorded(trail, 0, Action::FileQuarantined, job)?)
+}
+
+/// What `reason.json` is called in an entry on its way out.
+const REMOVED: &str = "removed.json";
+
 /// What an entry may hold when its `reason.json` has gone.
 const LEFT: [&str; 10] = [
     "original",
@@ -240,23 +261,30 @@ const LEFT: [&str; 10] = [
     "release.json",
 ];
 
-/// Removes an entry, `reason.json` first; a sealed or plain original is gone afterwards. Doing it again after a crash
-/// completes it.
+/// Removes an entry, its original first; until it is gone [`REMOVED`] stands there instead of `reason.json`. Doing it again
+/// after a crash completes it.
 pub fn remove(dir: &Path, job: JobId) -> Result<(), PathError> {
     let entry = dir.join(job.to_string());
     if !entry.exists() {
         return Ok(());
     }
-    match remove_if_there(&entry.join("reason.json")) {
-        // Damaged like this it must not stay for ever.
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            fs::remove_dir_all(&error.path).at("remove", &error.path)?
-        }
-        removed => removed?,
+    let (reason, removed) = (entry.join("reason.json"), entry.join(REMOVED));
+    if reason.symlink_metadata().is_ok() {
+        fs::rename(&reason, &removed).at("rename to", &removed)?;
+    } else if !removed.exists() {
+        create_new(&removed, 0o600)?;
     }
     fsync_dir(&entry)?;
     for name in LEFT {
         remove_if_there(&entry.join(name))?;
+    }
+    fsync_dir(&entry)?;
+    match remove_if_there(&removed) {
+        // Damaged like this it must not stay for ever.
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            fs::remove_dir_all(&removed).at("remove", &removed)?
+        }
+        is_removed => is_removed?,
     }
     fs::remove_dir(&entry).at("remove", &entry)?;
     fsync_dir(dir)

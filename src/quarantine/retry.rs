@@ -13,7 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::decision::Decision;
-use super::{Reason, jobs, remove, show};
+use super::expiry::Discard;
+use super::{Reason, ShowError, find, jobs, remove};
 use crate::audit::{Action, AuditError};
 use crate::fsutil::{At, PathError, remove_if_there};
 use crate::job::JobId;
@@ -110,9 +111,12 @@ pub fn recover(dir: &Path, trail: &Path) -> Result<(), PathError> {
 
 /// As [`recover`], of one entry whose lock is held.
 fn finish(dir: &Path, trail: &Path, job: JobId) -> Result<(), AuditError> {
-    let Some((reason, _)) = show(dir, job).map_err(super::ShowError::into_path_error)? else {
+    let reason = match find(dir, trail, job) {
+        Ok(Some((reason, _))) => reason,
         // Its source is still in the spool, or it was on its way out.
-        return Ok(remove(dir, job)?);
+        Ok(None) => return Ok(remove(dir, job)?),
+        Err(ShowError::Damaged(_)) if Discard::is_decided(dir, job) => return Ok(()), // left to the upkeep
+        Err(error) => return Err(error.into_path_error().into()),
     };
     match Retry::decided(dir, job)? {
         None => Ok(()), // finished in between

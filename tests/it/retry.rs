@@ -2,6 +2,7 @@
 //! and the audit trail says what happened, once.
 
 use std::fs;
+use std::path::Path;
 
 use crate::sandbox::Sandbox;
 
@@ -143,36 +144,76 @@ fn a_discard_that_was_cut_off_is_finished_by_another_or_by_the_daemon() {
     }
 }
 
+/// Makes an entry's `reason.json` useless.
+const DAMAGES: [(&str, fn(&Path) -> std::io::Result<()>); 3] = [
+    ("cut off", |reason| fs::write(reason, "{")),
+    ("a directory", |reason| fs::remove_file(reason).and_then(|()| fs::create_dir_all(reason.join("more")))),
+    ("lost", |reason| fs::remove_file(reason)),
+];
+
+fn damage(sandbox: &Sandbox, job: &str, damage: fn(&Path) -> std::io::Result<()>) {
+    damage(&sandbox.site("state/quarantine").join(job).join("reason.json")).unwrap();
+}
+
 #[test]
 fn a_discard_of_a_damaged_entry_is_finished_likewise() {
     for fault in ["discard_decided", "discard_recorded"] {
-        for (by_daemon, is_directory) in [(false, false), (true, false), (false, true), (true, true)] {
-            let case = format!("after {fault}, by the daemon: {by_daemon}, a directory: {is_directory}");
-            let (sandbox, job) = rejected();
-            let reason = sandbox.site("state/quarantine").join(&job).join("reason.json");
-            fs::remove_file(&reason).unwrap();
-            match is_directory {
-                true => fs::create_dir_all(reason.join("more")).unwrap(),
-                false => fs::write(&reason, "{").unwrap(),
+        for (kind, how) in DAMAGES {
+            for by_daemon in [false, true] {
+                let case = format!("after {fault}, by the daemon: {by_daemon}, reason.json {kind}");
+                let (sandbox, job) = rejected();
+                damage(&sandbox, &job, how);
+                let discard = ["quarantine", "discard", &job, "--reason", "a bad disk"];
+                sandbox.veild_until(fault, &discard);
+                let original = sandbox.site("state/quarantine").join(&job).join("original");
+                assert!(original.exists(), "it goes last, {case}");
+                if by_daemon {
+                    let daemon = sandbox.daemon_with(&[("VEILD_QUARANTINE_UPKEEP_MS", "0")]);
+                    sandbox.wait_for("the removal", || sandbox.quarantined().is_empty() && !original.exists());
+                    daemon.stop();
+                } else {
+                    assert!(sandbox.veild(&discard).status.success(), "{case}");
+                }
+                let records = recorded(&sandbox, "file.discarded");
+                assert_eq!(records.len(), 1, "{case}: {records:?}");
+                let record = &records[0]["veild"];
+                assert_eq!((&record["job"], &record["reason"]), (&job.as_str().into(), &"a bad disk".into()), "{case}");
+                assert_eq!(fs::read_dir(sandbox.site("state/quarantine")).unwrap().count(), 0, "{case}");
+                sandbox.assert_audit_holds();
             }
-            let discard = ["quarantine", "discard", &job, "--reason", "a bad disk"];
-            sandbox.veild_until(fault, &discard);
-            assert!(reason.exists(), "it goes last, {case}");
-            if by_daemon {
-                let daemon = sandbox.daemon_with(&[("VEILD_QUARANTINE_UPKEEP_MS", "0")]);
-                sandbox.wait_for("the removal", || sandbox.quarantined().is_empty());
-                daemon.stop();
-                assert_eq!(sandbox.log_lines("quarantine_discarded"), 1, "{case}");
-            } else {
-                assert!(sandbox.veild(&discard).status.success(), "{case}");
-            }
-            let records = recorded(&sandbox, "file.discarded");
-            assert_eq!(records.len(), 1, "{case}: {records:?}");
-            let record = &records[0]["veild"];
-            assert_eq!((&record["job"], &record["reason"]), (&job.as_str().into(), &"a bad disk".into()), "{case}");
-            assert_eq!(fs::read_dir(sandbox.site("state/quarantine")).unwrap().count(), 0, "{case}");
-            sandbox.assert_audit_holds();
         }
+    }
+}
+
+/// What the audit trail says is in quarantine goes by a decision only.
+#[test]
+fn a_damaged_entry_outlives_a_start() {
+    for (kind, how) in DAMAGES {
+        let (sandbox, job) = rejected();
+        damage(&sandbox, &job, how);
+        sandbox.run_until_idle();
+        let entry = sandbox.site("state/quarantine").join(&job);
+        assert_eq!(fs::read_to_string(entry.join("original")).unwrap(), IBAN, "{kind}");
+        let listed = sandbox.veild(&["quarantine", "list"]);
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        assert!(listed.contains(&job) && listed.contains("damaged"), "{kind}: {listed}");
+        refuses(&sandbox, &["quarantine", "show", &job], "is damaged");
+    }
+}
+
+#[test]
+fn of_a_damaged_entry_whose_retry_or_release_was_cut_off_a_discard_is_left() {
+    for (kind, how) in DAMAGES {
+        let (sandbox, job) = rejected();
+        let out = sandbox.path("out.csv");
+        let release = ["quarantine", "release", &job, "--to", out.to_str().unwrap(), "--reason", "asked for"];
+        sandbox.veild_until("handout_recorded", &release);
+        damage(&sandbox, &job, how);
+        let discarded = sandbox.veild(&["quarantine", "discard", &job, "--reason", "a bad disk"]);
+        let said = String::from_utf8_lossy(&discarded.stderr).into_owned();
+        assert!(discarded.status.success(), "{kind}: {said}");
+        assert_eq!(fs::read_dir(sandbox.site("state/quarantine")).unwrap().count(), 0, "{kind}");
+        sandbox.assert_audit_holds();
     }
 }
 

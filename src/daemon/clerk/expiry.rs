@@ -79,17 +79,14 @@ impl Clerk {
         // A command may have been at work on it until now.
         let entry = match quarantine::show(dir, job) {
             Ok(Some((entry, _))) => Some(entry),
+            Ok(None) | Err(ShowError::Damaged(_)) if Discard::is_decided(dir, job) => None,
             Ok(None) => return Ok(None),
-            Err(ShowError::Damaged(_)) if Discard::is_decided(dir, job) => None,
             Err(error) => return Err(error.into_path_error().into()),
         };
-        if let Some(retry) = self.standing::<Retry>(dir, job)? {
-            let landing = printable_path(&retry.landing_dir);
-            return Ok(Some(format!("a retry of job {job} into {landing} was cut off; give `quarantine retry` again")));
-        }
-        if let Some(release) = self.standing::<Release>(dir, job)? {
-            let to = printable_path(&release.to);
-            return Ok(Some(format!("a release of job {job} to {to} was cut off; give `quarantine release` again")));
+        if entry.is_some()
+            && let Some(hindrance) = self.unfinished(dir, job)?
+        {
+            return Ok(Some(hindrance));
         }
         let (decision, is_recorded) = match Discard::decided(dir, job)? {
             Some(before) => {
@@ -118,6 +115,19 @@ impl Clerk {
             landing = entry.map(|entry| entry.landing),
             "an original {why} has been discarded"
         );
+        Ok(None)
+    }
+
+    /// What a command began, and has to finish.
+    fn unfinished(&self, dir: &Path, job: JobId) -> Result<Option<String>, ClerkError> {
+        if let Some(retry) = self.standing::<Retry>(dir, job)? {
+            let landing = printable_path(&retry.landing_dir);
+            return Ok(Some(format!("a retry of job {job} into {landing} was cut off; give `quarantine retry` again")));
+        }
+        if let Some(release) = self.standing::<Release>(dir, job)? {
+            let to = printable_path(&release.to);
+            return Ok(Some(format!("a release of job {job} to {to} was cut off; give `quarantine release` again")));
+        }
         Ok(None)
     }
 
