@@ -144,14 +144,16 @@ fn a_discard_that_was_cut_off_is_finished_by_another_or_by_the_daemon() {
     }
 }
 
-/// Makes an entry's `reason.json` useless.
-const DAMAGES: [(&str, fn(&Path) -> std::io::Result<()>); 3] = [
+type Damage = fn(&Path) -> std::io::Result<()>;
+
+/// What makes an entry's `reason.json` useless.
+const DAMAGES: [(&str, Damage); 3] = [
     ("cut off", |reason| fs::write(reason, "{")),
     ("a directory", |reason| fs::remove_file(reason).and_then(|()| fs::create_dir_all(reason.join("more")))),
     ("lost", |reason| fs::remove_file(reason)),
 ];
 
-fn damage(sandbox: &Sandbox, job: &str, damage: fn(&Path) -> std::io::Result<()>) {
+fn damage(sandbox: &Sandbox, job: &str, damage: Damage) {
     damage(&sandbox.site("state/quarantine").join(job).join("reason.json")).unwrap();
 }
 
