@@ -27,7 +27,7 @@ mod verify;
 pub use action::Action;
 pub use chain::{Trail, Upkeep};
 pub use follow::Durable;
-pub use segment::{any_after, each_after, each_line, each_record, is_recorded, last_seq, lines_after, tail};
+pub use segment::{each_after, each_line, each_record, is_recorded, last_seq, last_seq_before, lines_after, tail};
 pub use stub::{Stub, Why, pruned_until};
 pub use verify::{Evidence, verify, verify_with};
 

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -244,6 +245,22 @@ pub fn each_after(
 /// Whether one of the records above `seq` is of a kind; nothing behind the first of them is read.
 pub fn any_after(dir: &Path, seq: u64, is_it: impl Fn(&Value) -> bool) -> Result<bool, AuditError> {
     Ok(each_after(dir, seq, |record| if is_it(&record) { Break(()) } else { Continue(()) })?.is_break())
+}
+
+/// Number of a record that was written before a point in time, with few between; 0 where none is known to have been.
+pub fn last_seq_before(dir: &Path, time: Timestamp) -> Result<u64, AuditError> {
+    for (first_seq, path) in list(dir)?.iter().rev() {
+        let mut is_earlier = false;
+        let _first = each(path, |_, record| {
+            let written_at = record["@timestamp"].as_str().and_then(|it| it.parse::<Timestamp>().ok());
+            is_earlier = written_at.is_some_and(|it| it < time);
+            Ok(Break(()))
+        })?;
+        if is_earlier {
+            return Ok(*first_seq);
+        }
+    }
+    Ok(0)
 }
 
 /// Whether a record with a sequence number above `seq` says that this was done to a job's file.

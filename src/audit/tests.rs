@@ -63,6 +63,7 @@ fn append_raw(path: &Path, bytes: &[u8]) {
 
 #[test]
 fn what_is_looked_for_is_found_without_reading_on() {
+    use segment::any_after;
     let fixture = Fixture::new();
     let segment = fixture.closed();
     let (dir, is) = (fixture.trail_dir(), |seq: u64| move |line: &serde_json::Value| line["veild"]["seq"] == seq);

@@ -129,13 +129,29 @@ fn discard(config: &Config, job: JobId, reason: &str) -> anyhow::Result<()> {
     let dir = quarantine_dir(config);
     let _lock = quarantine::retry::lock(&dir, job)?;
     let entry = match quarantine::find(&dir, &config.audit.dir, job) {
-        Err(ShowError::Damaged(_)) => None, // of which nothing else can become
-        Ok(None) if Discard::is_decided(&dir, job) => None,
-        _ => {
+        Ok(Some((entry, _))) => {
             ensure_unretried(config, job)?;
             ensure_unreleased(config, job)?;
-            Some(find(config, job)?.0)
+            Some(entry)
         }
+        // Nothing but a discard can become of a damaged one.
+        Err(ShowError::Damaged(_)) => {
+            if let Some(retry) = standing::<Retry>(config, job)?
+                && retry.is_placed(job)?
+            {
+                quarantine::remove(&dir, job)?;
+                println!("its retry was carried out, as job {}; nothing is left to discard", retry.retried_as);
+                return Ok(());
+            }
+            if let Some(release) = standing::<Release>(config, job)? {
+                let (to, copy) = (printable_path(&release.to), printable_path(&incoming(&release.to)?));
+                eprintln!("its release to {to} was cut off: look there and at {copy} for the copy, and remove it");
+            }
+            None
+        }
+        Ok(None) if Discard::is_decided(&dir, job) => None,
+        Ok(None) => anyhow::bail!(not_there(job)),
+        Err(error) => return Err(error.into()),
     };
     let record = acted(Action::FileDiscarded, job, entry.as_ref(), reason);
     match Discard::decided(&dir, job)? {
@@ -212,7 +228,11 @@ fn find(config: &Config, job: JobId) -> anyhow::Result<(Reason, PathBuf)> {
         }
         found => found?,
     };
-    found.with_context(|| format!("job {job} is not in quarantine; `veild quarantine list` shows what is"))
+    found.with_context(|| not_there(job))
+}
+
+fn not_there(job: JobId) -> String {
+    format!("job {job} is not in quarantine; `veild quarantine list` shows what is")
 }
 
 /// One of which the audit trail may say that it was discarded is as good as gone.

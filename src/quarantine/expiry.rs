@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::decision::Decision;
-use super::{ShowError, jobs, show};
+use super::{is_going, jobs, show};
 use crate::audit::Action;
-use crate::fsutil::{PathError, chain};
+use crate::fsutil::PathError;
 use crate::job::JobId;
 use crate::vault::change::Cause;
 
@@ -35,8 +35,8 @@ impl Decision for Discard {
     }
 }
 
-/// The oldest entry that is to go, these aside: one that has been there for longer than `keep`, or whose discard was decided
-/// before a crash, of a damaged one too. One that cannot be read is left out: it must not hold up the others.
+/// The oldest entry that is to go, these aside: one that has been there for longer than `keep`, whose discard was decided
+/// before a crash, or that is on its way out. Of one that cannot be read the reader finds out why.
 pub fn oldest(
     dir: &Path,
     keep: Duration,
@@ -45,18 +45,13 @@ pub fn oldest(
 ) -> Result<Option<JobId>, PathError> {
     let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
     let oldest_kept = now.checked_sub(keep).unwrap_or(Timestamp::MIN);
-    for job in jobs(dir)?.into_iter().filter(|job| !passed.contains(job)) {
-        let is_decided = Discard::is_decided(dir, job);
+    let is_due = |job: &JobId| {
+        if Discard::is_decided(dir, *job) || is_going(dir, *job) {
+            return true;
+        }
         // Nothing is quarantined before it is claimed: of a younger claim the reason need not be read.
-        if !is_decided && job.claim_time() >= oldest_kept {
-            continue;
-        }
-        match show(dir, job) {
-            Ok(Some((reason, _))) if is_decided || reason.quarantined_at < oldest_kept => return Ok(Some(job)),
-            Ok(None) | Err(ShowError::Damaged(_)) if is_decided => return Ok(Some(job)),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%job, error = chain(&error), "unreadable quarantine entry"),
-        }
-    }
-    Ok(None)
+        job.claim_time() < oldest_kept
+            && !matches!(show(dir, *job), Ok(Some((reason, _))) if reason.quarantined_at >= oldest_kept)
+    };
+    Ok(jobs(dir)?.into_iter().filter(|job| !passed.contains(job)).find(is_due))
 }

@@ -3,19 +3,19 @@
 //! `original` (or `original.age`) is there and durable before `reason.json`, which appears last and atomically: a
 //! directory without `reason.json` is unfinished and is completed or taken back at recovery, unless the audit trail says
 //! that it was whole ([`find`]). `retry.json` is there while a retry is under way ([`retry`]), `discard.json` while one is
-//! discarded ([`expiry`]), `release.json` while one is handed out ([`release`]): each is a [`decision`].
+//! discarded ([`expiry`]), `release.json` while one is handed out ([`release`]): each is a [`decision`]. `removed.json` stands there instead of `reason.json` in an entry on its way out.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{self, Action, AuditError};
 use crate::fsutil::{
-    At, PathError, chain, copy_in_kernel, create_dir_durable, create_new, fsync_dir, read_regular, remove_if_there,
+    At, PathError, copy_in_kernel, create_dir_durable, create_new, fsync_dir, read_regular, remove_if_there,
     write_new_synced,
 };
 use crate::job::JobId;
@@ -25,6 +25,9 @@ pub mod decision;
 pub mod expiry;
 pub mod release;
 pub mod retry;
+
+use decision::Decision;
+use retry::Retry;
 
 /// Version of `reason.json`.
 const REASON_VERSION: u32 = 1;
@@ -80,12 +83,15 @@ pub fn store(dir: &Path, original: &Original<'_>, reason: &Reason) -> Result<Pat
     // Even if the entry was there: a crash may have come between its creation and its fsync.
     fsync_dir(dir)?;
     let complete = entry.join("reason.json");
-    if complete.exists() {
-        // The earlier store may have been cut off just before its last fsync.
-        fsync_dir(&entry)?;
-        let (_, stored) =
-            show(dir, reason.job).map_err(ShowError::into_path_error)?.ok_or_else(gone).at("read", &complete)?;
-        return Ok(stored);
+    match show(dir, reason.job) {
+        Ok(Some((_, stored))) => {
+            // The earlier store may have been cut off just before its last fsync.
+            fsync_dir(&entry)?;
+            return Ok(stored);
+        }
+        Ok(None) => {}
+        Err(ShowError::Damaged(_)) => remove_whatever(&complete)?,
+        Err(error) => return Err(error.into_path_error()),
     }
     match original {
         Original::AsItCame(from) => copy_in(from, &stored, &entry.join("original.tmp"))?,
@@ -93,14 +99,11 @@ pub fn store(dir: &Path, original: &Original<'_>, reason: &Reason) -> Result<Pat
     }
     // An earlier attempt under another configuration may have left the other kind, perhaps in the clear.
     remove_if_there(&entry.join(original_file(!sealed)))?;
+    remove_whatever(&entry.join(REMOVED))?;
     fsync_dir(&entry)?;
     crate::faults::point("original_stored");
     write_whole(&entry, "reason.json", reason)?;
     Ok(stored)
-}
-
-fn gone() -> io::Error {
-    io::Error::from(io::ErrorKind::NotFound)
 }
 
 /// Writes a JSON file of an entry, whole and durable or not at all.
@@ -169,14 +172,11 @@ pub fn jobs(dir: &Path) -> Result<Vec<JobId>, PathError> {
     Ok(jobs)
 }
 
-/// All complete entries, oldest first. One that cannot be read is logged and left out: it must not hide the others.
+/// All complete entries, oldest first.
 pub fn list(dir: &Path) -> Result<Vec<Reason>, PathError> {
     let mut reasons = Vec::new();
     for job in jobs(dir)? {
-        match show(dir, job) {
-            Ok(found) => reasons.extend(found.map(|(reason, _)| reason)),
-            Err(error) => tracing::warn!(%job, error = chain(&error), "unreadable quarantine entry"),
-        }
+        reasons.extend(show(dir, job).map_err(ShowError::into_path_error)?.map(|(reason, _)| reason));
     }
     Ok(reasons)
 }
@@ -230,28 +230,56 @@ pub fn show(dir: &Path, job: JobId) -> Result<Option<(Reason, PathBuf)>, ShowErr
 /// As [`show`]; an entry that has lost its `reason.json` although the audit trail has it quarantined is damaged.
 pub fn find(dir: &Path, trail: &Path, job: JobId) -> Result<Option<(Reason, PathBuf)>, ShowError> {
     let found = show(dir, job)?;
-    if found.is_none() && has_lost_reason(dir, trail, job).map_err(io::Error::other).at("search", trail)? {
-        let lost = Err(io::Error::other("it is lost")).at("read", dir.join(job.to_string()).join("reason.json"));
-        return lost.map_err(ShowError::Damaged);
+    if found.is_some() || !has_lost_reason(dir, trail, job)? {
+        return Ok(found);
     }
-    Ok(found)
+    // It may have become whole while the trail was read.
+    if let Some(found) = show(dir, job)? {
+        return Ok(Some(found));
+    }
+    let lost = Err(io::Error::other("it is lost")).at("read", dir.join(job.to_string()).join("reason.json"));
+    lost.map_err(ShowError::Damaged)
 }
 
 /// Of an entry without `reason.json`: whether it is neither half made nor on its way out.
-fn has_lost_reason(dir: &Path, trail: &Path, job: JobId) -> Result<bool, AuditError> {
-    let has = |name: &str| dir.join(job.to_string()).join(name).exists();
-    let is_whole = (has(original_file(true)) || has(original_file(false))) && !has(REMOVED);
-    Ok(is_whole && audit::is_recorded(trail, 0, Action::FileQuarantined, job)?)
+fn has_lost_reason(dir: &Path, trail: &Path, job: JobId) -> Result<bool, PathError> {
+    let entry = dir.join(job.to_string());
+    let has = |name: &str| {
+        let path = entry.join(name);
+        path.try_exists().at("look for", path)
+    };
+    // In this order: the original of one on its way out goes before its mark.
+    if has(REMOVED)? || !(has(original_file(true))? || has(original_file(false))?) {
+        return Ok(false);
+    }
+    is_quarantined(trail, job).map_err(io::Error::other).at("search", trail)
 }
+
+/// Whether the trail says so, or does not reach back to when it would.
+fn is_quarantined(trail: &Path, job: JobId) -> Result<bool, AuditError> {
+    let claimed_at = job.claim_time();
+    if audit::pruned_until(trail)?.is_some_and(|until| until >= claimed_at) {
+        return Ok(true);
+    }
+    let since = claimed_at.checked_sub(CLOCK_MAY_STEP).unwrap_or(Timestamp::MIN);
+    audit::is_recorded(trail, audit::last_seq_before(trail, since)?, Action::FileQuarantined, job)
+}
+
+/// By which the clock may have been set back.
+const CLOCK_MAY_STEP: SignedDuration = SignedDuration::from_hours(24);
 
 /// What `reason.json` is called in an entry on its way out.
 const REMOVED: &str = "removed.json";
 
-/// What an entry may hold when its `reason.json` has gone.
-const LEFT: [&str; 10] = [
-    "original",
-    "original.age",
-    "original.tmp",
+/// Whether an entry is on its way out.
+fn is_going(dir: &Path, job: JobId) -> bool {
+    dir.join(job.to_string()).join(REMOVED).exists()
+}
+
+/// Originals, and what was to become one; they go before what was decided of them.
+const ORIGINALS: [&str; 3] = ["original", "original.age", "original.tmp"];
+/// What else an entry may hold beside its reason.
+const DECISIONS: [&str; 7] = [
     "reason.json.tmp",
     "retry.json.tmp",
     "retry.json",
@@ -261,33 +289,36 @@ const LEFT: [&str; 10] = [
     "release.json",
 ];
 
-/// Removes an entry, its original first; until it is gone [`REMOVED`] stands there instead of `reason.json`. Doing it again
-/// after a crash completes it.
+/// Removes an entry, its original first. Doing it again after a crash completes it.
 pub fn remove(dir: &Path, job: JobId) -> Result<(), PathError> {
     let entry = dir.join(job.to_string());
     if !entry.exists() {
         return Ok(());
     }
+    if let Ok(Some(retry)) = Retry::decided(dir, job) {
+        retry.clear_away(job)?; // of one that could not be finished
+    }
     let (reason, removed) = (entry.join("reason.json"), entry.join(REMOVED));
     if reason.symlink_metadata().is_ok() {
         fs::rename(&reason, &removed).at("rename to", &removed)?;
-    } else if !removed.exists() {
-        create_new(&removed, 0o600)?;
+        fsync_dir(&entry)?;
     }
+    crate::faults::point("entry_going");
+    ORIGINALS.iter().try_for_each(|name| remove_if_there(&entry.join(name)))?;
     fsync_dir(&entry)?;
-    for name in LEFT {
-        remove_if_there(&entry.join(name))?;
-    }
-    fsync_dir(&entry)?;
-    match remove_if_there(&removed) {
-        // Damaged like this it must not stay for ever.
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            fs::remove_dir_all(&removed).at("remove", &removed)?
-        }
-        is_removed => is_removed?,
-    }
+    crate::faults::point("original_removed");
+    DECISIONS.iter().try_for_each(|name| remove_if_there(&entry.join(name)))?;
+    remove_whatever(&removed)?;
     fs::remove_dir(&entry).at("remove", &entry)?;
     fsync_dir(dir)
+}
+
+/// Of a damaged entry any of the files may be a directory.
+fn remove_whatever(path: &Path) -> Result<(), PathError> {
+    match remove_if_there(path) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => fs::remove_dir_all(path).at("remove", path),
+        other => other,
+    }
 }
 
 /// Size of everything below, unfinished entries included; what goes meanwhile does not count.

@@ -73,25 +73,34 @@ impl Retry {
         Ok(Retry { recorded_after: Some(recorded_after), retried_as, landing_dir: landing.to_owned(), spool_inode })
     }
 
-    /// Moves the copy of a recorded retry into the spool, unless that has been done. The entry is to be removed when whoever
-    /// drives the spool has been told.
-    pub fn place(&self, reason: &Reason) -> Result<(), PathError> {
+    /// Whether the copy of a recorded retry has been moved into the spool.
+    pub fn is_placed(&self, job: JobId) -> Result<bool, PathError> {
         let spool = self.landing_dir.join(SPOOL);
-        let invalid = |why: &'static str| io::Error::new(io::ErrorKind::InvalidData, why);
         if fs::metadata(&spool).at("examine", &spool)?.ino() != self.spool_inode {
             return Err(invalid("it is another directory than when the retry began; mount the landing"))
                 .at("use", spool);
         }
-        let ready = ready_path(&self.landing_dir, reason.job);
-        if !ready.exists() {
+        let ready = ready_path(&self.landing_dir, job);
+        ready.try_exists().map(|is_ready| !is_ready).at("look for", ready)
+    }
+
+    /// Moves the copy of a recorded retry into the spool, unless that has been done. The entry is to be removed when whoever
+    /// drives the spool has been told.
+    pub fn place(&self, reason: &Reason) -> Result<(), PathError> {
+        if self.is_placed(reason.job)? {
             return Ok(());
         }
+        let ready = ready_path(&self.landing_dir, reason.job);
         let below = Path::new(reason.sub_path.as_deref().unwrap_or_default()).join(&reason.original_name);
         if !below.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(invalid("the name in its reason leads out of the spool")).at("place", ready);
         }
         spool::place(&self.landing_dir, self.retried_as, &below, &ready)
     }
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 /// Finishes at a start what a crash cut off: recorded retries and removals. What cannot be finished now is logged and
@@ -116,6 +125,7 @@ fn finish(dir: &Path, trail: &Path, job: JobId) -> Result<(), AuditError> {
         // Its source is still in the spool, or it was on its way out.
         Ok(None) => return Ok(remove(dir, job)?),
         Err(ShowError::Damaged(_)) if Discard::is_decided(dir, job) => return Ok(()), // left to the upkeep
+        Err(ShowError::Damaged(_)) if is_done(dir, trail, job)? => return Ok(remove(dir, job)?),
         Err(error) => return Err(error.into_path_error().into()),
     };
     match Retry::decided(dir, job)? {
@@ -125,6 +135,14 @@ fn finish(dir: &Path, trail: &Path, job: JobId) -> Result<(), AuditError> {
             Ok(remove(dir, job)?)
         }
         Some(retry) => Ok(retry.revoke(dir, job)?),
+    }
+}
+
+/// Whether nothing but the entry's removal is left of its retry.
+fn is_done(dir: &Path, trail: &Path, job: JobId) -> Result<bool, AuditError> {
+    match Retry::decided(dir, job)? {
+        Some(retry) => Ok(retry.is_recorded(trail, job)? && retry.is_placed(job)?),
+        None => Ok(false),
     }
 }
 

@@ -82,11 +82,37 @@ fn converges_from_every_partial_state() {
 
 #[test]
 fn removal_can_be_resumed() {
+    for (original, mark) in [(true, "a file"), (false, "a file"), (true, "a directory"), (true, "none")] {
+        let dir = tempfile::tempdir().unwrap();
+        let reason = reason(false);
+        let entry = dir.path().join(reason.job.to_string());
+        fs::create_dir(&entry).unwrap();
+        fs::write(entry.join("discard.json"), "{}").unwrap();
+        if original {
+            fs::write(entry.join("original"), "abc").unwrap();
+        }
+        match mark {
+            "a file" => fs::write(entry.join(REMOVED), "{").unwrap(),
+            "a directory" => fs::create_dir_all(entry.join(REMOVED).join("more")).unwrap(),
+            _ => {}
+        }
+        remove(dir.path(), reason.job).unwrap();
+        assert!(!entry.exists(), "{original} {mark}");
+    }
+}
+
+#[test]
+fn a_damaged_reason_is_written_anew_from_a_source_that_is_still_there() {
     let dir = tempfile::tempdir().unwrap();
-    let reason = reason(false);
-    let entry = dir.path().join(reason.job.to_string());
-    fs::create_dir(&entry).unwrap();
-    fs::write(entry.join("original"), "abc").unwrap();
-    remove(dir.path(), reason.job).unwrap();
-    assert!(!entry.exists());
+    let (q, from, reason) = (dir.path().join("q"), dir.path().join("from"), reason(false));
+    fs::write(&from, "abc").unwrap();
+    let complete = q.join(reason.job.to_string()).join("reason.json");
+    store(&q, &Original::AsItCame(&from), &reason).unwrap();
+    fs::write(&complete, "{").unwrap();
+    store(&q, &Original::AsItCame(&from), &reason).unwrap();
+    assert_eq!(list(&q).unwrap(), std::slice::from_ref(&reason));
+    fs::remove_file(&complete).unwrap();
+    fs::create_dir_all(complete.join("more")).unwrap();
+    store(&q, &Original::AsItCame(&from), &reason).unwrap();
+    assert_eq!(list(&q).unwrap(), [reason]);
 }

@@ -163,5 +163,7 @@ fn a_copy_that_was_handed_out_before_a_crash_is_durable_before_the_original_goes
     let Some(mut steps) = steps(&sandbox, &release) else { return };
     steps.then("its bytes", &["fsync", &format!("{}>", to.display())]);
     steps.then("its name", &["fsync", &format!("{}>", to.parent().unwrap().display())]);
-    steps.then("the removal", &["unlink", "reason.json"]);
+    steps.then("the entry's end", &["rename", "/removed.json\""]);
+    steps.then("its durability", &["fsync", "state/quarantine/"]);
+    steps.then("the removal", &["unlink", "/original\""]);
 }

@@ -153,8 +153,8 @@ const DAMAGES: [(&str, Damage); 3] = [
     ("lost", |reason| fs::remove_file(reason)),
 ];
 
-fn damage(sandbox: &Sandbox, job: &str, damage: Damage) {
-    damage(&sandbox.site("state/quarantine").join(job).join("reason.json")).unwrap();
+fn damage(sandbox: &Sandbox, job: &str, how: Damage) {
+    how(&sandbox.site("state/quarantine").join(job).join("reason.json")).unwrap();
 }
 
 #[test]
@@ -173,6 +173,7 @@ fn a_discard_of_a_damaged_entry_is_finished_likewise() {
                     let daemon = sandbox.daemon_with(&[("VEILD_QUARANTINE_UPKEEP_MS", "0")]);
                     sandbox.wait_for("the removal", || sandbox.quarantined().is_empty() && !original.exists());
                     daemon.stop();
+                    assert_eq!(sandbox.log_lines("quarantine_discarded"), 1, "{case}");
                 } else {
                     assert!(sandbox.veild(&discard).status.success(), "{case}");
                 }
@@ -204,18 +205,50 @@ fn a_damaged_entry_outlives_a_start() {
 }
 
 #[test]
-fn of_a_damaged_entry_whose_retry_or_release_was_cut_off_a_discard_is_left() {
+fn a_damaged_entry_can_be_discarded_whatever_was_cut_off() {
     for (kind, how) in DAMAGES {
+        for (fault, discarded, sealed) in [("handout_recorded", 1, 0), ("retry_recorded", 1, 0), ("retry_placed", 0, 1)]
+        {
+            let case = format!("after {fault}, reason.json {kind}");
+            let (sandbox, job) = rejected();
+            let out = sandbox.path("out.csv");
+            match fault.starts_with("retry") {
+                true => sandbox.veild_until(fault, &["quarantine", "retry", &job, "--reason", "policy mended"]),
+                false => sandbox.veild_until(
+                    fault,
+                    &["quarantine", "release", &job, "--to", out.to_str().unwrap(), "--reason", "asked for"],
+                ),
+            };
+            damage(&sandbox, &job, how);
+            let output = sandbox.veild(&["quarantine", "discard", &job, "--reason", "a bad disk"]);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{case}: {said}");
+            assert_eq!(said.contains("out.csv"), fault == "handout_recorded", "{case}: {said}");
+            assert_eq!(fs::read_dir(sandbox.site("state/quarantine")).unwrap().count(), 0, "{case}");
+            assert_eq!(recorded(&sandbox, "file.discarded").len(), discarded, "{case}");
+            assert_eq!(fs::read_dir(sandbox.site("landing/.veild")).unwrap().count(), sealed, "{case}");
+            sandbox.run_until_idle();
+            assert_eq!(sandbox.receipts().len(), sealed, "{case}");
+            sandbox.assert_audit_holds();
+        }
+    }
+}
+
+/// Whatever it is that removes it.
+#[test]
+fn a_removal_that_was_cut_off_is_finished_by_a_running_daemon() {
+    for fault in ["entry_going", "original_removed"] {
         let (sandbox, job) = rejected();
         let out = sandbox.path("out.csv");
         let release = ["quarantine", "release", &job, "--to", out.to_str().unwrap(), "--reason", "asked for"];
-        sandbox.veild_until("handout_recorded", &release);
-        damage(&sandbox, &job, how);
-        let discarded = sandbox.veild(&["quarantine", "discard", &job, "--reason", "a bad disk"]);
-        let said = String::from_utf8_lossy(&discarded.stderr).into_owned();
-        assert!(discarded.status.success(), "{kind}: {said}");
-        assert_eq!(fs::read_dir(sandbox.site("state/quarantine")).unwrap().count(), 0, "{kind}");
-        sandbox.assert_audit_holds();
+        sandbox.veild_until(fault, &release);
+        assert!(sandbox.quarantined().is_empty(), "after {fault}");
+        let entry = sandbox.site("state/quarantine").join(&job);
+        let daemon = sandbox.daemon_with(&[("VEILD_QUARANTINE_UPKEEP_MS", "0")]);
+        sandbox.wait_for("the removal", || !entry.exists());
+        daemon.stop();
+        assert_eq!(fs::read_to_string(&out).unwrap(), IBAN, "after {fault}");
+        assert_eq!((recorded(&sandbox, "file.released").len(), recorded(&sandbox, "file.discarded").len()), (1, 0));
     }
 }
 

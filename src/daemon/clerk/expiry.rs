@@ -77,12 +77,14 @@ impl Clerk {
     fn discard(&mut self, dir: &Path, job: JobId) -> Result<Option<String>, ClerkError> {
         let Ok(Some(_lock)) = retry::lock(dir, job) else { return Ok(None) };
         // A command may have been at work on it until now.
-        let entry = match quarantine::show(dir, job) {
+        let entry = match quarantine::find(dir, &self.config.audit.dir, job) {
             Ok(Some((entry, _))) => Some(entry),
             Ok(None) | Err(ShowError::Damaged(_)) if Discard::is_decided(dir, job) => None,
-            Ok(None) => return Ok(None),
+            // On its way out, or half made of what is still in its spool.
+            Ok(None) => return Ok(quarantine::remove(dir, job).map(|()| None)?),
             Err(error) => return Err(error.into_path_error().into()),
         };
+        // Nothing but a discard can become of a damaged one.
         if entry.is_some()
             && let Some(hindrance) = self.unfinished(dir, job)?
         {

@@ -149,13 +149,13 @@ impl Clerk {
         // Where the main output is, all are.
         let settled = if outputs.first().is_some_and(is_main) {
             Settled::sealed(job, outputs)
-        } else if let Some((reason, _)) =
-            quarantine::show(&quarantine_dir(&job.config), job.id()).map_err(ShowError::into_path_error)?
-        {
-            let outcome = SettledOutcome::Quarantined { fault: reason.fault, attempts: reason.attempts };
-            Settled::new(job, outcome)
         } else {
-            return Ok(false);
+            let reason = match quarantine::show(&quarantine_dir(&job.config), job.id()) {
+                Ok(Some((reason, _))) => reason,
+                Ok(None) | Err(ShowError::Damaged(_)) => return Ok(false), // it goes its way again
+                Err(error) => return Err(error.into_path_error().into()),
+            };
+            Settled::new(job, SettledOutcome::Quarantined { fault: reason.fault, attempts: reason.attempts })
         };
         self.unsettled.push(settled);
         Ok(true)

@@ -40,7 +40,7 @@ pub(super) struct Cutter<'a, 'k> {
     /// Where an output leaves out records.
     pub sifter: Option<Sifter<'k>>,
     between: Between,
-    /// For the next block.
+    /// Empty, with room for what the next block will hold.
     found: Found,
     /// Bytes read and not yet handed out.
     buffer: Vec<u8>,
@@ -131,7 +131,7 @@ impl<'a, 'k> Cutter<'a, 'k> {
     fn hand_out(&mut self, end: usize, found: Found) -> Result<Block, Failure> {
         let rest = self.buffer.split_off(end);
         let data = std::mem::replace(&mut self.buffer, rest);
-        self.found = found.alike();
+        self.found = found.emptied();
         let Found { cells, edits, records, rows } = found;
         let mut places = vec![0; cells.len()];
         let mut columns = Vec::new();

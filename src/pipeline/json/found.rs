@@ -60,7 +60,7 @@ impl Found {
     }
 
     /// An empty one with room for as much as was found before.
-    pub(super) fn alike(&self) -> Found {
+    pub(super) fn emptied(&self) -> Found {
         let cells = self.cells.iter().map(|cells| Vec::with_capacity(cells.len())).collect();
         let edits = self.edits.iter().map(|edits| Vec::with_capacity(edits.len())).collect();
         Found { cells, edits, records: Vec::with_capacity(self.records.len()), rows: 0 }

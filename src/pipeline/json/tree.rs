@@ -34,7 +34,8 @@ pub(super) struct Node {
     /// Normalised, as rules spell it.
     path: String,
     pub decisions: Vec<Decision>,
-    pub quick: Option<Quick>,
+    /// What is done with single values, where there is one output and nothing more to it.
+    pub sole: Option<Sole>,
     pub column: Option<u32>,
     /// Masks of other paths or the leak scan look at the values here.
     pub looked_at: bool,
@@ -87,12 +88,12 @@ impl Child {
     }
 }
 
-/// What is done with single values at a path, where that is simple.
+/// What the only output does with single values.
 #[derive(Clone, Copy)]
-pub(super) enum Quick {
-    /// The only output keeps them, and nobody looks at them.
-    Keep,
-    /// The only output masks them, in this column.
+pub(super) enum Sole {
+    /// Keeps them; those who look at them do so in this column.
+    Keep(Option<u32>),
+    /// Masks them in this column.
     Mask(u32),
 }
 
@@ -179,9 +180,9 @@ impl<'k> Tree<'k> {
         self.next_stamp
     }
 
-    /// The child of `parent` whose key is expected next, and the key's length, if that stands at `at`.
+    /// Length of the key of `parent` that is expected next, and its node, if that key stands at `at`.
     #[inline]
-    pub(super) fn expected(
+    pub(super) fn next_child(
         &self,
         parent: NodeId,
         bytes: &[u8],
@@ -200,10 +201,11 @@ impl<'k> Tree<'k> {
     /// The child of `parent` under a key without escapes; `hint` is where the next one is expected.
     pub(super) fn child(&mut self, parent: NodeId, key: &[u8], hint: &mut usize) -> Result<NodeId, Kind> {
         let node = &self.nodes[parent];
-        let place = match &node.by_key {
+        let next = node.children.get(*hint).is_some_and(|child| *child.key == *key).then_some(*hint);
+        let place = next.or_else(|| match &node.by_key {
             Some(places) => places.get(key).copied(),
             None => node.children.iter().position(|child| *child.key == *key),
-        };
+        });
         if let Some(place) = place {
             *hint = place + 1;
             return Ok(node.children[place].id);
@@ -265,10 +267,10 @@ impl<'k> Tree<'k> {
             node.column = Some(column.id);
             self.columns.push(Arc::new(column));
         }
-        node.quick = match &node.decisions[..] {
-            [decision] if decision.wanted == 0 && !node.looked_at => match (decision.scalar, node.column) {
-                (Act::Keep, _) => Some(Quick::Keep),
-                (Act::Mask, Some(column)) => Some(Quick::Mask(column)),
+        node.sole = match &node.decisions[..] {
+            [decision] if decision.wanted == 0 => match (decision.scalar, node.column) {
+                (Act::Keep, column) => Some(Sole::Keep(column)),
+                (Act::Mask, Some(column)) => Some(Sole::Mask(column)),
                 _ => None,
             },
             _ => None,
@@ -366,7 +368,7 @@ impl Node {
             wants: decisions.iter().any(|decision| decision.wanted > 0),
             known: spelled || decisions.iter().any(|decision| decision.knows_key),
             decisions,
-            quick: None,
+            sole: None,
             column: None,
             looked_at: false,
             above: Vec::new(),

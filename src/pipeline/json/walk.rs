@@ -1,6 +1,6 @@
 //! Walks over one record: checks it whole, and notes for every output what to put in place of what.
 //!
-//! Nothing is decoded or copied here except keys that are met for the first time.
+//! Nothing is decoded or copied here except keys that are met for the first time or spelled with escapes.
 
 use super::decision::Act;
 use super::fault::{Broken, Kind, Why};
@@ -8,7 +8,7 @@ use super::found::{CellKind, Edit, Found};
 use super::lex::{Data, Stop, Text, expected, unescape};
 use super::pass::{Met, Pass};
 use super::sift::Record;
-use super::tree::{NodeId, Quick, ROOT, Tree};
+use super::tree::{NodeId, ROOT, Sole, Tree};
 
 /// Most outputs of one reading; they are the bits of a word.
 pub(super) const MAX_OUTPUTS: usize = 64;
@@ -123,21 +123,28 @@ impl Walk<'_, '_, '_> {
     fn scalar(&mut self, id: NodeId, at: usize, cell: Option<(usize, usize, CellKind)>, live: u64) -> u64 {
         let node = &mut self.tree.nodes[id];
         node.is_leaf = true;
-        match (node.quick, cell) {
-            (Some(Quick::Keep), _) | (Some(Quick::Mask(_)), None) => 0,
-            (Some(Quick::Mask(column)), Some(cell)) => {
+        match (node.sole, cell) {
+            (Some(Sole::Keep(None)), _) => {}
+            // Another column's mask sees null as empty, and tells it from no value at all.
+            (Some(Sole::Mask(_)), None) if !node.looked_at => {}
+            (Some(Sole::Keep(Some(column)) | Sole::Mask(column)), None) => {
+                self.found.push(column, (at, at, CellKind::Text));
+            }
+            (Some(Sole::Keep(Some(column))), Some(cell)) => {
+                self.found.push(column, cell);
+            }
+            (Some(Sole::Mask(column)), Some(cell)) => {
                 let index = self.found.push(column, cell);
                 self.found.edits[0].push(Edit::Cell { column, index });
-                0
             }
-            (None, _) => self.scalar_of_all(id, at, cell, live),
+            (None, _) => return self.scalar_by_output(id, at, cell, live),
         }
+        0
     }
 
-    fn scalar_of_all(&mut self, id: NodeId, at: usize, cell: Option<(usize, usize, CellKind)>, live: u64) -> u64 {
+    fn scalar_by_output(&mut self, id: NodeId, at: usize, cell: Option<(usize, usize, CellKind)>, live: u64) -> u64 {
         let mut dropped = 0;
         let node = &self.tree.nodes[id];
-        // Another column's mask sees null as empty, and tells it from no value at all.
         let seen = cell.unwrap_or((at, at, CellKind::Text));
         let mut index = node.column.filter(|_| node.looked_at).map(|column| self.found.push(column, seen));
         for output in bits(live) {
@@ -256,7 +263,7 @@ impl Walk<'_, '_, '_> {
     #[inline]
     fn key(&mut self, id: NodeId, at: usize, hint: &mut usize) -> Result<(Text, NodeId), Stop> {
         let bytes = self.data.bytes;
-        if let Some((length, child)) = self.tree.expected(id, bytes, at + 1, hint) {
+        if let Some((length, child)) = self.tree.next_child(id, bytes, at + 1, hint) {
             return Ok((Text { start: at + 1, end: at + 1 + length, escaped: false }, child));
         }
         let key = self.data.string(at)?;
