@@ -224,6 +224,10 @@ fn literal_rules_are_wanted_in_every_record_and_patterns_somewhere() {
     let deep = policy(&["id=keep", "**.ssn=redact"]);
     assert!(masked("{\"id\":1}\n{\"id\":1,\"ssn\":2}", &deep).contains("REDACTED"));
     assert_eq!(code("{\"id\":1}\n{\"id\":1}", &deep), "missing_column");
+    // One key twice does not stand for two.
+    let both = policy(&["a=redact", "b=redact"]);
+    assert_eq!(code(r#"{"a":"1","A":"2"}"#, &both), "missing_column");
+    assert_eq!(code(r#"{"a":"1","A":"2","b":"3"}"#, &both), "duplicate_key");
 }
 
 #[test]

@@ -65,6 +65,8 @@ pub(super) struct Node {
     element: Option<NodeId>,
     /// Some output wants values below.
     pub wants: bool,
+    /// Rules call several keys below by one name.
+    pub has_twins: bool,
 }
 
 struct Child {
@@ -254,7 +256,12 @@ impl<'k> Tree<'k> {
         let above: Vec<Above> = above.map(|(above, decision)| above.and(decision.container)).collect();
         let kept = bits_of(above.iter().map(|above| *above == Above::Kept));
         let node = Node { above, kept, ..Node::new(parent, key.map(str::to_owned), path, decisions, spelled) };
-        self.nodes[parent].known_children += u32::from(node.known);
+        let is_wanted = node.decisions.iter().any(|decision| decision.fulfils > 0);
+        let parent = &self.nodes[parent];
+        let has_twin = is_wanted && parent.children.iter().any(|child| self.nodes[child.id].path == node.path);
+        let parent = &mut self.nodes[node.parent];
+        parent.has_twins |= has_twin;
+        parent.known_children += u32::from(node.known);
         Ok(self.add(node))
     }
 
@@ -365,6 +372,7 @@ impl Node {
             parent,
             key,
             path,
+            has_twins: false,
             wants: decisions.iter().any(|decision| decision.wanted > 0),
             known: spelled || decisions.iter().any(|decision| decision.knows_key),
             decisions,

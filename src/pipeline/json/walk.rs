@@ -344,7 +344,8 @@ impl Walk<'_, '_, '_> {
             return;
         }
         let wanted: u32 = bits(live).map(|output| self.tree.nodes[id].decisions[output].wanted).sum();
-        if fulfilled == wanted {
+        // One of two keys of a name may stand for another that is missing.
+        if fulfilled == wanted && !self.tree.nodes[id].has_twins {
             return;
         }
         for output in bits(live) {

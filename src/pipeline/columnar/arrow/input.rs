@@ -15,7 +15,7 @@ use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::of_file;
 use crate::pipeline::source::retry;
 use crate::pipeline::window::{From, Window};
-use crate::pipeline::{Failure, Format};
+use crate::pipeline::{Failure, Fault, Format};
 
 enum Reader {
     File(Box<FileReader<BufReader<From>>>),
@@ -75,10 +75,24 @@ impl Input {
         self.batches += 1;
         let next = next.transpose();
         let next = next.map_err(|_| blame(&self.window, &format!("batch {} of the {name} file", self.batches)))?;
-        if let Some(batch) = &next {
-            self.expansion.add(places(batch))?;
+        match &next {
+            Some(batch) => self.expansion.add(places(batch))?,
+            None => self.ensure_ended()?,
         }
         Ok(next)
+    }
+
+    /// The reader stops at a stream's end, whatever follows: another stream's rows would be lost.
+    fn ensure_ended(&self) -> Result<(), Failure> {
+        let Reader::Stream(reader) = &self.reader else { return Ok(()) };
+        let buffered = reader.get_ref();
+        let end = buffered.get_ref().position() - buffered.buffer().len() as u64;
+        if end == self.window.size() {
+            return Ok(());
+        }
+        let what = format!("the Arrow IPC stream goes on behind its end mark, at byte offset {end}");
+        let advice = "Have each stream sent as a file of its own, or all batches in one stream.";
+        Err(Failure::Reject(Fault { byte_offset: Some(end), ..of_file("malformed_file", &what, advice) }))
     }
 
     pub(super) fn position(&self) -> u64 {

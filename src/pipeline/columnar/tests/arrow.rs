@@ -239,6 +239,19 @@ fn damaged_files_are_refused() {
 }
 
 #[test]
+fn what_stands_behind_a_stream_s_end_is_not_lost() {
+    let one = stream(&[people(10)], None);
+    for more in [&one[..], b"junk", &[0]] {
+        let fault = fault(&[&one, more].concat(), &Reading::default(), &policy(&KEEP_ALL));
+        assert_eq!((fault.code.as_str(), fault.byte_offset), ("malformed_file", Some(one.len() as u64)));
+        assert!(fault.sentence.contains("goes on behind its end mark"), "{}", fault.sentence);
+    }
+    // The mark itself may be missing.
+    let (output, report) = run(&one[..one.len() - 8], &Reading::default(), &policy(&KEEP_ALL), Compress::Same).unwrap();
+    assert_eq!((read(&output), report.rows_in), (vec![people(10)], 10));
+}
+
+#[test]
 fn one_value_of_a_dictionary_a_million_times_is_bounded() {
     let values = StringArray::from(vec!["x".repeat(5000)]);
     let keys = arrow_array::Int32Array::from(vec![0; 1_000_000]);
