@@ -1,5 +1,7 @@
 //! Quarantined originals that were kept long enough, and a quarantine that holds too much.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::sandbox::Sandbox;
@@ -36,6 +38,28 @@ fn what_nobody_asked_for_goes_after_keep_and_once_whatever_kills_it() {
         assert_eq!(records[0]["file"]["name"], "ragged.csv");
         assert!(records[0]["veild"]["reason"].as_str().unwrap().contains("keep"));
         assert!(sandbox.log_lines("quarantine_discarded") >= 1);
+        sandbox.assert_audit_holds();
+    }
+}
+
+#[test]
+fn a_damaged_entry_outlives_keep_with_one_alert() {
+    for how in ["cut off", "lost"] {
+        let sandbox = keeping("keep = \"1s\"");
+        sandbox.drop_file("ragged.csv", RAGGED);
+        sandbox.run_until_idle();
+        let job = sandbox.quarantined()[0]["job"].as_str().unwrap().to_owned();
+        let entry = sandbox.site("state/quarantine").join(&job);
+        match how {
+            "lost" => fs::remove_file(entry.join("reason.json")).unwrap(),
+            _ => fs::write(entry.join("reason.json"), "{").unwrap(),
+        }
+        let alerts = || sandbox.audit().iter().filter(|it| it["event"]["action"] == "alert.raised").count();
+        let daemon = sandbox.daemon_with(&[QUICK]);
+        sandbox.wait_for("the alert", || alerts() == 1);
+        daemon.stop();
+        assert_eq!(alerts(), 1, "{how}");
+        assert_eq!(fs::read_to_string(entry.join("original")).unwrap(), RAGGED, "{how}");
         sandbox.assert_audit_holds();
     }
 }

@@ -1,6 +1,6 @@
 //! The loop and what it owns: candidates, jobs, workers, timers.
 //!
-//! Here are its start and time, in [`ending`] its end; [`sweeps`] has how files come to notice,
+//! Here are its start and time, in [`ending`] its end; [`watching`] and [`sweeps`] have how files come to notice,
 //! [`arrivals`] the way from a hint to a claim, [`jobs`] that from a claim to
 //! a verdict.
 
@@ -45,14 +45,16 @@ mod status;
 mod sweeps;
 mod tally;
 mod throttle;
+mod watching;
 
 use arrivals::Look;
 use deferred::Deferred;
 use readers::GroupAlert;
 use reload::{Rejected, Reload};
-use sweeps::{Sweep, Watching};
+use sweeps::Sweep;
 use tally::Tally;
 use throttle::Throttle;
+use watching::Watching;
 
 /// Most claimed files in flight; the rest waits in its landing.
 const MAX_JOBS: usize = 1024;

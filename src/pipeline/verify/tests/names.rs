@@ -1,5 +1,7 @@
 //! Names of columns and keys that are values, and names that look like some.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::mask::Test;
 use crate::pipeline::{DigestKind, Input, Output, OutputFormat, Sink, Writing, process};
