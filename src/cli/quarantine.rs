@@ -8,7 +8,6 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::Problems;
 use super::hand_out::{hand_out, incoming, make_durable};
 use super::identity::Key;
 use crate::audit::{self, Action, Outcome, Record};
@@ -23,6 +22,10 @@ use crate::quarantine::release::{self, Release};
 use crate::quarantine::retry::Retry;
 use crate::quarantine::{self, Reason, ShowError};
 use crate::seal::Identities;
+
+mod shown;
+
+use shown::{list, show};
 
 #[derive(clap::Subcommand)]
 pub enum Arguments {
@@ -260,80 +263,6 @@ fn ensure_unreleased(config: &Config, job: JobId) -> anyhow::Result<()> {
         "a release of job {job} to {} was cut off; finish it with `quarantine release` to the same path",
         printable_path(&begun.to)
     )
-}
-
-/// What lies there under a job.
-#[derive(serde::Serialize)]
-#[serde(untagged)]
-enum Entry {
-    Whole(Box<Reason>),
-    Damaged { job: JobId, damaged: String },
-}
-
-impl Entry {
-    fn line(&self) -> String {
-        match self {
-            Entry::Whole(entry) => {
-                let Reason { job, landing, original_name, fault, .. } = &**entry;
-                printable_text(&format!("{job}  {landing}  {original_name}  {}: {}", fault.code, fault.sentence))
-            }
-            Entry::Damaged { job, damaged } => {
-                printable_text(&format!("{job}  (damaged: {damaged}; `veild quarantine discard {job}` destroys it)"))
-            }
-        }
-    }
-}
-
-fn list(config: &Config, json: bool) -> anyhow::Result<()> {
-    let dir = quarantine_dir(config);
-    let (mut entries, mut unreadable) = (Vec::new(), 0);
-    for job in quarantine::jobs(&dir)? {
-        match quarantine::find(&dir, &config.audit.dir, job) {
-            Ok(found) => entries.extend(found.map(|(reason, _)| Entry::Whole(Box::new(reason)))),
-            Err(error) => {
-                unreadable += 1;
-                let damaged = fsutil::chain(&error);
-                match error {
-                    ShowError::Damaged(_) => entries.push(Entry::Damaged { job, damaged }),
-                    ShowError::Unreadable(_) => eprintln!("{job}: {damaged}"),
-                }
-            }
-        }
-    }
-    if json {
-        super::print_json(&entries)?;
-    } else if entries.is_empty() && unreadable == 0 {
-        eprintln!("nothing is in quarantine");
-    } else {
-        entries.iter().for_each(|entry| println!("{}", entry.line()));
-    }
-    match unreadable {
-        0 => Ok(()),
-        count => Err(Problems(format!("{} cannot be read", super::plural(count, "entry", "entries"))).into()),
-    }
-}
-
-fn show(config: &Config, job: JobId, reason: Option<&str>, json: bool) -> anyhow::Result<()> {
-    let (entry, original) = find(config, job)?;
-    let record = Record::new(Timestamp::now(), Action::FileShown, Outcome::Success)
-        .field("user", super::user())
-        .file(entry.original_name.as_str())
-        .veild("job", json!(entry.job))
-        .veild("landing", json!(entry.landing))
-        .veild("reason", json!(reason));
-    super::record(config, record)?;
-    if json {
-        return super::print_json(&entry);
-    }
-    let Reason { original_name, bytes, landing, fault, sealed, .. } = &entry;
-    let lines = [
-        format!("file       {original_name} ({bytes} bytes), landing {landing}"),
-        format!("rejected   {}: {}", fault.code, fault.sentence),
-        format!("next       {}", fault.advice),
-        format!("original   {}{}", printable_path(&original), if *sealed { " (sealed)" } else { "" }),
-    ];
-    lines.iter().for_each(|line| println!("{}", printable_text(line)));
-    Ok(())
 }
 
 /// Puts a copy at a path that nothing stands at, durable.
