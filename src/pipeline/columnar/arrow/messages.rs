@@ -74,11 +74,14 @@ impl Messages {
         for block in blocks {
             // Message and body stand where the footer says: the reader does not look at what the message says before it.
             let (at, length) = (u64::try_from(block.offset()).ok()?, u64::try_from(block.metaDataLength()).ok()?);
+            let body = at.checked_add(length)?;
+            // The reader makes room for a body before it reads it.
+            body.checked_add(u64::try_from(block.bodyLength()).ok()?).filter(|end| *end <= window.size())?;
             let mut head = Vec::new();
             window.from(at).take(length.min(LONGEST_HEAD as u64 + 1)).read_to_end(&mut head).ok()?;
             let head =
                 head.strip_prefix(&CONTINUATION).unwrap_or(&head).get(4..).filter(|it| it.len() <= LONGEST_HEAD)?;
-            self.add(root_as_message(head).ok()?, at.checked_add(length)?, window);
+            self.add(root_as_message(head).ok()?, body, window);
         }
         Some(())
     }
