@@ -72,17 +72,27 @@ impl Outlet {
     /// Opens an output for the text of a source: written as that is, or for a conversion in UTF-8.
     pub(super) fn open(output: Outgoing, source: &Source<'_>, format: Format, sum: Sum) -> Result<Outlet, Failure> {
         let script = if output.writing.format.converts(format) { Script::plain() } else { source.script() };
-        Outlet::open_as(output, source.compression(), script, sum)
+        Outlet::open_as(output, (format, source.compression()), script, sum)
     }
 
-    /// Opens an output for bytes that are not written in a file's encoding, compressed as asked for.
-    pub(super) fn open_binary(output: Outgoing, input: Option<Compression>, sum: Sum) -> Result<Outlet, Failure> {
+    /// Opens an output for bytes that are not written in a file's encoding, made from an input of that format and
+    /// compression.
+    pub(super) fn open_binary(
+        output: Outgoing,
+        input: (Format, Option<Compression>),
+        sum: Sum,
+    ) -> Result<Outlet, Failure> {
         Outlet::open_as(output, input, Script::plain(), sum)
     }
 
-    fn open_as(output: Outgoing, input: Option<Compression>, script: Script, sum: Sum) -> Result<Outlet, Failure> {
+    fn open_as(
+        output: Outgoing,
+        (format, compression): (Format, Option<Compression>),
+        script: Script,
+        sum: Sum,
+    ) -> Result<Outlet, Failure> {
         let Outgoing { writing, sink, expansion, .. } = output;
-        let compression = writing.compression(input);
+        let compression = writing.compression(format, compression);
         Ok(Outlet { drain: Drain::open(sink, compression, script)?, compression, writing, expansion, sum })
     }
 

@@ -18,6 +18,8 @@ pub(super) const DELIMITED: [&str; 6] = ["csv", "tsv", "psv", "tab", "txt", "dat
 /// Extensions of other data; a conversion puts its own in their place.
 const OTHER_DATA: [&str; 8] = ["json", "ndjson", "jsonl", "geojson", "parquet", "arrow", "arrows", "feather"];
 const ARCHIVES: [&str; 4] = ["zip", "tar", "tgz", "tzst"];
+/// Extensions of formats that compress within.
+const COMPRESSED_WITHIN: [&str; 5] = ["parquet", "arrow", "arrows", "feather", "zip"];
 
 /// What is known about an input before its first byte is read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -119,6 +121,11 @@ impl Format {
     /// Whether it holds files of other formats.
     pub(super) fn is_archive(self) -> bool {
         matches!(self, Format::Zip | Format::Tar)
+    }
+
+    /// Whether it compresses what it holds, so that nothing is compressed around it; readers would not take it.
+    fn compresses_within(self) -> bool {
+        matches!(self, Format::Parquet | Format::Arrow | Format::Zip)
     }
 
     /// The name with a compression's suffix, as receipts give it: `csv.gz`.
@@ -233,7 +240,7 @@ impl OutputFormat {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writing {
     pub format: OutputFormat,
-    /// Within Parquet the compression of its columns, elsewhere that of the whole.
+    /// That of the whole, but for formats that compress within: what becomes Parquet gets it in its columns.
     pub compress: Compress,
     /// A spreadsheet becomes a zip archive of its sheets.
     pub each_sheet: bool,
@@ -246,12 +253,9 @@ impl From<Compress> for Writing {
 }
 
 impl Writing {
-    /// The compression around an output.
-    pub(super) fn compression(self, input: Option<Compression>) -> Option<Compression> {
-        match self.format {
-            OutputFormat::Parquet => None,
-            _ => self.compress.of(input),
-        }
+    /// The compression around what becomes of an input of that format.
+    pub(super) fn compression(self, format: Format, input: Option<Compression>) -> Option<Compression> {
+        if self.format.of(format).compresses_within() { None } else { self.compress.of(input) }
     }
 
     /// The output's name for an input's: what is chosen shows in the extension, a spreadsheet becomes delimited text, and
@@ -267,10 +271,14 @@ impl Writing {
             Some((wanted, _)) => Some(wanted),
             None => is(&SPREADSHEETS).then_some(".csv"),
         };
-        let suffix = match (self.compress, self.format) {
-            (_, OutputFormat::Parquet) if !is(&ARCHIVES) && wanted != Some(".zip") => b"",
-            (Compress::Same, _) => suffix,
-            (compress, _) => compress.of(None).map_or("", Compression::suffix).as_bytes(),
+        let compresses_within = match wanted {
+            Some(wanted) => COMPRESSED_WITHIN.contains(&&wanted[1..]),
+            None => is(&COMPRESSED_WITHIN),
+        };
+        let suffix = match self.compress {
+            _ if compresses_within => b"",
+            Compress::Same => suffix,
+            compress => compress.of(None).map_or("", Compression::suffix).as_bytes(),
         };
         let is_data = is(&DELIMITED) || is(&OTHER_DATA) || is(&SPREADSHEETS);
         let stem = if wanted.is_some() && is_data { base } else { stem };
@@ -341,53 +349,4 @@ pub fn extension(name: &OsStr) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn extensions_are_those_of_the_format() {
-        for (name, expected) in [
-            ("people.CSV", Some("csv")),
-            ("people.csv.gz", Some("csv")),
-            ("a.b.json.zst", Some("json")),
-            ("people.gz", None),
-            (".csv", None),
-            ("people", None),
-        ] {
-            assert_eq!(extension(OsStr::new(name)).as_deref(), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn what_is_chosen_shows_in_the_name() {
-        use OutputFormat::{Csv, Ndjson, Parquet, Same};
-        for (format, compress, name, expected) in [
-            (Same, Compress::Same, "a.csv.GZ", "a.csv.GZ"),
-            (Same, Compress::Same, "a.csv.gz", "a.csv.gz"),
-            (Same, Compress::None, "a.csv.GZ", "a.csv"),
-            (Same, Compress::Zstd, "a.csv.gz", "a.csv.zst"),
-            (Same, Compress::Gzip, "a.csv", "a.csv.gz"),
-            (Same, Compress::None, ".gz", ".gz"),
-            (Same, Compress::Same, "a.b.XLSX", "a.b.csv"),
-            (Same, Compress::Gzip, "a.ods", "a.csv.gz"),
-            (Ndjson, Compress::Same, "a.csv.gz", "a.ndjson.gz"),
-            (Ndjson, Compress::Zstd, "a.jsonl", "a.jsonl.zst"),
-            (Parquet, Compress::Same, "a.csv.gz", "a.parquet"),
-            (Parquet, Compress::Zstd, "a.b", "a.b.parquet"),
-            (Parquet, Compress::Same, "a.xlsx", "a.parquet"),
-            (Parquet, Compress::Same, "people", "people.parquet"),
-            (Csv, Compress::Same, "a.TSV", "a.TSV"),
-            (Csv, Compress::Same, "a.parquet", "a.csv"),
-            (Csv, Compress::Same, ".json", ".json.csv"),
-            (Parquet, Compress::Same, "a.tar.gz", "a.tar.gz"),
-            (Parquet, Compress::None, "a.tar.gz", "a.tar"),
-        ] {
-            let writing = Writing { format, compress, ..Writing::default() };
-            assert_eq!(&*writing.name_of_output(OsStr::new(name)), OsStr::new(expected), "{name}");
-        }
-        let apart = Writing { format: Parquet, each_sheet: true, ..Writing::default() };
-        for (name, expected) in [("a.b.XLSX", "a.b.zip"), ("a.csv", "a.parquet")] {
-            assert_eq!(&*apart.name_of_output(OsStr::new(name)), OsStr::new(expected), "{name}");
-        }
-    }
-}
+mod tests;

@@ -17,7 +17,8 @@ pub fn formats(_: &mut SchemaGenerator) -> Schema {
 pub struct Output {
     /// What the masked data is converted to; a spreadsheet is delimited text then.
     pub format: Option<Spanned<OutputFormat>>,
-    /// Compression of the output; of Parquet that of its columns.
+    /// Compression of the output; Parquet, Arrow and zip stay compressed within as they came, and what is converted to
+    /// Parquet gets it in its columns.
     #[serde(default)]
     pub compress: Compress,
 }

@@ -104,7 +104,7 @@ pub(super) fn process(
     for output in outputs {
         // Its members are what is looked at.
         let around = Outgoing { writing: output.writing.compress.into(), ..output };
-        let tap = Tap::new(Outlet::open_binary(around, kind.compression, Sum::off())?);
+        let tap = Tap::new(Outlet::open_binary(around, (kind.made(), kind.compression), Sum::off())?);
         mishaps.push(tap.mishap.clone());
         packers.push(Packer::new(kind.made(), tap));
     }

@@ -99,7 +99,7 @@ pub(super) fn process(
     let sieves = outputs.iter().map(|output| output.sieve.clone()).collect();
     let taps = outputs.into_iter().map(|output| {
         let sum = Sum::new(&output.policy);
-        Outlet::open_binary(output, None, sum).map(Tap::new)
+        Outlet::open_binary(output, (format, None), sum).map(Tap::new)
     });
     let taps = taps.collect::<Result<Vec<_>, _>>()?;
     let converts = taps.iter().any(|tap| tap.outlet.conversion(format).is_some());

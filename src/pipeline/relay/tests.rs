@@ -9,7 +9,7 @@ use crate::pipeline::expansion::Expansion;
 use crate::pipeline::reading::Limits;
 use crate::pipeline::tests::{Shared, policy};
 use crate::pipeline::verify::Sum;
-use crate::pipeline::{Outgoing, Sink, Writing};
+use crate::pipeline::{Format, Outgoing, Sink, Writing};
 
 /// As long as anything may take on a machine that is busy with other things.
 const LONG: Duration = Duration::from_secs(60);
@@ -18,7 +18,7 @@ fn outlet(to: impl Write + Send + 'static) -> Outlet {
     let sink = Sink::Plain(Box::new(to));
     let expansion = Arc::new(Expansion::of(0, Limits::default()));
     let output = Outgoing { policy: policy(&[]), writing: Writing::default(), sink, expansion, sieve: None };
-    Outlet::open_binary(output, None, Sum::off()).unwrap()
+    Outlet::open_binary(output, (Format::Csv, None), Sum::off()).unwrap()
 }
 
 /// The numbers below `count`, each once.
