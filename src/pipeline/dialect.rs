@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::normalise;
+
 /// How delimited text is to be read; what is absent is found out from the header record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialect {
@@ -76,6 +78,13 @@ impl Dialect {
         }
         if !self.widths.is_empty() && !self.columns.is_empty() && self.widths.len() != self.columns.len() {
             return Err("each column needs a width");
+        }
+        let names: Vec<String> = self.columns.iter().map(|name| normalise(name)).collect();
+        if names.iter().any(String::is_empty) {
+            return Err("each of `columns` needs a name");
+        }
+        if names.iter().enumerate().any(|(index, name)| names[..index].contains(name)) {
+            return Err("`columns` has a name twice; case and spaces do not tell names apart");
         }
         Ok(())
     }

@@ -47,9 +47,14 @@ pub(super) fn comment_row(row: u64) -> Fault {
 pub(super) fn place(row: u64, column: Option<&str>, offset: u64) -> String {
     let record = if row == 0 { "the header record".to_owned() } else { format!("row {row}") };
     match column {
-        Some(column) => format!("{record}, {column}, byte offset {offset}"),
+        Some(column) => format!("{record}, {}, byte offset {offset}", quoted(column)),
         None => format!("{record}, byte offset {offset}"),
     }
+}
+
+/// A column as sentences tell it, by its name or as `column N`.
+pub(super) fn quoted(column: &str) -> String {
+    if column.starts_with("column ") { column.to_owned() } else { format!("column {column:?}") }
 }
 
 /// A fault of ours, not of the file.

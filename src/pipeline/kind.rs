@@ -82,6 +82,11 @@ pub(super) fn refuse_misnamed(reading: &Reading) -> Result<(), Fault> {
     Err(of_file("unrecognised_format", what, "Have it saved again as .xlsx or .ods, or sent under its right name."))
 }
 
+/// The fault of what is compressed within a compression: no layer behind the first is looked into.
+pub(super) fn compressed_twice() -> Fault {
+    of_file("unrecognised_format", "the file was compressed twice", "Have it sent compressed once, or as it is.")
+}
+
 /// The fault of a columnar file within a compression: it must be read at any place.
 pub(super) fn compressed_columnar(format: Format) -> Fault {
     of_file(
@@ -148,8 +153,8 @@ fn known(head: &[u8]) -> Option<&'static str> {
         (b"ORC\n\x0b", "an ORC file"),
         (b"ORC\x03", "an ORC file"),
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
-        (b"age-encryption.org/v1\n", "a file that is already sealed with age"),
-        (b"-----BEGIN AGE ENCRYPTED FILE-----", "a file that is already sealed with age"),
+        (b"age-encryption.org/v1\n", "already sealed with age"),
+        (b"-----BEGIN AGE ENCRYPTED FILE-----", "already sealed with age"),
         (b"-----BEGIN PGP MESSAGE-----", "an OpenPGP message"),
         (b"-----BEGIN OPENSSH PRIVATE KEY-----", "a private key"),
         (b"\x04\x22\x4d\x18", "an lz4 stream"),

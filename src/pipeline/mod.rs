@@ -300,6 +300,9 @@ fn recognised<'a, T>(
     if let (Some(format), true) = (columnar::format_of(head), source.compression().is_some()) {
         return Err(Failure::Reject(kind::compressed_columnar(format)));
     }
+    if source.compression().is_some() && source::compression(head).is_some() {
+        return Err(Failure::Reject(kind::compressed_twice()));
+    }
     kind::refuse_foreign(head, reading).map_err(Failure::Reject)?;
     let script = reading.script(source.head().0);
     source.read_as(script.clone());

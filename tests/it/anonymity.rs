@@ -189,7 +189,7 @@ fn what_cannot_be_asked_for_is_refused_with_its_place() {
     // A value that the hierarchy lacks is told by its row.
     let text = policy.replacen("prefixes = [4, 3, 1]", &hierarchy("10115;1*\n10117;1*\n"), 1);
     let said = sandbox.masked(&text, "a.csv", &table(40, 7)).unwrap_err();
-    assert!(said.contains("a value that the hierarchy lists expected in row 3, zip"), "{said}");
+    assert!(said.contains("a value that the hierarchy lists expected in row 3, column \"zip\""), "{said}");
 }
 
 /// The census table: beside the checkout, or where `VEILD_ADULT` says.

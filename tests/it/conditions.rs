@@ -49,7 +49,7 @@ fn rows_get_the_masks_of_their_own_condition() {
     );
     assert_eq!(sandbox.masked(POLICY, "a.ndjson", records).unwrap(), expected);
     let said = sandbox.masked(POLICY, "b.csv", "tax_id,who.country,income,note\n1,DE,1,\n1,DE,much,\n").unwrap_err();
-    assert!(said.contains("a decimal number expected in row 2, income"), "{said}");
+    assert!(said.contains("a decimal number expected in row 2, column \"income\""), "{said}");
 }
 
 #[test]

@@ -97,7 +97,10 @@ fn a_date_without_its_subject_is_refused_by_its_place() {
         said
     };
     let said = refused(POLICY, "patient,born,seen,note\np1,1980-01-01,,x\n,,,x\n,1980-01-01,,x\n");
-    assert!(said.contains("a date as YYYY-MM-DD, with its subject beside it, expected in row 3, born"), "{said}");
+    assert!(
+        said.contains("a date as YYYY-MM-DD, with its subject beside it, expected in row 3, column \"born\""),
+        "{said}"
+    );
     let said = refused(&format!("missing = \"ignore\"\n{POLICY}"), "born,note\n1980-01-01,x\n");
     assert!(said.contains("the file has no column \"patient\", without which policy \"policy\" cannot mask"), "{said}");
     let unnamed = POLICY.replace("  { name = \"patient\", mask = \"drop\" },\n", "");

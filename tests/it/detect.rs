@@ -274,7 +274,7 @@ fn a_broken_file_is_refused_like_anywhere_else() {
     fs::write(&file, "a,b\n1,2\n3\n").unwrap();
     let output = sandbox.veild(&["detect", file.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("1 fields found where the header has 2") && said.contains("row 2"), "{said}");
+    assert!(said.contains("1 field found where the header has 2") && said.contains("row 2"), "{said}");
 }
 
 #[test]

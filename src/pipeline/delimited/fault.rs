@@ -65,7 +65,10 @@ impl Broken {
             ),
             Kind::Ragged { expected, found } => (
                 "ragged_row",
-                format!("{found} fields found where the header has {expected}, in {place}"),
+                format!(
+                    "{found} {} found where the header has {expected}, in {place}",
+                    if found == 1 { "field" } else { "fields" }
+                ),
                 "Have the sender quote fields that contain the delimiter or line breaks, and remove empty lines.",
             ),
             Kind::Width { expected, found } => (

@@ -119,7 +119,10 @@ pub(super) fn process(
     let planner = |names: &[&str]| {
         let mut all = Vec::with_capacity(policies.len());
         for (policy, sieve) in policies.iter().zip(&sieves) {
-            let named = |fault| if policies.len() > 1 { of_policy(fault, &policy.name) } else { fault };
+            let named = |fault| {
+                let fault = of_dialect(fault, &reading.dialect);
+                if policies.len() > 1 { of_policy(fault, &policy.name) } else { fault }
+            };
             let plan = policy.plan(names).map_err(named)?;
             let has_header = reading.dialect.columns.is_empty();
             let unspelled = if has_header { unspelled(&plan, names) } else { Vec::new() };
@@ -144,6 +147,20 @@ pub(super) fn process(
         rows_in: ran.rows,
         outputs: outputs.collect::<Result<Vec<_>, _>>()?,
     })
+}
+
+/// What no rule knows as a name may be none, since the first record is something else than a header.
+fn of_dialect(fault: Fault, dialect: &Dialect) -> Fault {
+    let is_named = fault.column.as_deref().is_none_or(|column| !column.starts_with("column "));
+    if is_named || !dialect.columns.is_empty() {
+        return fault;
+    }
+    let advice = format!(
+        "{}; if it has none by design, begins with a preamble or has another quote, set `delimited.columns`, \
+         `delimited.preamble` or `delimited.quote`",
+        fault.advice
+    );
+    Fault { advice, ..fault }
 }
 
 /// With several outputs it matters whose policy refuses a header.

@@ -226,7 +226,7 @@ impl<'a, 'k> Cutter<'a, 'k> {
                 Ok(Some(end))
             }
             (Between::Comma, _) => syntax(self, "a comma or the end of the array"),
-            (Between::Done, _) => syntax(self, "nothing behind the array"),
+            (Between::Done, _) => syntax(self, "the end of the file behind the array"),
             (_, b'"' | b'[' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => fail(self, Kind::NotAnObject, at),
             _ => syntax(self, "an object"),
         }

@@ -124,7 +124,7 @@ impl Why {
             ),
             Why::Missing(_) => (
                 "missing_column",
-                format!("the record has no value for the rule {missing:?} of policy {policy:?}"),
+                format!("{} has no value for the rule {missing:?} of policy {policy:?}", holder(path)),
                 "Ask the sender for it, or set `missing = \"ignore\"` where records may lack it.",
             ),
             Why::SameRule => (
@@ -143,4 +143,9 @@ impl Why {
             advice: advice.to_owned(),
         }
     }
+}
+
+/// What lacks something, by its path.
+fn holder(path: &str) -> String {
+    if path.is_empty() { "the record".to_owned() } else { format!("what stands at {path}") }
 }

@@ -208,6 +208,7 @@ fn literal_rules_are_wanted_in_every_record_and_patterns_somewhere() {
         (r#"{"id":1,"user":null,"p":[]}"#, "user.mail"),
         (r#"{"id":1,"p":[]}"#, "user.mail"),
         (r#"{"id":1,"user":{"mail":1},"p":[{"n":1},{}]}"#, "p[*].n"),
+        (r#"{"id":1,"user":{"mail":1},"p":null}"#, "p[*].n"),
         (r#"{"id":1,"user":{"mail":1},"p":{"n":1}}"#, "p[*].n"),
         (r#"{"id":1,"user":[{"mail":1}],"p":[]}"#, "user.mail"),
         ("{}", "id"),
@@ -215,12 +216,21 @@ fn literal_rules_are_wanted_in_every_record_and_patterns_somewhere() {
         let fault = fault(format!("{good}\n{bad}").as_bytes(), &Reading::default(), &rules);
         assert_eq!((fault.code.as_str(), fault.row), ("missing_column", Some(2)), "{bad}: {fault:?}");
         assert!(fault.sentence.contains(&format!("{missing:?}")), "{bad}: {fault:?}");
+        let lacks = if missing == "p[*].n" || bad.contains("\"user\":") && missing != "id" {
+            "what stands at "
+        } else {
+            "the record "
+        };
+        assert!(fault.sentence.starts_with(lacks), "{bad}: {fault:?}");
         let ignore = with(&["id=keep", "user.mail=redact", "p[*].n=redact"], |it| {
             it.missing = OnMissing::Ignore;
             it.unlisted = OnUnlisted::Drop;
         });
         run(bad.as_bytes(), &Reading::default(), &ignore, Compress::Same).unwrap();
     }
+    let loose = with(&["c[*].p=redact"], |it| it.unlisted = OnUnlisted::Keep);
+    let lacking = fault(br#"{"c":[{"p":"A"},7]}"#, &Reading::default(), &loose).sentence;
+    assert!(lacking.starts_with("what stands at c[*] has no value for the rule \"c[*].p\""), "{lacking}");
     let deep = policy(&["id=keep", "**.ssn=redact"]);
     assert!(masked("{\"id\":1}\n{\"id\":1,\"ssn\":2}", &deep).contains("REDACTED"));
     assert_eq!(code("{\"id\":1}\n{\"id\":1}", &deep), "missing_column");

@@ -1,13 +1,17 @@
 //! gzip and zstd around delimited text.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_ipc::writer::StreamWriter;
 use flate2::GzBuilder;
 use flate2::read::MultiGzDecoder;
+use parquet::arrow::ArrowWriter;
 use sha2::{Digest, Sha256};
 
 use super::{fault, policy, run};
-use crate::pipeline::{Compress, Failure, Limits, Reading};
+use crate::pipeline::{Compress, Failure, Limits, MemberRule, Reading};
 
 const PLAIN: &[u8] = b"id,ssn\n1,123-45-6789\n2,987-65-4321\n";
 const MASKED: &[u8] = b"id,ssn\n1,***-**-6789\n2,***-**-4321\n";
@@ -57,6 +61,40 @@ fn zstd_frames_and_the_chosen_compression() {
     assert_eq!((gunzip(&output), report.outputs[0].format.as_str()), (MASKED.to_vec(), "csv.gz"));
     let (output, report) = run(&input, &Reading::default(), &policy(&RULES), Compress::None).unwrap();
     assert_eq!((output, report.outputs[0].format.as_str()), (MASKED.to_vec(), "csv"));
+}
+
+#[test]
+fn what_compresses_within_is_not_compressed_as_a_whole() {
+    let batch = RecordBatch::try_from_iter([("id", Arc::new(StringArray::from(vec!["1"])) as ArrayRef)]).unwrap();
+    let mut parquet = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    parquet.write(&batch).unwrap();
+    let mut arrow = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    arrow.write(&batch).unwrap();
+    let archives = Reading { members: vec![MemberRule::any()], ..Reading::default() };
+    let rules = policy(&["id=keep"]);
+    for (input, format) in [
+        (parquet.into_inner().unwrap(), "parquet"),
+        (arrow.into_inner().unwrap(), "arrow"),
+        (super::archive::zip(&[("a.csv", b"id\n1\n")]), "zip"),
+    ] {
+        let (as_it_came, _) = run(&input, &archives, &rules, Compress::Same).unwrap();
+        for compress in [Compress::Gzip, Compress::Zstd, Compress::None] {
+            let (output, report) = run(&input, &archives, &rules, compress).unwrap();
+            assert_eq!((report.outputs[0].format.as_str(), output == as_it_came), (format, true), "{compress:?}");
+            assert!(run(&output, &archives, &rules, compress).is_ok(), "{format}: it can be read again");
+        }
+    }
+}
+
+#[test]
+fn compressed_twice_is_told() {
+    for input in [gzip(&gzip(PLAIN)), zstd(&gzip(PLAIN)), gzip(&zstd(PLAIN))] {
+        let fault = fault(&input, &Reading::default(), &policy(&RULES));
+        assert_eq!(
+            (fault.code.as_str(), fault.sentence.as_str()),
+            ("unrecognised_format", "the file was compressed twice")
+        );
+    }
 }
 
 #[test]

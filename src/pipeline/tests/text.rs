@@ -319,6 +319,8 @@ fn dialects_that_cannot_be_are_refused() {
         dialect(|it| it.escape = Some(b'"')),
         dialect(|it| it.comment = Some(b'\n')),
         dialect(|it| it.widths = vec![3, 0]),
+        dialect(|it| it.columns = vec!["a".to_owned(), " A".to_owned()]),
+        dialect(|it| it.columns = vec!["a".to_owned(), String::new()]),
         Reading {
             dialect: Dialect { widths: vec![1], columns: vec!["a".to_owned(), "b".to_owned()], ..Dialect::default() },
             ..Reading::default()
@@ -369,4 +371,17 @@ proptest! {
             prop_assert!(!retried, "{:?}", result);
         }
     }
+}
+
+#[test]
+fn a_first_row_that_is_no_header_tells_what_names_the_columns() {
+    for input in ["1,Ann\n", "Report of May\nid,name\n1,Ann\n", "'id','name'\n'1','Ann'\n"] {
+        let fault = fault(input.as_bytes(), &Reading::default(), &policy(&["id=keep", "name=keep"]));
+        assert_eq!((fault.code.as_str(), fault.column.as_deref()), ("unlisted_column", Some("column 1")), "{input}");
+        for key in ["`delimited.columns`", "`delimited.preamble`", "`delimited.quote`"] {
+            assert!(fault.advice.contains(key), "{fault:?}");
+        }
+    }
+    let named = fault(b"id,name\n1,Ann\n", &Reading::default(), &policy(&["id=keep"]));
+    assert!(named.column.as_deref() == Some("name") && !named.advice.contains("delimited"), "{named:?}");
 }

@@ -80,7 +80,7 @@ fn members_of_an_archive_are_looked_at_one_by_one() {
         String::from_utf8(output.stderr).unwrap()
     };
     let said = refused(&[("a.csv", "a,b\n1,2\n"), ("b.csv", "a,b\n1,2\n3\n")]);
-    assert!(said.contains("member 2: 1 fields found where the header has 2"), "{said}");
+    assert!(said.contains("member 2: 1 field found where the header has 2"), "{said}");
     let said = refused(&[("a.csv", "a,b\n1,2\n"), ("b.csv", "4711,user1@example.com\n1,2\n")]);
     assert!(said.contains("member b.csv: the name of column 2 looks like personal data"), "{said}");
 }
