@@ -2,7 +2,7 @@
 
 use super::Opened;
 use crate::pipeline::Fault;
-use crate::pipeline::fault::{for_mistyped, of_file};
+use crate::pipeline::fault::{for_mistyped, of_file, quoted};
 use crate::policy::Policy;
 
 /// With several outputs it matters whose policy refuses a schema.
@@ -17,7 +17,7 @@ pub(super) fn named(fault: Fault, policy: &Policy, opened: &Opened<'_>) -> Fault
 pub(super) fn mistyped(expected: &str, row: u64, public_path: &str) -> Fault {
     Fault {
         code: "mistyped_cell".to_owned(),
-        sentence: format!("{expected} expected in row {row}, {public_path}"),
+        sentence: format!("{expected} expected in row {row}, {}", quoted(public_path)),
         row: Some(row),
         column: Some(public_path.to_owned()),
         byte_offset: None,

@@ -7,7 +7,7 @@ use super::schema::{ROOT, Schema};
 use crate::pipeline::verify::Sum;
 use crate::policy::path::push_step;
 
-/// By path, with each the position of the first column that it names; keys that no rule spells are stars in it.
+/// By path, with each the position of the table's column that it names or lies in; keys that no rule spells are stars in it.
 #[derive(Default)]
 pub(super) struct Unspelled {
     by_path: BTreeMap<String, Vec<(u32, String)>>,
@@ -33,8 +33,8 @@ impl Unspelled {
                 _ => push_step(&mut path, node.step(&node.normal_key())),
             }
             if let Some(name) = node.key.as_ref().filter(|_| goes_out[id] && !found.spelled[id]) {
-                let first = schema.leaves.partition_point(|leaf| *leaf < id);
-                unspelled.by_path.entry(path.clone()).or_default().push((first as u32 + 1, name.clone()));
+                let position = schema.position(id) as u32;
+                unspelled.by_path.entry(path.clone()).or_default().push((position, name.clone()));
             }
             paths.push(path);
         }

@@ -44,6 +44,8 @@ pub(super) struct Leaf {
     pub fate: Fate,
     /// The path as it may be given out.
     pub public_path: String,
+    /// The same of the table's column that it is or lies in.
+    pub public_column: String,
     /// What the leak scan looks for.
     pub watched: Arc<Watched>,
 }
@@ -137,7 +139,8 @@ pub(super) fn plan(schema: &Schema, policy: &Policy, keys: &MaskingKeys) -> Resu
                 (None, Ok(None)) => unlisted(policy, node, &public_path, keys)?,
             };
             let watched = Watched::new(leaves.len(), &node.path, fate.mask());
-            leaves.push(Leaf { fate, public_path, watched });
+            let public_column = found.public_path(schema, schema.column(id));
+            leaves.push(Leaf { fate, public_path, public_column, watched });
         } else if inherited.is_some() {
             wholes[id] = inherited;
         } else {
@@ -254,7 +257,7 @@ impl Found {
     }
 
     /// A key shows only if a rule spells it, or if it looks like a name and a rule knows another key beside it; else
-    /// the column is told by its position.
+    /// the column is told by its position in the table, and what lies in it as `?`.
     fn public_path(&self, schema: &Schema, id: usize) -> String {
         let mut way = Vec::new();
         let mut at = id;
@@ -271,10 +274,8 @@ impl Found {
                 Some(key) if self.spelled[step] || (others > 0 && looks_like_a_name(key)) => {
                     push_step(&mut path, Step::Key(key));
                 }
-                Some(_) => {
-                    let first = schema.leaves.partition_point(|leaf| *leaf < id);
-                    return format!("column {}", first + 1);
-                }
+                Some(_) if node.parent == ROOT => path = format!("column {}", schema.position(step)),
+                Some(_) => push_step(&mut path, Step::Key("?")),
             }
         }
         path

@@ -68,6 +68,19 @@ impl Schema {
         self.add(parent, None, Step::Element, is_leaf)
     }
 
+    /// The table's column that a node is or lies in.
+    pub(super) fn column(&self, mut id: usize) -> usize {
+        while self.nodes[id].parent != ROOT {
+            id = self.nodes[id].parent;
+        }
+        id
+    }
+
+    /// Position of that column in the table, from 1.
+    pub(super) fn position(&self, id: usize) -> usize {
+        self.nodes[ROOT + 1..=id].iter().filter(|node| node.parent == ROOT).count()
+    }
+
     fn add(&mut self, parent: usize, key: Option<String>, step: Step<'_>, is_leaf: bool) -> Result<usize, Fault> {
         let depth = self.nodes[parent].depth + 1;
         if depth > self.limits.max_depth {

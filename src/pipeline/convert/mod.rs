@@ -13,7 +13,7 @@ pub(super) use self::table::{parquet_properties, push_field, push_key};
 
 use self::table::Table;
 use super::expansion::Expansion;
-use super::fault::{internal, of_file};
+use super::fault::{internal, of_file, quoted};
 use super::{Failure, Fault, OutputFormat, Writing, delimited, json};
 
 /// Bytes of text that are handed on at a time.
@@ -165,7 +165,10 @@ fn tabulate(
                 Ok(Value::Text(text)) if is_csv && text.contains('\0') => Err("a NUL character stands"),
                 value => value,
             };
-            let value = value.map_err(|what| Failure::Reject(unconvertible(number, place, what)))?;
+            let value = value.map_err(|what| {
+                let column = format!("column {} of the output", place + 1);
+                Failure::Reject(unconvertible(number, &column, what))
+            })?;
             row[place] = value;
             Ok(())
         })?;
@@ -211,12 +214,11 @@ fn new_column(row: u64) -> Fault {
     Fault { row: Some(row), ..of_file("unconvertible_value", &sentence, advice) }
 }
 
-/// `column` counts from 0.
-pub(super) fn unconvertible(row: u64, column: usize, what: &str) -> Fault {
-    let sentence =
-        format!("{what} in row {row}, column {} of the output, which its format has no place for", column + 1);
+/// `column` as it may be given out.
+pub(super) fn unconvertible(row: u64, column: &str, what: &str) -> Fault {
+    let sentence = format!("{what} in row {row}, {}, which the output's format has no place for", quoted(column));
     let advice =
         "Drop or redact the column (what lies in it, by its path), or set `output.format` to \"ndjson\" or \"same\".";
-    let column = Some(format!("column {}", column + 1));
+    let column = Some(column.to_owned());
     Fault { row: Some(row), column, ..of_file("unconvertible_value", &sentence, advice) }
 }

@@ -17,6 +17,9 @@ use crate::pipeline::source::retry;
 use crate::pipeline::window::{From, Window};
 use crate::pipeline::{Failure, Fault, Format};
 
+const FILE: &str = "Arrow IPC file";
+const STREAM: &str = "Arrow IPC stream";
+
 enum Reader {
     File(Box<FileReader<BufReader<From>>>),
     Stream(Box<StreamReader<BufReader<From>>>),
@@ -45,12 +48,14 @@ impl Input {
         let window = Window::new(opened.file.clone(), opened.len);
         // Before the reader, which believes every length that it is told.
         let messages = messages::look(&window, &opened.reading.limits)?;
-        let unreadable = || blame(&window, "the schema of the Arrow IPC file");
-        let reader = reader(&window).map_err(|_| unreadable())?;
+        let is_file = is_file(&window).map_err(|error| blame(&window, "the schema", FILE, Some(&error)))?;
+        let name = if is_file { FILE } else { STREAM };
+        let unreadable = |error: Option<&ArrowError>| blame(&window, "the schema", name, error);
+        let reader = reader(&window, is_file).map_err(|error| unreadable(Some(&error)))?;
         let input = Input { reader, window: window.clone(), compression: messages.compression, batches: 0, expansion };
         // Its reader takes maps of anything.
         let is_whole = input.schema().fields().iter().all(|field| maps_are_whole(field.data_type()));
-        if is_whole { Ok(input) } else { Err(unreadable()) }
+        if is_whole { Ok(input) } else { Err(unreadable(None)) }
     }
 
     pub(super) fn schema(&self) -> SchemaRef {
@@ -68,13 +73,14 @@ impl Input {
     /// The next batch; `None` behind the last one.
     pub(super) fn next(&mut self) -> Result<Option<RecordBatch>, Failure> {
         let (next, name) = match &mut self.reader {
-            Reader::File(reader) => (reader.next(), "Arrow IPC"),
-            Reader::Stream(reader) => (reader.next(), "Arrow IPC"),
-            Reader::Parquet(records) => (records.next(), "Parquet"),
+            Reader::File(reader) => (reader.next(), FILE),
+            Reader::Stream(reader) => (reader.next(), STREAM),
+            Reader::Parquet(records) => (records.next(), "Parquet file"),
         };
         self.batches += 1;
         let next = next.transpose();
-        let next = next.map_err(|_| blame(&self.window, &format!("batch {} of the {name} file", self.batches)))?;
+        let part = || format!("batch {}", self.batches);
+        let next = next.map_err(|error| blame(&self.window, &part(), name, Some(&error)))?;
         match &next {
             Some(batch) => self.expansion.add(places(batch))?,
             None => self.ensure_ended()?,
@@ -115,21 +121,32 @@ fn places(batch: &RecordBatch) -> u64 {
     count
 }
 
-fn reader(window: &Window) -> Result<Reader, ArrowError> {
+fn is_file(window: &Window) -> Result<bool, ArrowError> {
     let mut head = Vec::new();
     window.from(0).take(MAGIC.len() as u64).read_to_end(&mut head)?;
+    Ok(head == MAGIC)
+}
+
+fn reader(window: &Window, is_file: bool) -> Result<Reader, ArrowError> {
     let reader = BufReader::new(window.from(0));
-    if head == MAGIC {
+    if is_file {
         FileReader::try_new(reader, None).map(|reader| Reader::File(Box::new(reader)))
     } else {
         StreamReader::try_new(reader, None).map(|reader| Reader::Stream(Box::new(reader)))
     }
 }
 
-/// A failure to read: the system's, or the file's.
-fn blame(window: &Window, what: &str) -> Failure {
+/// A failure to read a part: the system's, or the file's. What else the library says is dropped: it may quote values.
+fn blame(window: &Window, part: &str, name: &str, error: Option<&ArrowError>) -> Failure {
     if let Some(failure) = window.failure() {
         return retry("read the input", &failure);
     }
-    Failure::Reject(of_file("malformed_file", &format!("{what} cannot be read"), ADVICE))
+    let is_end = |error: &std::io::Error| error.kind() == std::io::ErrorKind::UnexpectedEof;
+    let is_cut_off = matches!(error, Some(ArrowError::IoError(_, error)) if is_end(error));
+    if !is_cut_off {
+        return Failure::Reject(of_file("malformed_file", &format!("{part} of the {name} cannot be read"), ADVICE));
+    }
+    let size = window.size();
+    let sentence = format!("the {name} was cut off: it ends within {part}, at byte offset {size}");
+    Failure::Reject(Fault { byte_offset: Some(size), ..of_file("malformed_file", &sentence, ADVICE) })
 }

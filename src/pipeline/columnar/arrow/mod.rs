@@ -125,7 +125,10 @@ fn begin<'s>(
     let metadata = if keeps_notes { before.metadata().clone() } else { Metadata::default() };
     let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
     let sum = std::mem::replace(&mut tap.outlet.sum, Sum::off());
-    let writer = Writer::open(tap, &schema, input, format)?;
+    let left = leaves.iter().filter(|leaf| !matches!(leaf.fate, Fate::Drop));
+    let mut columns: Vec<String> = left.map(|leaf| leaf.public_column.clone()).collect();
+    columns.dedup();
+    let writer = Writer::open(tap, (&schema, columns), input, format)?;
     Ok(Making { writer, schema, leaves, sieving, targets, sum })
 }
 

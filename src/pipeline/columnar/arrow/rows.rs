@@ -12,7 +12,7 @@ use arrow_schema::{DataType, SchemaRef};
 use super::leaf;
 use super::schema::is_single;
 use crate::pipeline::convert::{BLOCK, check_header, push_field, push_key, unconvertible};
-use crate::pipeline::fault::of_file;
+use crate::pipeline::fault::{of_file, quoted};
 use crate::pipeline::json::push_string;
 use crate::pipeline::tap::Tap;
 use crate::pipeline::{Failure, Fault, OutputFormat};
@@ -28,12 +28,18 @@ pub(super) struct Rows {
 type Put<'a> = Box<dyn Fn(usize, &mut Vec<u8>) -> bool + 'a>;
 
 impl Rows {
-    pub(super) fn begin(tap: Tap, schema: &SchemaRef, format: OutputFormat) -> Result<Rows, Failure> {
+    /// `columns` are the columns as they may be given out.
+    pub(super) fn begin(
+        tap: Tap,
+        (schema, columns): (&SchemaRef, &[String]),
+        format: OutputFormat,
+    ) -> Result<Rows, Failure> {
         let is_csv = format == OutputFormat::Csv;
         let mut text = Vec::new();
         if is_csv {
             let fields = schema.fields();
-            if let Some(nested) = fields.iter().position(|field| !is_single(field.data_type())) {
+            let mut all = fields.iter().zip(columns);
+            if let Some((_, nested)) = all.find(|(field, _)| !is_single(field.data_type())) {
                 return Err(Failure::Reject(nested_column(nested)));
             }
             check_header(fields.iter().map(|field| field.name().as_str()))?;
@@ -45,11 +51,11 @@ impl Rows {
         Ok(Rows { tap, is_csv, rows: 0, text })
     }
 
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+    pub(super) fn write(&mut self, batch: &RecordBatch, columns: &[String]) -> Result<(), Failure> {
         let width = batch.num_columns();
         let schema = batch.schema();
-        let columns = batch.columns().iter().enumerate();
-        let puts: Vec<Put<'_>> = columns
+        let arrays = batch.columns().iter().enumerate();
+        let puts: Vec<Put<'_>> = arrays
             .map(|(place, column)| match self.is_csv {
                 true => field(column.as_ref(), (place, width)),
                 false => member(place, schema.field(place).name(), column.as_ref()),
@@ -58,7 +64,7 @@ impl Rows {
         for row in 0..batch.num_rows() {
             self.rows += 1;
             let before = self.text.len();
-            for (column, put) in puts.iter().enumerate() {
+            for (put, column) in puts.iter().zip(columns) {
                 if !put(row, &mut self.text) {
                     let what = "a value that has no text stands";
                     return Err(Failure::Reject(unconvertible(self.rows, column, what)));
@@ -86,11 +92,10 @@ impl Rows {
     }
 }
 
-fn nested_column(column: usize) -> Fault {
-    let sentence =
-        format!("column {} of the output is a list, a struct or a map, which CSV has no place for", column + 1);
+fn nested_column(column: &str) -> Fault {
+    let sentence = format!("{} is a list, a struct or a map, which CSV has no place for", quoted(column));
     let advice = "Drop what lies in it, or set `output.format` to \"ndjson\".";
-    of_file("unconvertible_column", &sentence, advice)
+    Fault { column: Some(column.to_owned()), ..of_file("unconvertible_column", &sentence, advice) }
 }
 
 /// A field of CSV, which has no place for NUL: its readers refuse it, or end there.

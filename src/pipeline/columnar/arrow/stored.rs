@@ -10,15 +10,15 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::pipeline::fault::{internal, of_file};
+use crate::pipeline::fault::{internal, of_file, quoted};
 use crate::pipeline::{Failure, Fault};
 
 const MILLISECONDS_OF_A_DAY: i64 = 86_400_000;
 
-/// The schema of what is written.
-pub(super) fn schema(schema: &Schema) -> Result<SchemaRef, Failure> {
+/// The schema of what is written; `columns` are the columns as they may be given out.
+pub(super) fn schema(schema: &Schema, columns: &[String]) -> Result<SchemaRef, Failure> {
     let mut fields = Vec::with_capacity(schema.fields().len());
-    for (column, field) in schema.fields().iter().enumerate() {
+    for (field, column) in schema.fields().iter().zip(columns) {
         let data_type = match field.data_type() {
             DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
             DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
@@ -50,9 +50,9 @@ fn is_stored(data_type: &DataType) -> bool {
 }
 
 /// A batch under that schema.
-pub(super) fn batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Failure> {
+pub(super) fn batch(batch: &RecordBatch, schema: &SchemaRef, columns_told: &[String]) -> Result<RecordBatch, Failure> {
     let mut columns = Vec::with_capacity(batch.num_columns());
-    for (column, (array, field)) in batch.columns().iter().zip(schema.fields()).enumerate() {
+    for ((array, field), column) in batch.columns().iter().zip(schema.fields()).zip(columns_told) {
         let to = field.data_type();
         let stored = match array.data_type() {
             before if before == to => Some(array.clone()),
@@ -86,14 +86,14 @@ fn whole_days(milliseconds: i64) -> Option<i32> {
     i32::try_from(milliseconds / MILLISECONDS_OF_A_DAY).ok().filter(|_| is_whole)
 }
 
-fn unknown(column: usize) -> Fault {
-    let sentence = format!("column {} of the output has a type that Parquet does not have", column + 1);
+fn unknown(column: &str) -> Fault {
+    let sentence = format!("{} has a type that Parquet does not have", quoted(column));
     let advice = "Drop it, or set `output.format` to \"same\" on a landing for such files.";
-    of_file("unconvertible_column", &sentence, advice)
+    Fault { column: Some(column.to_owned()), ..of_file("unconvertible_column", &sentence, advice) }
 }
 
-fn beyond(column: usize) -> Fault {
-    let sentence = format!("column {} of the output has a date or time that Parquet has no place for", column + 1);
+fn beyond(column: &str) -> Fault {
+    let sentence = format!("{} has a date or time that Parquet has no place for", quoted(column));
     let advice = "Drop it, or set `output.format` to \"same\" on a landing for such files.";
-    of_file("unconvertible_value", &sentence, advice)
+    Fault { column: Some(column.to_owned()), ..of_file("unconvertible_value", &sentence, advice) }
 }

@@ -19,6 +19,8 @@ const ALIGNMENT: usize = 64;
 
 pub(super) struct Writer {
     body: Body,
+    /// As they may be given out.
+    columns: Vec<String>,
     mishap: Mishap,
 }
 
@@ -31,16 +33,21 @@ enum Body {
 
 impl Writer {
     /// Arrow stays a file or a stream, compressed as it came.
-    pub(super) fn open(tap: Tap, schema: &SchemaRef, input: &Input, format: Format) -> Result<Writer, Failure> {
+    pub(super) fn open(
+        tap: Tap,
+        (schema, columns): (&SchemaRef, Vec<String>),
+        input: &Input,
+        format: Format,
+    ) -> Result<Writer, Failure> {
         let mishap = tap.mishap.clone();
         let failed = |_: ArrowError| mishap.take().unwrap_or_else(unwritable);
         let body = match tap.outlet.conversion(format) {
             Some(Writing { format: OutputFormat::Parquet, compress, .. }) => {
-                let schema = stored::schema(schema)?;
+                let schema = stored::schema(schema, &columns)?;
                 let writer = ArrowWriter::try_new(tap, schema.clone(), Some(parquet_properties(compress)));
                 Body::Parquet(Box::new(writer.map_err(|error| unconvertible(&error, &mishap))?), schema)
             }
-            Some(writing) => Body::Rows(Box::new(Rows::begin(tap, schema, writing.format)?)),
+            Some(writing) => Body::Rows(Box::new(Rows::begin(tap, (schema, &columns), writing.format)?)),
             None if format != Format::Arrow => return Err(internal("Parquet that stays such was read as Arrow")),
             None => {
                 let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)
@@ -55,7 +62,7 @@ impl Writer {
                 }
             }
         };
-        Ok(Writer { body, mishap })
+        Ok(Writer { body, columns, mishap })
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
@@ -64,10 +71,10 @@ impl Writer {
         match &mut self.body {
             Body::File(writer) => writer.write(batch).map_err(failed),
             Body::Stream(writer) => writer.write(batch).map_err(failed),
-            Body::Parquet(writer, schema) => {
-                writer.write(&stored::batch(batch, schema)?).map_err(|error| unconvertible(&error, mishap))
-            }
-            Body::Rows(rows) => rows.write(batch),
+            Body::Parquet(writer, schema) => writer
+                .write(&stored::batch(batch, schema, &self.columns)?)
+                .map_err(|error| unconvertible(&error, mishap)),
+            Body::Rows(rows) => rows.write(batch, &self.columns),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use parquet::basic::{Compression, CompressionCodec};
 use parquet::column::page::PageReader;
 use parquet::errors::ParquetError;
@@ -13,6 +14,7 @@ use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::super::Opened;
+use super::encryption::is_encrypted;
 use super::{Place, malformed};
 use crate::pipeline::Failure;
 use crate::pipeline::expansion::Expansion;
@@ -42,6 +44,9 @@ impl<'p> Container<'p> {
             Some(failure) => retry("read the input", &failure),
             None => Failure::Reject(malformed(error)),
         };
+        if footer(&window).is_some_and(|footer| is_encrypted(&footer)) {
+            return Err(Failure::Reject(encrypted()));
+        }
         let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
         let reader = ParquetMetaDataReader::new()
             .with_page_index_policy(PageIndexPolicy::Optional)
@@ -76,6 +81,11 @@ impl<'p> Container<'p> {
         self.metadata.row_group(group).num_rows().unsigned_abs()
     }
 
+    /// The table's column that a leaf is or lies in, by its position.
+    pub(super) fn position(&self, leaf: usize) -> String {
+        format!("column {}", self.metadata.file_metadata().schema_descr().get_column_root_idx(leaf) + 1)
+    }
+
     /// Walks over the pages of a chunk that is going to be copied: they must fill it, and hold what it says.
     pub(super) fn check_pages(&self, place: Place) -> Result<(), ParquetError> {
         let chunk = self.metadata.row_group(place.group).column(place.column);
@@ -93,6 +103,19 @@ impl<'p> Container<'p> {
         }
         Ok(())
     }
+}
+
+/// The bytes of the footer, where its length can be.
+fn footer(window: &Window) -> Option<Bytes> {
+    let tail = window.size().checked_sub(TAIL)?;
+    let length = window.get_bytes(tail, 4).ok()?;
+    let length = u32::from_le_bytes(length.as_ref().try_into().ok()?);
+    window.get_bytes(tail.checked_sub(u64::from(length))?, length as usize).ok()
+}
+
+fn encrypted() -> crate::pipeline::Fault {
+    let sentence = "the Parquet file is encrypted, or some of its columns are";
+    of_file("unsupported_file", sentence, "Have it sent without its own encryption: what veild makes of it is sealed.")
 }
 
 fn inconsistent() -> crate::pipeline::Fault {

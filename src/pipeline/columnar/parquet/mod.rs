@@ -6,6 +6,7 @@
 mod batch;
 mod chunk;
 mod container;
+mod encryption;
 mod metadata;
 mod passage;
 mod records;
@@ -93,7 +94,8 @@ pub(super) fn run(opened: &Opened<'_>, taps: Vec<Tap>) -> Result<Ran, Failure> {
         for column in 0..found.num_columns() {
             let place = Place { group, column, first_row };
             if makings.iter().any(|making| making.copies(column)) {
-                container.check_pages(place).map_err(|error| container.blame(error, None, place, "?"))?;
+                let blame = |error| container.blame(error, None, place, &container.position(column));
+                container.check_pages(place).map_err(blame)?;
             }
         }
         for making in &mut makings {
@@ -295,16 +297,15 @@ fn place_among_all(left_out: Option<&[bool]>, row: usize) -> usize {
 }
 
 fn unreadable(place: Place, public_path: &str) -> Fault {
-    let column = if public_path == "?" { format!("column {}", place.column + 1) } else { public_path.to_owned() };
     Fault {
         code: "malformed_file".to_owned(),
         sentence: format!(
-            "the pages of {column} in row group {} cannot be read, from row {} on",
+            "the pages of {public_path} in row group {} cannot be read, from row {} on",
             place.group + 1,
             place.first_row
         ),
         row: Some(place.first_row),
-        column: Some(column),
+        column: Some(public_path.to_owned()),
         byte_offset: None,
         advice: ADVICE.to_owned(),
     }

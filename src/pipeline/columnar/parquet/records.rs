@@ -125,7 +125,7 @@ impl Container<'_> {
         for (column, descriptor) in moments {
             for group in 0..self.metadata.num_row_groups() {
                 let place = Place { group, column, first_row: 1 };
-                let blame = |error| self.blame(error, None, place, &format!("column {}", column + 1));
+                let blame = |error| self.blame(error, None, place, &self.position(column));
                 let mut reader = self.reader(group, column).map_err(blame)?;
                 loop {
                     let batch = Batch::read_records(&mut reader, descriptor, BATCH_ROWS).map_err(blame)?;
@@ -140,7 +140,7 @@ impl Container<'_> {
                     };
                     let all_fit = values.iter().all(|value| value.data().try_into().is_ok_and(fits));
                     if !all_fit {
-                        return Err(Failure::Reject(beyond(column)));
+                        return Err(Failure::Reject(beyond(&self.position(column))));
                     }
                 }
                 progress(0);
@@ -150,9 +150,8 @@ impl Container<'_> {
     }
 }
 
-fn beyond(column: usize) -> crate::pipeline::Fault {
-    let sentence =
-        format!("column {} of the file has moments before 1678 or behind 2261 that cannot be converted", column + 1);
+fn beyond(column: &str) -> crate::pipeline::Fault {
+    let sentence = format!("{column} of the file has moments before 1678 or behind 2261 that cannot be converted");
     let advice = "Drop the column, set `output.format` to \"same\", or have the moments written in the usual type.";
     of_file("unconvertible_value", &sentence, advice)
 }

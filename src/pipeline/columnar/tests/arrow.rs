@@ -252,6 +252,27 @@ fn what_stands_behind_a_stream_s_end_is_not_lost() {
 }
 
 #[test]
+fn where_a_file_is_damaged_is_told() {
+    let batches = [people(100), people(100)];
+    let (file, stream) = (file(&batches, None), stream(&batches, None));
+    let said = |input: &[u8]| fault(input, &Reading::default(), &policy(&KEEP_ALL)).sentence;
+    for cut in [20, file.len() / 2, file.len() - 1] {
+        let expected = format!("the Arrow IPC file was cut off: it ends without a footer, at byte offset {cut}");
+        assert_eq!(said(&file[..cut]), expected);
+    }
+    let junk = [&file[..], b"junk"].concat();
+    let behind = format!("something follows behind the end of the Arrow IPC file, at byte offset {}", file.len());
+    assert_eq!(said(&junk), behind);
+    let length = file.len() - 10;
+    let bad = [&file[..length], &(-1_i32).to_le_bytes(), b"ARROW1"].concat();
+    assert!(said(&bad).ends_with(&format!("at byte offset {length}")), "{}", said(&bad));
+    let cut = stream.len() * 3 / 4;
+    let expected = format!("the Arrow IPC stream was cut off: it ends within batch 2, at byte offset {cut}");
+    assert_eq!(said(&stream[..cut]), expected);
+    assert!(said(&stream[..20]).contains("Arrow IPC stream"), "{}", said(&stream[..20]));
+}
+
+#[test]
 fn one_value_of_a_dictionary_a_million_times_is_bounded() {
     let values = StringArray::from(vec!["x".repeat(5000)]);
     let keys = arrow_array::Int32Array::from(vec![0; 1_000_000]);

@@ -226,6 +226,36 @@ fn the_policy_decides_over_paths() {
 }
 
 #[test]
+fn what_no_rule_knows_is_told_by_its_place_in_the_table() {
+    let input = written(&people(10), properties());
+    let known = ["id", "name", "city", "born", "seen", "score", "active", "balance"].map(|name| format!("{name}=keep"));
+    let column = |more: &[&str], known: &[String]| {
+        let all: Vec<&str> = known.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        fault(&input, &Reading::default(), &policy(&all)).column.unwrap()
+    };
+    assert_eq!(column(&[], &known), "address.?", "no rule knows what lies beside it");
+    assert_eq!(column(&["address.zip=keep", "address.street=keep"], &known), "phones[*]");
+    let any = policy(&["**=keep"]);
+    let columns = masked(&input, &any).1.outputs.remove(0).columns;
+    let names: Vec<&str> = columns[7..].iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["column 8", "column 9.?", "column 9.?", "column 10[*]"]);
+}
+
+#[test]
+fn a_plain_footer_of_encrypted_columns_is_refused_as_such() {
+    let batch = RecordBatch::try_from_iter([("a", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]).unwrap();
+    let input = written(&batch, WriterProperties::builder().build());
+    let (body, tail) = input.split_at(input.len() - 8);
+    let length = u32::from_le_bytes(tail[..4].try_into().unwrap());
+    // Behind the last field, in the place of the end: field 8, a union of which the first, an empty struct, is there.
+    let noted = [&body[..body.len() - 1], &[0x1c, 0x1c, 0, 0, 0]].concat();
+    let encrypted = [&noted[..], &(length + 4).to_le_bytes(), b"PAR1"].concat();
+    assert_eq!(metadata(&encrypted).num_row_groups(), 1, "the library takes it");
+    let refused = fault(&encrypted, &Reading::default(), &policy(&["a=keep"]));
+    assert!(refused.code == "unsupported_file" && refused.sentence.contains("encrypted"), "{refused:?}");
+}
+
+#[test]
 fn a_survey_sees_every_path() {
     let input = written(&people(1000), properties());
     let file = crate::pipeline::tests::file(&input);
