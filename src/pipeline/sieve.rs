@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use polars::prelude::StringChunked;
 
-use super::fault::of_file;
+use super::fault::{of_file, quoted};
 use super::source::retry;
 use super::{Failure, Fault};
 use crate::anonymity::{Anonymity, AnonymityReport, Cells, Chooser, Decision, Levels, Mode, Refused, Tally, measure};
@@ -245,7 +245,7 @@ impl Sieve {
         match refused {
             Refused::Cell { place, index, expected } => {
                 let (column, row) = (&self.columns[grouping.places[place].0], row_of(index));
-                let sentence = format!("{expected} expected in row {row}, {column}");
+                let sentence = format!("{expected} expected in row {row}, {}", quoted(column));
                 let advice = "Correct the cell, choose levels that fit the column, or set `mistyped` to redact.";
                 let fault = of_file("mistyped_cell", &sentence, advice);
                 Fault { row: Some(row), column: Some(column.clone()), ..fault }

@@ -48,14 +48,15 @@ impl Input {
         let window = Window::new(opened.file.clone(), opened.len);
         // Before the reader, which believes every length that it is told.
         let messages = messages::look(&window, &opened.reading.limits)?;
-        let is_file = is_file(&window).map_err(|error| blame(&window, "the schema", FILE, Some(&error)))?;
+        let is_file = is_file(&window).map_err(|error| blame(&window, "the schema", FILE, is_end(&error)))?;
         let name = if is_file { FILE } else { STREAM };
-        let unreadable = |error: Option<&ArrowError>| blame(&window, "the schema", name, error);
-        let reader = reader(&window, is_file).map_err(|error| unreadable(Some(&error)))?;
+        let unreadable = |is_cut_off: bool| blame(&window, "the schema", name, is_cut_off);
+        let reader = reader(&window, is_file);
+        let reader = reader.map_err(|error| unreadable(is_end(&error) || (!is_file && lacks_schema(&window))))?;
         let input = Input { reader, window: window.clone(), compression: messages.compression, batches: 0, expansion };
         // Its reader takes maps of anything.
         let is_whole = input.schema().fields().iter().all(|field| maps_are_whole(field.data_type()));
-        if is_whole { Ok(input) } else { Err(unreadable(None)) }
+        if is_whole { Ok(input) } else { Err(unreadable(false)) }
     }
 
     pub(super) fn schema(&self) -> SchemaRef {
@@ -80,7 +81,7 @@ impl Input {
         self.batches += 1;
         let next = next.transpose();
         let part = || format!("batch {}", self.batches);
-        let next = next.map_err(|error| blame(&self.window, &part(), name, Some(&error)))?;
+        let next = next.map_err(|error| blame(&self.window, &part(), name, is_end(&error)))?;
         match &next {
             Some(batch) => self.expansion.add(places(batch))?,
             None => self.ensure_ended()?,
@@ -136,13 +137,23 @@ fn reader(window: &Window, is_file: bool) -> Result<Reader, ArrowError> {
     }
 }
 
+fn is_end(error: &ArrowError) -> bool {
+    matches!(error, ArrowError::IoError(_, error) if error.kind() == std::io::ErrorKind::UnexpectedEof)
+}
+
+/// Whether a stream ends within its first message, which its reader does not tell from another fault.
+fn lacks_schema(window: &Window) -> bool {
+    let mut head = [0; 8];
+    let is_read = window.from(0).read_exact(&mut head).is_ok();
+    let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+    !is_read || window.size() < head.len() as u64 + u64::from(length)
+}
+
 /// A failure to read a part: the system's, or the file's. What else the library says is dropped: it may quote values.
-fn blame(window: &Window, part: &str, name: &str, error: Option<&ArrowError>) -> Failure {
+fn blame(window: &Window, part: &str, name: &str, is_cut_off: bool) -> Failure {
     if let Some(failure) = window.failure() {
         return retry("read the input", &failure);
     }
-    let is_end = |error: &std::io::Error| error.kind() == std::io::ErrorKind::UnexpectedEof;
-    let is_cut_off = matches!(error, Some(ArrowError::IoError(_, error)) if is_end(error));
     if !is_cut_off {
         return Failure::Reject(of_file("malformed_file", &format!("{part} of the {name} cannot be read"), ADVICE));
     }
