@@ -271,7 +271,7 @@ fn process_as_found(
         }
         return spreadsheet::process(file, format, &reading, digest, outputs, keys, threads, progress);
     }
-    kind::refuse_misnamed(&reading).map_err(Failure::Reject)?;
+    spreadsheet::refuse_misnamed(&file, &reading)?;
     if !reading.members.is_empty() {
         let archive = archive::recognise(&file)?;
         if let Some(kind) = archive.filter(|kind| kind::is_accepted(kind.format, &reading)) {

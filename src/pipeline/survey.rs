@@ -82,7 +82,7 @@ fn of_parts(file: &File, reading: &Reading) -> Result<Option<archive::Kind>, Fai
     if let Some(format) = spreadsheet::recognise(file)?.filter(|format| kind::is_accepted(*format, reading)) {
         return Ok((!reading.sheets.is_empty()).then_some(archive::Kind { format, compression: None }));
     }
-    kind::refuse_misnamed(reading).map_err(Failure::Reject)?;
+    spreadsheet::refuse_misnamed(file, reading)?;
     let archive = if reading.members.is_empty() { None } else { archive::recognise(file)? };
     Ok(archive.filter(|it| kind::is_accepted(it.format, reading)))
 }
@@ -92,7 +92,7 @@ pub(super) fn table(file: File, reading: &Reading, sample: Sample) -> Result<Sur
     if let Some(format) = spreadsheet::recognise(&file)?.filter(|format| kind::is_accepted(*format, reading)) {
         return spreadsheet::survey(file, format, reading, sample);
     }
-    kind::refuse_misnamed(reading).map_err(Failure::Reject)?;
+    spreadsheet::refuse_misnamed(&file, reading)?;
     let columnar = columnar::recognise(&file)?;
     if let Some(format) = columnar.filter(|format| kind::is_accepted(*format, reading)) {
         return columnar::survey(file, format, reading, sample);

@@ -100,3 +100,41 @@ fn a_second_copy_is_a_duplicate_and_an_archive_with_one_inside_is_not_sealed() {
     assert_eq!(sandbox.quarantined()[0]["code"], "unrecognised_member");
     assert!(sandbox.landing_is_empty());
 }
+
+/// A workbook as spreadsheet programs pack it, of one table with these rows.
+fn ods(rows: &str) -> Vec<u8> {
+    let content = format!(
+        "<office:document-content><table:table table:name=\"S\">{rows}</table:table></office:document-content>"
+    );
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, part) in [
+        ("mimetype", "application/vnd.oasis.opendocument.spreadsheet"),
+        ("content.xml", &content),
+        ("META-INF/manifest.xml", "<manifest/>"),
+    ] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut zip, part.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_spreadsheet_that_is_cut_off_or_stands_for_too_much_is_not_sealed_and_kills_no_worker() {
+    let sandbox = site("");
+    let cell = |repeats: &str| {
+        format!("<table:table-cell office:value-type=\"string\"{repeats}><text:p>id</text:p></table:table-cell>")
+    };
+    let wide = cell(" table:number-columns-repeated=\"16000\"");
+    let bomb = ods(&format!("<table:table-row table:number-rows-repeated=\"4000\">{wide}</table:table-row>"));
+    let whole = ods(&format!("<table:table-row>{}</table:table-row>", cell("")));
+    sandbox.drop_file("bomb.ods", bomb);
+    sandbox.drop_file("half.ods", &whole[..whole.len() / 2]);
+    sandbox.drop_file("half.xlsx", &whole[..whole.len() - 10]);
+    sandbox.run_until_idle();
+    let mut codes: Vec<String> =
+        sandbox.quarantined().iter().map(|it| it["code"].as_str().unwrap().to_owned()).collect();
+    codes.sort();
+    assert_eq!(codes, ["malformed_file", "malformed_file", "too_large_to_hold"]);
+    assert_eq!((sealed(&sandbox).len(), sandbox.log_lines("worker_died")), (0, 0));
+    assert!(sandbox.landing_is_empty());
+}

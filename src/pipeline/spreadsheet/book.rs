@@ -6,40 +6,41 @@ use std::os::unix::fs::FileExt;
 
 use calamine::{Data, Ods, Range, Reader, Sheet, SheetType, SheetVisible, Xlsx};
 
-use super::{ADVICE, malformed};
+use super::{ADVICE, damaged};
 use crate::pipeline::expansion::Expansion;
 use crate::pipeline::fault::of_file;
 use crate::pipeline::source::retry;
 use crate::pipeline::window::{From, Window};
-use crate::pipeline::{Failure, Fault, Format, Limits};
+use crate::pipeline::{Failure, Fault, Format, Reading, kind};
 
-const BUFFER: usize = 64 << 10;
+pub(super) const BUFFER: usize = 64 << 10;
 const ODS: &[u8] = b"application/vnd.oasis.opendocument.spreadsheet";
 
-/// Parts that the library reads whole.
-const HELD: [&str; 2] = ["xl/sharedStrings.xml", "content.xml"];
-
 /// Of a sheet in xlsx; the library believes places behind them.
-const MOST_ROWS: u32 = 1 << 20;
-const MOST_COLUMNS: u32 = 1 << 14;
+pub(super) const MOST_ROWS: u32 = 1 << 20;
+pub(super) const MOST_COLUMNS: u32 = 1 << 14;
 
 type Bytes = BufReader<From>;
 
-fn reader(window: &Window) -> Bytes {
+pub(super) fn reader(window: &Window) -> Bytes {
     BufReader::with_capacity(BUFFER, window.from(0))
 }
 
-/// What an input is, if it is a spreadsheet.
-pub(in crate::pipeline) fn recognise(file: &File) -> Result<Option<Format>, Failure> {
+/// A window on what begins as zip archives do; anything else is for others to tell.
+fn zipped(file: &File) -> Result<Option<Window>, Failure> {
     let mut head = [0; 4];
-    // Anything else than a whole zip archive is for others to tell.
     if file.read_exact_at(&mut head, 0).is_err() || head != *b"PK\x03\x04" {
         return Ok(None);
     }
     let doing = |error: io::Error| retry("look at the input", &error);
     let len = file.metadata().map_err(doing)?.len();
-    let window = Window::new(file.try_clone().map_err(doing)?.into(), len);
-    let none = || window.failure().map_or(Ok(None), |error| Err(doing(error)));
+    Ok(Some(Window::new(file.try_clone().map_err(doing)?.into(), len)))
+}
+
+/// What an input is, if it is a spreadsheet.
+pub(in crate::pipeline) fn recognise(file: &File) -> Result<Option<Format>, Failure> {
+    let Some(window) = zipped(file)? else { return Ok(None) };
+    let none = || window.failure().map_or(Ok(None), |error| Err(retry("look at the input", &error)));
     let Ok(mut archive) = zip::ZipArchive::new(reader(&window)) else { return none() };
     if archive.index_for_name("xl/workbook.xml").is_some() {
         return Ok(Some(Format::Xlsx));
@@ -50,40 +51,23 @@ pub(in crate::pipeline) fn recognise(file: &File) -> Result<Option<Format>, Fail
     if read.is_ok() && kind.starts_with(ODS) { Ok(Some(Format::Ods)) } else { none() }
 }
 
-/// Unpacks everything once, to nowhere: what comes out is bounded, also of what is held whole later, and checksums hold.
-pub(super) fn check_expansion(
-    window: &Window,
-    limits: &Limits,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<(), Failure> {
-    let broken = || unreadable(window);
-    let mut archive = zip::ZipArchive::new(reader(window)).map_err(|_| broken())?;
-    let (expansion, mut block, mut unpacked) = (Expansion::of(window.size(), *limits), vec![0; BUFFER], 0);
-    for index in 0..archive.len() {
-        let mut member = archive.by_index(index).map_err(|_| broken())?;
-        let is_held = member.name().is_ok_and(|name| HELD.contains(&name.as_ref()));
-        let mut bytes = 0;
-        loop {
-            let count = member.read(&mut block).map_err(|_| broken())?;
-            if count == 0 {
-                break;
-            }
-            expansion.add(count as u64)?;
-            unpacked += count as u64;
-            bytes += count as u64;
-            if is_held && bytes > limits.max_buffered_bytes {
-                return Err(Failure::Reject(too_large(limits.max_buffered_bytes)));
-            }
-            progress(unpacked);
-        }
+/// Refuses what has the name of a spreadsheet and was recognised as none: as damaged where it begins as one.
+pub(in crate::pipeline) fn refuse_misnamed(file: &File, reading: &Reading) -> Result<(), Failure> {
+    let Err(misnamed) = kind::refuse_misnamed(reading) else { return Ok(()) };
+    let Some(window) = zipped(file)? else { return Err(Failure::Reject(misnamed)) };
+    let is_whole = zip::ZipArchive::new(reader(&window)).is_ok_and(|mut archive| {
+        // What tells an ods file apart must be readable, too.
+        archive.index_for_name("mimetype").is_none()
+            || archive
+                .by_name("mimetype")
+                .is_ok_and(|member| io::copy(&mut member.take(1 << 10), &mut io::sink()).is_ok())
+    });
+    if is_whole {
+        return Err(Failure::Reject(misnamed));
     }
-    Ok(())
-}
-
-fn too_large(limit: u64) -> Fault {
-    let sentence = format!("the texts of the spreadsheet are held in memory, and longer than {limit} bytes");
-    let advice = "Have it sent as delimited text, or raise `max_buffered` in the limits.";
-    of_file("too_large_to_hold", &sentence, advice)
+    let what = "the spreadsheet is cut off or damaged: the directory of its parts, at its end, cannot be read";
+    let fault = of_file("malformed_file", what, "Have the file sent again, whole, or saved again.");
+    Err(window.failure().map_or(Failure::Reject(fault), |error| retry("look at the input", &error)))
 }
 
 /// Its cell would come out empty.
@@ -97,11 +81,23 @@ fn without_value(row: u32, column: u32) -> Fault {
     of_file("formula_without_value", &sentence, advice)
 }
 
-fn unreadable(window: &Window) -> Failure {
+pub(super) fn unreadable(window: &Window, place: &str) -> Failure {
     match window.failure() {
         Some(error) => retry("read the input", &error),
-        None => Failure::Reject(malformed()),
+        None => damaged(place),
     }
+}
+
+/// The same of a sheet, behind the last cell that could be read.
+fn behind(window: &Window, last: Option<(u32, u32)>) -> Failure {
+    let place = last.map_or_else(
+        || ": the first cell of the sheet cannot be read".to_owned(),
+        |(row, column)| {
+            let (row, column) = (u64::from(row) + 1, u64::from(column) + 1);
+            format!(": the cell behind row {row}, column {column} of the sheet cannot be read")
+        },
+    );
+    unreadable(window, &place)
 }
 
 /// Writes and empties a text; false when its reader has ended.
@@ -130,7 +126,7 @@ pub(super) type Visit<'a> = &'a mut dyn FnMut((u32, u32), &Data) -> Result<bool,
 
 /// The names of the sheets that can be seen.
 pub(super) fn names(window: &Window, format: Format) -> Result<Vec<String>, Failure> {
-    let broken = || unreadable(window);
+    let broken = || unreadable(window, "");
     let names = |sheets: &[Sheet]| {
         let seen = sheets.iter().filter(|it| it.visible == SheetVisible::Visible && it.typ == SheetType::WorkSheet);
         seen.map(|sheet| sheet.name.clone()).collect()
@@ -145,7 +141,7 @@ pub(super) fn names(window: &Window, format: Format) -> Result<Vec<String>, Fail
 
 impl Book {
     pub(super) fn open(window: &Window, format: Format, sheet: Option<&str>) -> Result<Book, Failure> {
-        let broken = || unreadable(window);
+        let broken = || unreadable(window, "");
         if format == Format::Xlsx {
             let book: Xlsx<Bytes> = Xlsx::new(reader(window)).map_err(|_| broken())?;
             let name = choose(book.sheets_metadata(), sheet)?;
@@ -180,14 +176,17 @@ impl Book {
 
     /// Visits the cells that hold something, row by row; false when a visit has ended the walk.
     pub(super) fn cells(&mut self, window: &Window, visit: Visit<'_>) -> Result<bool, Failure> {
-        let broken = || unreadable(window);
+        let broken = || unreadable(window, "");
         match self {
             Book::Xlsx(book, name) => {
                 let mut cells = book.worksheet_cells_reader(name).map_err(|_| broken())?;
-                while let Some(cell) = cells.next_cell_with_formula_metadata().map_err(|_| broken())? {
+                let mut last = None;
+                while let Some(cell) = cells.next_cell_with_formula_metadata().map_err(|_| behind(window, last))? {
                     let (row, column) = cell.pos;
+                    last = Some(cell.pos);
                     if row >= MOST_ROWS || column >= MOST_COLUMNS {
-                        return Err(broken());
+                        let most = format!(": a sheet has at most {MOST_ROWS} rows and {MOST_COLUMNS} columns");
+                        return Err(damaged(&most));
                     }
                     let value = Data::from(cell.value);
                     if value == Data::Empty && cell.formula.is_some() {

@@ -8,6 +8,10 @@
 
 mod book;
 mod cell;
+mod cells;
+mod extent;
+mod markup;
+mod parts;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -24,7 +28,7 @@ use super::window::Window;
 use super::{Dialect, DigestKind, Failure, Fault, Format, Input, InputReport, Outgoing, Reading, Report};
 use crate::keys::MaskingKeys;
 
-pub(super) use self::book::recognise;
+pub(super) use self::book::{recognise, refuse_misnamed};
 
 const ADVICE: &str = "Have the file saved again, or sent as delimited text.";
 /// What no text ends with: its reader refuses it, and no output is ended well.
@@ -104,7 +108,7 @@ impl Sheet {
         let len = file.metadata().map_err(|error| retry("look at the input", &error))?.len();
         let file = Arc::new(file);
         let window = Window::new(file.clone(), len);
-        book::check_expansion(&window, &reading.limits, progress)?;
+        parts::check(&window, format, &reading.limits, progress)?;
         Ok(Sheet { file, window, format })
     }
 
@@ -163,7 +167,9 @@ impl Sheet {
             text.clear();
             // Each place once: two values would run into one.
             if last.replace(at).is_some_and(|last| at <= last) {
-                return Err(Failure::Reject(malformed()));
+                let (row, column) = (u64::from(at.0) + 1, u64::from(at.1) + 1);
+                let place = format!(" at row {row}, column {column} of the sheet, which stands behind a later cell");
+                return Err(damaged(&place));
             }
             while row < at.0 {
                 push_separators(&mut text, bounds.last_column - column);
@@ -189,7 +195,7 @@ impl Sheet {
 
 /// The library is not made for hostile files everywhere; a panic's payload is dropped, it may hold a value.
 fn contained<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Failure::Reject(malformed())))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged("")))
 }
 
 /// Ends a text, well or so that nobody takes it for whole.
@@ -208,8 +214,18 @@ fn empty() -> Fault {
     of_file("empty_file", "the sheet is empty", advice)
 }
 
-fn malformed() -> Fault {
-    of_file("malformed_file", "the spreadsheet is damaged", ADVICE)
+/// `place` follows the word it is said of, a cell's or a sheet's number.
+fn malformed(place: &str) -> Fault {
+    of_file("malformed_file", &format!("the spreadsheet is damaged{place}"), ADVICE)
+}
+
+fn damaged(place: &str) -> Failure {
+    Failure::Reject(malformed(place))
+}
+
+fn too_large(what: &str, limit: u64, name: &str, place: &str) -> Fault {
+    let advice = format!("If the file is honest, raise `{name}` in the limits, or have it sent as delimited text.");
+    of_file("too_large_to_hold", &format!("{what} {limit} bytes{place}"), &advice)
 }
 
 fn in_sheet(failure: Failure) -> Failure {

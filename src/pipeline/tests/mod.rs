@@ -7,6 +7,7 @@ mod compression;
 mod convert;
 mod rows;
 mod spreadsheet;
+mod spreadsheet_hostile;
 mod text;
 
 pub(super) use spreadsheet::{packed, table};

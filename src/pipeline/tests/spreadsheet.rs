@@ -10,18 +10,18 @@ use super::{fault, policy, run};
 use crate::pipeline::{Compress, Dialect, Failure, Limits, MemberRule, OutputFormat, Reading, Writing};
 use crate::policy::Policy;
 
-const WORKBOOK: &str = r#"<?xml version="1.0"?><workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets>SHEETS</sheets></workbook>"#;
-const RELATIONS: &str = r#"<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/><Relationship Id="r2" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet2.xml"/><Relationship Id="r3" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/styles" Target="styles.xml"/></Relationships>"#;
-const PACKAGE: &str = r#"<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>"#;
+pub(super) const WORKBOOK: &str = r#"<?xml version="1.0"?><workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets>SHEETS</sheets></workbook>"#;
+pub(super) const RELATIONS: &str = r#"<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/><Relationship Id="r2" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet2.xml"/><Relationship Id="r3" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/styles" Target="styles.xml"/></Relationships>"#;
+pub(super) const PACKAGE: &str = r#"<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>"#;
 const STYLES: &str = r#"<?xml version="1.0"?><styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></styleSheet>"#;
 
-fn sheet(cells: &str) -> String {
+pub(super) fn sheet(cells: &str) -> String {
     format!(
         r#"<?xml version="1.0"?><worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{cells}</sheetData></worksheet>"#
     )
 }
 
-fn text(at: &str, text: &str) -> String {
+pub(super) fn text(at: &str, text: &str) -> String {
     format!(r#"<c r="{at}" t="inlineStr"><is><t xml:space="preserve">{text}</t></is></c>"#)
 }
 
@@ -36,7 +36,7 @@ pub(in crate::pipeline) fn packed(files: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// A workbook of two sheets; `second` says how the other one is seen.
-fn xlsx(cells: &str, second: &str) -> Vec<u8> {
+pub(super) fn xlsx(cells: &str, second: &str) -> Vec<u8> {
     xlsx_of(cells, second, &format!("<row r=\"1\">{}</row>", text("A1", "id")))
 }
 
@@ -71,7 +71,7 @@ pub(super) fn table_as_xlsx<const N: usize>(rows: impl Iterator<Item = [String; 
 }
 
 /// A sheet that begins in B2, with an empty row and cells that are not there.
-fn people() -> String {
+pub(super) fn people() -> String {
     let header = [text("B2", "id"), text("C2", "name"), text("D2", "born"), text("E2", "sum")].concat();
     let first = [
         text("B3", "007"),
@@ -82,7 +82,7 @@ fn people() -> String {
     format!(r#"<row r="2">{header}</row><row r="3">{}</row><row r="4"/><row r="5">{last}</row>"#, first.concat())
 }
 
-fn rules() -> Policy {
+pub(super) fn rules() -> Policy {
     policy(&["id=keep", "name=redact", "born=date", "sum=keep"])
 }
 
@@ -228,7 +228,7 @@ fn a_formula_without_its_value_is_refused() {
 }
 
 /// A workbook with one table of these rows.
-fn ods(rows: &str) -> Vec<u8> {
+pub(super) fn ods(rows: &str) -> Vec<u8> {
     let content = format!(
         r#"<?xml version="1.0"?><office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0" xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:spreadsheet><table:table table:name="S">{rows}</table:table></office:spreadsheet></office:body></office:document-content>"#
     );
