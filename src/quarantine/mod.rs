@@ -271,9 +271,10 @@ const CLOCK_MAY_STEP: SignedDuration = SignedDuration::from_hours(24);
 /// What `reason.json` is called in an entry on its way out.
 const REMOVED: &str = "removed.json";
 
-/// Whether an entry is on its way out.
+/// Whether an entry is on its way out; one that has its reason is not, whatever else lies there.
 fn is_going(dir: &Path, job: JobId) -> bool {
-    dir.join(job.to_string()).join(REMOVED).exists()
+    let entry = dir.join(job.to_string());
+    entry.join(REMOVED).exists() && !entry.join("reason.json").exists()
 }
 
 /// Originals, and what was to become one; they go before what was decided of them.

@@ -116,3 +116,17 @@ fn a_damaged_reason_is_written_anew_from_a_source_that_is_still_there() {
     store(&q, &Original::AsItCame(&from), &reason).unwrap();
     assert_eq!(list(&q).unwrap(), [reason]);
 }
+
+#[test]
+fn a_whole_entry_is_not_due_for_a_mark_that_was_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let (q, from, reason) = (dir.path().join("q"), dir.path().join("from"), reason(false));
+    fs::write(&from, "abc").unwrap();
+    store(&q, &Original::AsItCame(&from), &reason).unwrap();
+    let entry = q.join(reason.job.to_string());
+    fs::write(entry.join(REMOVED), "{}").unwrap();
+    let oldest = || expiry::oldest(&q, std::time::Duration::from_secs(60), reason.quarantined_at, &Default::default());
+    assert_eq!(oldest().unwrap(), None);
+    fs::remove_file(entry.join("reason.json")).unwrap();
+    assert_eq!(oldest().unwrap(), Some(reason.job));
+}
