@@ -221,10 +221,15 @@ pub fn ods(rows: &[&[&str]]) -> Vec<u8> {
          </office:spreadsheet></office:body></office:document-content>",
         rows.iter().map(row).collect::<String>()
     );
+    packed_ods(&content)
+}
+
+/// An ods file as spreadsheet programs pack it.
+pub fn packed_ods(content: &str) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, text) in [
         ("mimetype", "application/vnd.oasis.opendocument.spreadsheet"),
-        ("content.xml", &content),
+        ("content.xml", content),
         ("META-INF/manifest.xml", "<?xml version=\"1.0\"?><manifest/>"),
     ] {
         writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();

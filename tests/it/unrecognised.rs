@@ -101,21 +101,12 @@ fn a_second_copy_is_a_duplicate_and_an_archive_with_one_inside_is_not_sealed() {
     assert!(sandbox.landing_is_empty());
 }
 
-/// A workbook as spreadsheet programs pack it, of one table with these rows.
+/// A workbook of one table with these rows.
 fn ods(rows: &str) -> Vec<u8> {
     let content = format!(
         "<office:document-content><table:table table:name=\"S\">{rows}</table:table></office:document-content>"
     );
-    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, part) in [
-        ("mimetype", "application/vnd.oasis.opendocument.spreadsheet"),
-        ("content.xml", &content),
-        ("META-INF/manifest.xml", "<manifest/>"),
-    ] {
-        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
-        std::io::Write::write_all(&mut zip, part.as_bytes()).unwrap();
-    }
-    zip.finish().unwrap().into_inner()
+    crate::formats::packed_ods(&content)
 }
 
 #[test]
